@@ -1,0 +1,5 @@
+//! The shape of a project on disk. Every path that Commis builds is built in [`places`]; nobody else joins strings.
+
+pub mod places;
+
+pub use places::{Places, ProjectPlaces};

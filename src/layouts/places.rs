@@ -1,0 +1,243 @@
+//! Every path of the server and of its projects, as methods. Pure: names paths, looks at nothing.
+//!
+//! ```text
+//! <projects>/<p>/git/project.git  git/pillar.git      bare repositories (git user)
+//!               /project/  /pillar/                   checkouts: code, configuration (0700)
+//!               /data/                                the application's, never changed by us
+//!               /build/                               work space of builds
+//!               /run/                                 the live release, exactly
+//!               /deploy/<UTC datetime>-<id>/          trees on their way in;  deploy/current -> ../run
+//!               /releases/                            release archives
+//!               /archives/<id>/run                    what was live before
+//!               /cache/                               caches of buildpacks
+//! <state>   state.db, ssh_host_ed25519_key, tools/    <logs>/<p>/42.log, app.log
+//! <runtime> control.sock, hook.sock, <p>/             <state>/hooks/ git hooks
+//! ```
+
+use crate::model::{DeploymentNumber, ProjectName, ReleaseVersion, Repository};
+use std::path::{Path, PathBuf};
+
+/// Roots of one server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Places {
+    pub projects: PathBuf,
+    pub state: PathBuf,
+    pub runtime: PathBuf,
+    pub logs: PathBuf,
+}
+
+impl Places {
+    pub fn project(&self, name: &ProjectName) -> ProjectPlaces {
+        ProjectPlaces {
+            root: self.projects.join(name.as_str()),
+            logs: self.logs.join(name.as_str()),
+            runtime: self.runtime.join("projects").join(name.as_str()),
+        }
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.state.join("state.db")
+    }
+
+    pub fn host_key(&self) -> PathBuf {
+        self.state.join("ssh_host_ed25519_key")
+    }
+
+    /// Held (flock) for as long as a server runs on this state; never removed.
+    pub fn server_lock(&self) -> PathBuf {
+        self.state.join("server.lock")
+    }
+
+    /// Directory given to git as `core.hooksPath`; root's, written at each start.
+    pub fn git_hooks(&self) -> PathBuf {
+        self.state.join("hooks")
+    }
+
+    /// Tools that buildpacks need and that the server installs once (uv).
+    pub fn tools(&self) -> PathBuf {
+        self.state.join("tools")
+    }
+
+    /// Built-in buildpacks, unpacked from the binary at each start.
+    pub fn buildpacks(&self) -> PathBuf {
+        self.state.join("buildpacks")
+    }
+
+    pub fn control_socket(&self) -> PathBuf {
+        self.runtime.join("control.sock")
+    }
+
+    /// Where the git hook reaches the server; the git user's.
+    pub fn hook_socket(&self) -> PathBuf {
+        self.runtime.join("hook").join("hook.sock")
+    }
+}
+
+/// Paths of one project.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProjectPlaces {
+    root: PathBuf,
+    logs: PathBuf,
+    runtime: PathBuf,
+}
+
+impl ProjectPlaces {
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn repository(&self, kind: Repository) -> PathBuf {
+        self.root.join("git").join(match kind {
+            Repository::Project => "project.git",
+            Repository::Pillar => "pillar.git",
+        })
+    }
+
+    pub fn git(&self) -> PathBuf {
+        self.root.join("git")
+    }
+
+    pub fn project(&self) -> PathBuf {
+        self.root.join("project")
+    }
+
+    pub fn pillar(&self) -> PathBuf {
+        self.root.join("pillar")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    pub fn build(&self) -> PathBuf {
+        self.root.join("build")
+    }
+
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    pub fn deploy(&self) -> PathBuf {
+        self.root.join("deploy")
+    }
+
+    /// `name` is `<UTC datetime>-<id>`, made by us.
+    pub fn deployed(&self, name: &str) -> PathBuf {
+        self.deploy().join(name)
+    }
+
+    pub fn current(&self) -> PathBuf {
+        self.deploy().join("current")
+    }
+
+    pub fn releases(&self) -> PathBuf {
+        self.root.join("releases")
+    }
+
+    /// `releases/blog-v42-3f9c2e1.tar.zst`.
+    pub fn release(&self, file_name: &str) -> PathBuf {
+        self.releases().join(file_name)
+    }
+
+    pub fn archives(&self) -> PathBuf {
+        self.root.join("archives")
+    }
+
+    /// The run directory that deployment `number` replaced.
+    pub fn archived_run(&self, number: DeploymentNumber) -> PathBuf {
+        self.archives().join(number.0.to_string()).join("run")
+    }
+
+    pub fn archived(&self, number: DeploymentNumber) -> PathBuf {
+        self.archives().join(number.0.to_string())
+    }
+
+    /// What did not work, kept for a look.
+    pub fn failed_run(&self, number: DeploymentNumber) -> PathBuf {
+        self.archives().join(format!("{}.failed", number.0))
+    }
+
+    /// Things on their way to deletion; emptied at once and at each start.
+    pub fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// The log of one deployment: the bytes that the pusher saw.
+    pub fn deployment_log(&self, number: DeploymentNumber) -> PathBuf {
+        self.logs.join(format!("{}.log", number.0))
+    }
+
+    /// What the application's processes print.
+    pub fn app_log(&self) -> PathBuf {
+        self.logs.join("app.log")
+    }
+
+    /// Volatile files of one project: environment directory, common tree, lock.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// Held (flock) by whoever deploys; never removed.
+    pub fn deploy_lock(&self) -> PathBuf {
+        self.runtime.join("deploy.lock")
+    }
+
+    /// Directory with one file per configuration variable, for `bin/compile`.
+    pub fn env_dir(&self, number: DeploymentNumber) -> PathBuf {
+        self.runtime.join(format!("{}.env", number.0))
+    }
+
+    /// Directory with the JSON file of the `common` tree of one deployment.
+    pub fn common_dir(&self, number: DeploymentNumber) -> PathBuf {
+        self.runtime.join(format!("{}.common", number.0))
+    }
+}
+
+/// `blog-v42-3f9c2e1.tar.zst`.
+pub fn release_file_name(project: &ProjectName, version: ReleaseVersion, commit7: &str) -> String {
+    format!("{project}-{version}-{commit7}.tar.zst")
+}
+
+/// Path of the top-level domain of the RFC's remotes: `/srv/projects/blog/git/project.git` names `blog`.
+pub fn parse_repository_path(projects: &Path, path: &str) -> Option<(ProjectName, Repository)> {
+    let rest = path.strip_prefix(projects.to_str()?)?.strip_prefix('/')?;
+    let (name, rest) = rest.split_once('/')?;
+    let kind = match rest {
+        "git/project.git" | "git/project" => Repository::Project,
+        "git/pillar.git" | "git/pillar" => Repository::Pillar,
+        _ => return None,
+    };
+    Some((ProjectName::parse(name)?, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rfcs_absolute_paths_name_a_project() {
+        let root = Path::new("/srv/projects");
+        let blog = ProjectName::parse("blog").unwrap();
+        assert_eq!(
+            parse_repository_path(root, "/srv/projects/blog/git/project.git"),
+            Some((blog.clone(), Repository::Project))
+        );
+        assert_eq!(parse_repository_path(root, "/srv/projects/blog/git/pillar.git"), Some((blog, Repository::Pillar)));
+        for other in [
+            "/srv/projects/blog",
+            "/srv/projects/../git/project.git",
+            "/srv/other/blog/git/project.git",
+            "/srv/projectsblog/git/project.git",
+        ] {
+            assert_eq!(parse_repository_path(root, other), None, "{other}");
+        }
+    }
+}

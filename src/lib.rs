@@ -1,0 +1,21 @@
+//! Commis: you push, it cooks, deploys, checks, and puts back what was not well.
+pub mod api;
+pub mod archives;
+pub mod buildpacks;
+pub mod cli;
+pub mod config;
+pub mod git;
+pub mod hooks;
+pub mod layouts;
+pub mod model;
+pub mod notify;
+pub mod operations;
+pub mod pipeline;
+pub mod router;
+pub mod runtime;
+pub mod sandbox;
+pub mod server;
+pub mod ssh;
+pub mod store;
+pub mod system;
+pub mod verbs;

@@ -1,0 +1,3 @@
+//! The one binary: `serve` is the server, everything else its client.
+
+fn main() {}

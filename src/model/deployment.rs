@@ -1,0 +1,42 @@
+//! One attempt to deploy: its number, what set it off, and how it ended.
+
+use super::{Code, ReleaseVersion};
+use std::fmt;
+
+/// `#42`: counts the deployments of one project, never re-used.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DeploymentNumber(pub u32);
+
+impl fmt::Display for DeploymentNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// What set a deployment off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trigger {
+    /// A push to the deploy branch: the ref moves with the success.
+    Push,
+    /// `deploy`: the commit at the head of the deploy branch again, with today's pillar.
+    Redeploy,
+    /// `rollback`: an earlier release, no build.
+    Rollback,
+}
+
+impl Trigger {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Push => "push",
+            Trigger::Redeploy => "redeploy",
+            Trigger::Rollback => "rollback",
+        }
+    }
+}
+
+/// How a deployment ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Live(ReleaseVersion),
+    NotLive(Code),
+}

@@ -1,0 +1,18 @@
+//! The only room that touches the kernel beyond plain reading and writing of files: processes, users, mounts,
+//! cgroups, durable writes, the clock, random numbers.
+//!
+//! What needs root is a value of [`privileged::Operation`], a closed list of serialisable requests, carried out by
+//! one match. It runs in this process today; it is shaped to cross a socket to a helper of its own later.
+
+pub mod cgroups;
+pub mod clock;
+pub mod command;
+pub mod entropy;
+pub mod files;
+pub mod job;
+pub mod privileged;
+pub mod users;
+
+// pub use cgroups::Cgroups;
+pub use job::{Access, Bind, Identity, Job, Limits, Privacy, View};
+pub use users::UserIds;
