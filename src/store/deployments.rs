@@ -92,6 +92,8 @@ pub struct DeploymentRecord {
     pub version: Option<ReleaseVersion>,
     /// Name of its tree below `deploy/`.
     pub tree: Option<String>,
+    /// Inode of that tree, known since the switch began: whoever has it now, `run/` or `deploy/`, is the new one.
+    pub tree_inode: Option<u64>,
     pub switch: Switch,
     pub queued_at: Time,
     pub started_at: Option<Time>,
@@ -214,10 +216,15 @@ impl Store {
     }
 
     pub fn note_switch(&self, project: &ProjectName, number: DeploymentNumber, switch: Switch) -> Result<()> {
-        self.update(
-            "UPDATE deployments SET switch = ?3 WHERE project = ?1 AND number = ?2",
-            params![project.as_str(), number.0, switch.as_str()],
-        )
+        let statement = "UPDATE deployments SET switch = ?3 WHERE project = ?1 AND number = ?2";
+        self.update(statement, params![project.as_str(), number.0, switch.as_str()])
+    }
+
+    /// The intent to switch, with the inode of the tree that will become `run/`.
+    pub fn intend_switch(&self, project: &ProjectName, number: DeploymentNumber, inode: u64) -> Result<()> {
+        let statement =
+            "UPDATE deployments SET switch = 'switching', tree_inode = ?3 WHERE project = ?1 AND number = ?2";
+        self.update(statement, params![project.as_str(), number.0, inode as i64])
     }
 
     /// Success: this release is live, the one before it is not any more. One transaction.
@@ -367,6 +374,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeploymentRecord> {
         rolled_back: row.get("rolled_back")?,
         version: row.get::<_, Option<u32>>("version")?.map(ReleaseVersion),
         tree: row.get("tree")?,
+        tree_inode: row.get::<_, Option<i64>>("tree_inode")?.map(|inode| inode as u64),
         switch: Switch::ALL.into_iter().find(|s| s.as_str() == switch).ok_or_else(invalid)?,
         queued_at: Time(row.get("queued_at")?),
         started_at: row.get::<_, Option<i64>>("started_at")?.map(Time),

@@ -43,6 +43,7 @@ CREATE TABLE deployments (
     rolled_back     INTEGER NOT NULL DEFAULT 0,
     version         INTEGER,               -- the release that it made or chose
     tree            TEXT,                  -- name below deploy/
+    tree_inode      INTEGER,               -- of the new tree, written before the exchange: tells where it is now
     switch          TEXT NOT NULL DEFAULT 'before', -- before | switching | switched | undoing | undone
     queued_at       INTEGER NOT NULL,
     started_at      INTEGER,
