@@ -52,10 +52,12 @@ impl Raw {
     }
 }
 
+type Reader<T> = Box<dyn Fn(&Raw) -> Option<T>>;
+
 /// A kind of value: `should` completes "should be …", `read` gives the value or `None`.
 pub struct Kind<T> {
     pub should: String,
-    pub read: Box<dyn Fn(&Raw) -> Option<T>>,
+    pub read: Reader<T>,
 }
 
 fn kind<T>(should: impl Into<String>, read: impl Fn(&Raw) -> Option<T> + 'static) -> Kind<T> {
@@ -214,7 +216,7 @@ fn duration_words(millis: u64) -> String {
 }
 
 fn in_units(number: u64, units: &[(u64, &str)]) -> Option<String> {
-    let (factor, unit) = units.iter().find(|(factor, _)| number != 0 && number % factor == 0)?;
+    let (factor, unit) = units.iter().find(|(factor, _)| number != 0 && number.is_multiple_of(*factor))?;
     Some(format!("{}{unit}", number / factor))
 }
 

@@ -6,11 +6,12 @@
 
 pub mod app_json;
 pub mod docs;
-pub mod kinds;
+mod kinds;
 pub mod load;
 pub mod pillar;
 pub mod procfile;
 pub mod project;
+mod sections;
 pub mod server;
 mod settings;
 

@@ -4,7 +4,7 @@
 //! example is `project.toml`. Processes stand in the Procfile, variables in the pillar.
 
 use super::kinds::{self, Kind, duration, text};
-use super::server::memory;
+use super::sections::memory;
 use super::settings::{Schema, Settings};
 use crate::model::{Code, Failure, Mode};
 use std::time::Duration;

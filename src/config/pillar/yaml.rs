@@ -309,7 +309,7 @@ mod tests {
         let what = error("a: 1\nb: [1, 2\nc: 3\n");
         assert!(what.starts_with("pillar/init.sls line "), "{what}");
         assert!(error("a: b: c").starts_with("pillar/init.sls line 1 column 5: "), "{}", error("a: b: c"));
-        assert!(error("\ta: 1").starts_with("pillar/init.sls line 1"));
+        assert!(error("a:\n\tb: 1").starts_with("pillar/init.sls line 2"));
         assert!(error("a: *nobody").starts_with("pillar/init.sls line 1"));
         assert!(error("a: 1\n---\nb: 2").contains("line 2 column 1: a second document begins"));
     }
