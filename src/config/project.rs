@@ -133,6 +133,7 @@ fn build_variables() -> Kind<BuildVariables> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn error(text: &str) -> String {
         let failure = ProjectConfig::parse(text, ".commis/project.toml").unwrap_err();
@@ -200,6 +201,15 @@ mod tests {
         assert_eq!(read(".").unwrap().static_root, ".");
         for bad in ["", "/etc", "../x", "a/../../x", "a//b", "a\\u0000"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "([a-z]{1,3} = |\\[[a-z.]{0,9}\\]\n|[\"'.,=#{}\\[\\] \n\\\\a-c0-9é_-]|health|path){0,40}") {
+            let _ = ProjectConfig::parse(&text, "project.toml");
+            let _ = crate::config::ServerConfig::parse(&text, "commis.toml");
+            let _ = crate::config::AppJson::parse(&text);
         }
     }
 }

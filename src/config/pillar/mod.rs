@@ -76,6 +76,7 @@ fn present<'a>(names: &[&'a str], wanted: &[&str]) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn sources(defaults: &[(&str, &str)], pillar: &[(&str, &str)]) -> PillarSources {
         let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
@@ -127,5 +128,18 @@ mod tests {
             default_files(&[".commis/defaults.yaml", "PILLAR.sample"]),
             ["PILLAR.sample", ".commis/defaults.yaml"]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_pillar_makes_it_panic(text in "([a-c]: |[-?:,{}&*!|>'\"%#@~ \t\r\n<\\[\\]\\\\a-c0-9é]|\\{\\{ ?|\\}\\}|\\{% (if|for|set|macro) |%\\}){0,60}") {
+            let sources = sources(&[("PILLAR.sample", &text)], &[("pillar/config.yaml", &text)]);
+            if let Ok(tree) = assemble(&sources, &Value::Map(Vec::new())) {
+                let json = to_json(&tree);
+                prop_assert!(from_json(&json) == tree);
+                let _ = environment(&tree);
+            }
+            let _ = set_config(Some(&text), &[]);
+        }
     }
 }
