@@ -105,6 +105,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.cgroups.remove_tops();
             return;
         }
         assert!(self.cgroups.leftovers().is_empty(), "cgroups are left: {:?}", self.cgroups.leftovers());
