@@ -119,14 +119,13 @@ impl Running {
         (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
     }
 
-    /// Passes lines on until the main process has ended.
+    /// Passes lines on until the main process has ended. Fair on purpose: a child left behind may write without end.
     pub(super) async fn follow(&mut self, lines: &mut (dyn FnMut(Stream, &[u8]) + Send)) -> Exit {
         if let Some(why) = self.handed_over().await {
             return Exit::NotStarted(why);
         }
         loop {
             tokio::select! {
-                biased;
                 Some((stream, line)) = self.output.recv() => lines(stream, &line),
                 exit = self.main.wait() => return exit,
             }

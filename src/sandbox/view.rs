@@ -16,7 +16,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
-const PRIVATE_TMP: [&str; 2] = ["/tmp", "/var/tmp"];
+/// Where programs leave things for each other; private to the job together. Those that exist.
+const SHARED_PLACES: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
 /// Leaves the machine's mounts and builds the job's.
 ///
@@ -29,8 +30,8 @@ pub fn build(job: &Job) -> Result<(), Obstacle> {
     let names = view.identity.as_ref().map(|identity| open_identity(identity, job)).transpose()?;
     let mut ours = Vec::new();
     if view.tmp == Privacy::Private {
-        for directory in PRIVATE_TMP {
-            mount_own(Path::new(directory), "mode=1777,size=50%", &mut ours)?;
+        for directory in SHARED_PLACES.map(Path::new).into_iter().filter(|path| path.is_dir()) {
+            mount_own(directory, "mode=1777,size=50%", &mut ours)?;
         }
     }
     if let Some(cover) = &view.cover {
@@ -38,7 +39,7 @@ pub fn build(job: &Job) -> Result<(), Obstacle> {
         mount_own(cover, "mode=0755,size=1m", &mut ours)?;
     }
     for (bind, source) in view.binds.iter().zip(&sources) {
-        put(bind, source, &ours)?;
+        put(bind, source, view.cover.as_deref(), &ours)?;
     }
     close_cover(view)?;
     for (file, target) in names.iter().flatten() {
@@ -72,10 +73,25 @@ fn open_source(bind: &Bind) -> Result<Source, Obstacle> {
     open().map_err(during(bind.source.display()))
 }
 
-fn put(bind: &Bind, source: &Source, ours: &[u64]) -> Result<(), Obstacle> {
+fn put(bind: &Bind, source: &Source, cover: Option<&Path>, ours: &[u64]) -> Result<(), Obstacle> {
     make_below_own(&bind.target, source.kind, ours)?;
-    let attach = || mounts::attach(&source.tree, mounts::pin(&bind.target)?);
+    let attach = || mounts::attach(&source.tree, pin_target(&bind.target, cover)?);
     attach().map_err(during(bind.target.display()))
+}
+
+/// Below the cover a target may lie in a tree that its user has filled: there no link is followed at all.
+fn pin_target(target: &Path, cover: Option<&Path>) -> io::Result<OwnedFd> {
+    match cover.and_then(|cover| Some((cover, target.strip_prefix(cover).ok()?))) {
+        Some((cover, inside)) if !inside.as_os_str().is_empty() => {
+            let stay = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH;
+            let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(stay);
+            match openat2(mounts::pin(cover)?, inside, how) {
+                Err(Errno::ELOOP) => Err(io::Error::other("is or leads through a symbolic link")),
+                other => Ok(other?),
+            }
+        }
+        _ => mounts::pin(target),
+    }
 }
 
 /// Mounts an empty file system and remembers its device number: only there may targets be made.

@@ -30,7 +30,7 @@ pub fn locate(self_cgroup: &str, mountinfo: &str) -> Hierarchies {
 }
 
 /// Path of this process in the hierarchy whose controller field fits: `4:memory:/a/b`, `0::/a/b`.
-fn own_path<'a>(self_cgroup: &'a str, fits: impl Fn(&str) -> bool) -> Option<&'a str> {
+fn own_path(self_cgroup: &str, fits: impl Fn(&str) -> bool) -> Option<&str> {
     self_cgroup.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
