@@ -123,7 +123,8 @@ impl Cgroups {
         Group {
             name: name.to_owned(),
             unified: self.unified.as_ref().map(|top| top.join(name)),
-            freezer: self.freezer.as_ref().map(|top| top.join(name)),
+            // v2 kills at once; each further hierarchy costs every job some time.
+            freezer: self.freezer.as_ref().filter(|_| self.unified.is_none()).map(|top| top.join(name)),
             memory: below(&self.memory),
             pids: below(&self.pids),
             cpu: below(&self.cpu),

@@ -225,3 +225,90 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cgroups;
+    use super::*;
+    use crate::system::UserIds;
+    use crate::system::command::command;
+    use tokio::process::Child;
+
+    /// A server's groups with only some hierarchies, as on other machines; taken away at the end.
+    struct Machine(Cgroups);
+
+    impl Machine {
+        fn new(id: &str, shape: impl FnOnce(&mut Cgroups)) -> Self {
+            let mut cgroups = Cgroups::discover(&format!("unit-{id}-{}", std::process::id()));
+            let all = cgroups.clone();
+            shape(&mut cgroups);
+            // What the shape does not have was made all the same.
+            all.tops().iter().filter(|top| !cgroups.tops().contains(top)).for_each(|top| fs::remove_dir(top).unwrap());
+            Self(cgroups)
+        }
+    }
+
+    impl Drop for Machine {
+        fn drop(&mut self) {
+            self.0.remove_tops();
+        }
+    }
+
+    fn sleeper(group: &Group) -> Child {
+        let user = UserIds::of(0);
+        let child = command(Path::new("/bin/sleep"), ["977"], Path::new("/"), user, &[]).spawn().unwrap();
+        let pid = child.id().unwrap().to_string();
+        group.join_paths().iter().for_each(|directory| fs::write(directory.join("cgroup.procs"), &pid).unwrap());
+        child
+    }
+
+    async fn is_killed_and_removed(machine: &Machine) {
+        let group = machine.0.create("blog.web.1", GroupLimits { pids: Some(9), ..GroupLimits::default() }).unwrap();
+        let mut children = [sleeper(&group), sleeper(&group)];
+        assert_eq!(group.pids().len(), 2);
+        assert!(!group.wait_empty(Duration::from_millis(20)).await, "both live");
+        assert!(machine.0.create("blog.web.1", GroupLimits::default()).is_err(), "in use");
+        assert_eq!(machine.0.leftovers(), ["blog.web.1"]);
+        let reopened = machine.0.group("blog.web.1");
+        reopened.kill().unwrap();
+        for child in &mut children {
+            child.wait().await.unwrap();
+        }
+        assert!(reopened.wait_empty(Duration::from_secs(5)).await);
+        reopened.remove().unwrap();
+        reopened.remove().unwrap();
+        assert!(machine.0.leftovers().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_group_is_killed_with_v2() {
+        is_killed_and_removed(&Machine::new("v2", |_| {})).await;
+    }
+
+    #[tokio::test]
+    async fn a_group_is_killed_with_v1_and_its_freezer() {
+        is_killed_and_removed(&Machine::new("v1", |cgroups| cgroups.unified = None)).await;
+    }
+
+    #[tokio::test]
+    async fn a_group_is_killed_with_a_limit_hierarchy_alone() {
+        let shape = |cgroups: &mut Cgroups| (cgroups.unified, cgroups.freezer, cgroups.cpu) = (None, None, None);
+        is_killed_and_removed(&Machine::new("pids", shape)).await;
+    }
+
+    #[tokio::test]
+    async fn without_cgroups_everything_still_answers() {
+        let group = Cgroups::none().create("x", GroupLimits { memory: Some(1), ..GroupLimits::default() }).unwrap();
+        group.kill().unwrap();
+        assert!(!group.tracks() && group.pids().is_empty() && group.oom_kills() == 0);
+        assert!(group.wait_empty(Duration::ZERO).await);
+        group.remove().unwrap();
+    }
+
+    #[test]
+    fn a_name_that_climbs_is_refused() {
+        for name in ["", "..", "a/b", "A", ".x", "a b"] {
+            assert!(Cgroups::none().create(name, GroupLimits::default()).is_err(), "{name}");
+        }
+    }
+}
