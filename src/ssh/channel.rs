@@ -79,8 +79,10 @@ impl Drop for ChannelReader {
 pub struct ChannelWriter {
     wrap: fn(Bytes) -> Out,
     queue: mpsc::Sender<Out>,
-    waiting: Option<Pin<Box<dyn Future<Output = Result<mpsc::OwnedPermit<Out>, SendError<()>>> + Send + Sync>>>,
+    waiting: Option<Pin<Box<Waiting>>>,
 }
+
+type Waiting = dyn Future<Output = Result<mpsc::OwnedPermit<Out>, SendError<()>>> + Send + Sync;
 
 impl ChannelWriter {
     pub(super) fn new(queue: mpsc::Sender<Out>, wrap: fn(Bytes) -> Out) -> Self {

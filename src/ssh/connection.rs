@@ -33,51 +33,88 @@ pub(super) struct House<R> {
     pub(super) closing: watch::Receiver<bool>,
 }
 
+/// A connection that was just accepted, and how it learns that it must give way.
+pub(super) struct Newcomer {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) evicted: oneshot::Receiver<()>,
+}
+
+/// A client that has proved a key.
+struct Somebody<R: Reception> {
+    session: RunningSession<Client<R>>,
+    /// To be told how the connection ended.
+    ended: watch::Sender<Option<Departure>>,
+    /// The places of its channels.
+    places: Arc<Semaphore>,
+}
+
 /// Serves one client until it has left.
-pub(super) async fn run<R: Reception>(house: Arc<House<R>>, socket: TcpStream, peer: SocketAddr) {
-    let deadline = Instant::now() + house.config.grace;
+pub(super) async fn run<R: Reception>(house: Arc<House<R>>, newcomer: Newcomer) {
+    let Newcomer { socket, peer, evicted } = newcomer;
     let socket = Arc::new(socket);
     let _hang_up = HangUp(socket.clone());
+    let deadline = Instant::now() + house.config.grace;
     let mut closing = house.closing.clone();
-    let strange = async {
-        let place = timeout_at(deadline, step_in(&house, &socket, peer)).await.ok()??;
-        let (ended, ending) = watch::channel(None);
-        let (told, entered) = oneshot::channel();
-        let places = Arc::new(Semaphore::new(house.config.max_channels));
-        let client = Client {
-            reception: house.reception.clone(),
-            peer,
-            projects_root: house.config.projects_root.clone(),
-            spill: house.config.host_key.parent().unwrap_or(Path::new("/tmp")).to_owned(),
-            places: places.clone(),
-            entered: Some(told),
-            ending,
-            state: State::default(),
-        };
-        let starting = run_stream(house.protocol.clone(), Line::new(socket.clone()), client);
-        let session = timeout_at(deadline, patient(&place, starting)).await.ok()??.ok()?;
-        let session = authenticated(session, entered, &place, deadline).await?;
-        Some((session, ended, places))
+    let entering = async {
+        let place = timeout_at(deadline, step_in(&house, &socket, (peer, evicted))).await.ok()??;
+        authenticate(&house, (socket.clone(), peer), &place, deadline).await
     };
     let somebody = tokio::select! {
-        somebody = strange => somebody,
+        somebody = entering => somebody,
         _ = closing.wait_for(|closing| *closing) => None,
     };
-    if let Some((session, ended, places)) = somebody {
-        let channels = house.config.max_channels as u32;
-        let departure = until_left(session, closing, places, channels).await;
+    if let Some(Somebody { session, ended, places }) = somebody {
+        let departure = until_left(session, closing, places, house.config.max_channels as u32).await;
         ended.send_replace(Some(departure));
     }
 }
 
 /// Waits for the first word, then for a place.
-async fn step_in<R>(house: &House<R>, socket: &TcpStream, peer: SocketAddr) -> Option<Place> {
-    let evicted = house.doorstep.arrive();
+async fn step_in<R>(
+    house: &House<R>,
+    socket: &TcpStream,
+    (peer, evicted): (SocketAddr, oneshot::Receiver<()>),
+) -> Option<Place> {
+    let mut first = [0];
     tokio::select! {
-        word = socket.readable() => word.ok()?,
+        biased;
+        // Not `readable`, which may be wrong.
+        word = socket.peek(&mut first) => (word.ok()? > 0).then_some(())?,
         _ = evicted => return None,
     }
     house.doorstep.place(peer).await
+}
+
+async fn authenticate<R: Reception>(
+    house: &House<R>,
+    (socket, peer): (Arc<TcpStream>, SocketAddr),
+    place: &Place,
+    deadline: Instant,
+) -> Option<Somebody<R>> {
+    let (ended, ending) = watch::channel(None);
+    let (told, entered) = oneshot::channel();
+    let places = Arc::new(Semaphore::new(house.config.max_channels));
+    let client = Client {
+        reception: house.reception.clone(),
+        peer,
+        projects_root: house.config.projects_root.clone(),
+        spill: house.config.host_key.parent().unwrap_or(Path::new("/tmp")).to_owned(),
+        places: places.clone(),
+        entered: Some(told),
+        ending,
+        state: State::default(),
+    };
+    let proving = async {
+        let mut session = run_stream(house.protocol.clone(), Line::new(socket), client).await.ok()?;
+        tokio::select! {
+            told = entered => told.ok()?,
+            _ = &mut session => return None,
+        }
+        Some(session)
+    };
+    let session = timeout_at(deadline, patient(place, proving)).await.ok()???;
+    Some(Somebody { session, ended, places })
 }
 
 /// `work`, unless it takes long while others wait for the place.
@@ -92,23 +129,6 @@ async fn patient<T>(place: &Place, work: impl Future<Output = T>) -> Option<T> {
             return None;
         }
     }
-}
-
-/// The session, once its client has proved a key.
-async fn authenticated<R: Reception>(
-    mut session: RunningSession<Client<R>>,
-    entered: oneshot::Receiver<()>,
-    place: &Place,
-    deadline: Instant,
-) -> Option<RunningSession<Client<R>>> {
-    let entering = async {
-        tokio::select! {
-            entered = entered => entered.is_ok(),
-            _ = &mut session => false,
-        }
-    };
-    let is_in = timeout_at(deadline, patient(place, entering)).await.ok().flatten()?;
-    is_in.then_some(session)
 }
 
 async fn until_left<R: Reception>(

@@ -69,11 +69,11 @@ impl BadRequest {
 
 /// Understands one command line. `git_protocol` is the checked value of the client's GIT_PROTOCOL.
 pub fn parse(command: &[u8], projects_root: &Path, git_protocol: Option<String>) -> Result<Request, BadRequest> {
-    if command.len() > LIMIT {
-        return Err(BadRequest::Line(format!("a command of more than {} kB", LIMIT >> 10)));
-    }
     if is_git(command) {
         return git(command, projects_root, git_protocol);
+    }
+    if command.len() > LIMIT {
+        return Err(BadRequest::Line(format!("a command of more than {} kB", LIMIT >> 10)));
     }
     let Ok(line) = std::str::from_utf8(command) else {
         return Err(BadRequest::Line("the command is not UTF-8".into()));

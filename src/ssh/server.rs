@@ -3,7 +3,7 @@
 
 use super::Reception;
 use super::algorithms;
-use super::connection::{self, House};
+use super::connection::{self, House, Newcomer};
 use super::doorstep::Doorstep;
 use super::host_key::{self, FirstStart};
 use crate::model::{Code, Failure};
@@ -105,7 +105,9 @@ async fn accept<R: Reception>(listener: &TcpListener, house: &Arc<House<R>>, con
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
-                    connections.spawn(connection::run(house.clone(), socket, peer));
+                    // Here and not in the task, so that who comes first is the first to give way.
+                    let evicted = house.doorstep.arrive();
+                    connections.spawn(connection::run(house.clone(), Newcomer { socket, peer, evicted }));
                 }
                 Err(error) => {
                     tracing::warn!("ssh: accept: {error}");
