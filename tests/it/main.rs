@@ -1,5 +1,7 @@
-//! Journeys through the real thing: real processes, files, mounts. One binary, so that it links once.
+//! The one binary of integration tests: journeys through the real thing. It links once. A file that is not listed
+//! here fails `tidy`.
 
 mod bench;
 mod job_ends;
 mod sandboxing;
+mod tidy;
