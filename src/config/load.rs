@@ -32,6 +32,18 @@ pub fn env_file() -> Option<PathBuf> {
     std::env::var_os("COMMIS_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
+/// What the git hook inherits: the socket it reports to, and the token that names its push.
+pub fn hook_env() -> (PathBuf, String) {
+    let socket = std::env::var_os("COMMIS_HOOK_SOCKET").map(PathBuf::from).unwrap_or_default();
+    let token = std::env::var_os("COMMIS_PUSH").and_then(|token| token.into_string().ok()).unwrap_or_default();
+    (socket, token)
+}
+
+/// `$PORT`, as processes of projects get it.
+pub fn port() -> Option<u16> {
+    std::env::var_os("PORT")?.to_str()?.parse().ok()
+}
+
 fn layered(file: &Path, variables: &[(OsString, OsString)]) -> Result<ServerConfig, Failure> {
     let schema = server::schema();
     let mut settings = server::defaults()?;

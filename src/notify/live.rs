@@ -1,6 +1,6 @@
 //! The log of a deployment while it grows: one file, any number of readers. What a pusher sees are the file's bytes.
 
-use crate::system::files;
+use crate::system::reading;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,7 @@ impl DeploymentLog {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let file = files::create_log(path)?;
+        let file = reading::create_log(path)?;
         let (progress, _) = watch::channel(Progress { bytes: 0, state: LogState::Growing });
         Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), file: Mutex::new(file), progress }) })
     }

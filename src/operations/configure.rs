@@ -6,7 +6,8 @@ use super::Platform;
 use super::authorize::Action;
 use super::records::{Reply, Variable};
 use crate::config::pillar;
-use crate::git::{self, CommitFile};
+use crate::git::commit::{CommitFile, commit_file};
+use crate::git::{self, refs};
 use crate::model::{Actor, Code, CommitId, Failure, RefName, Repository};
 use crate::store::ProjectRecord;
 
@@ -47,15 +48,16 @@ impl Platform {
             return Ok(Reply::Done { done: format!("{} already so", names.join(" ")), changed: false });
         }
         let verb = if changes.iter().any(|(_, value)| value.is_some()) { "set" } else { "unset" };
+        let message = format!("config {verb} {}", names.join(" "));
         let file = CommitFile {
             branch,
-            file: FILE.to_owned(),
-            content: after.into_bytes(),
-            message: format!("config {verb} {}", names.join(" ")),
-            author: actor.name.clone(),
+            file: FILE,
+            content: after.as_bytes(),
+            message: &message,
+            author: &actor.name,
         };
-        let commit = git::commit_file(&self.context.git, &path, &file).await.map_err(Failure::from)?;
-        tokio::task::block_in_place(|| git::sync(&path)).map_err(|e| Failure::internal("make the pillar durable", &e))?;
+        let commit = commit_file(&self.context.git, &path, file).await.map_err(Failure::from)?;
+        tokio::task::block_in_place(|| refs::sync(&path)).map_err(|e| Failure::internal("make the pillar durable", &e))?;
         let done = format!(
             "{verb} {} (pillar {}); takes effect with the next deployment: commis deploy {name}",
             names.join(" "),

@@ -68,7 +68,7 @@ impl Platform {
             });
         }
         let live = project.live;
-        let earlier = kept.iter().find(|release| release.was_live && live.is_none_or(|live| release.version < live));
+        let earlier = kept.iter().find(|release| release.served.is_some() && live.is_none_or(|live| release.version < live));
         earlier.map(|release| release.version).ok_or_else(|| {
             Failure::new(Code::NotFound, format!("{} has no earlier release that was live", project.name)).hint(&list)
         })

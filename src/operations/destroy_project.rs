@@ -3,7 +3,7 @@
 use super::Platform;
 use super::authorize::Action;
 use super::records::Reply;
-use crate::archives;
+use crate::archives::trees;
 use crate::model::{Actor, Code, Failure};
 
 impl Platform {
@@ -25,8 +25,8 @@ impl Platform {
         tokio::task::block_in_place(|| {
             // By rename first: a crash in the middle leaves nothing that looks like a project.
             archives::discard(places.root())?;
-            archives::remove_tree(places.logs())?;
-            archives::remove_tree(places.runtime())
+            trees::remove_tree(places.logs())?;
+            trees::remove_tree(places.runtime())
         })?;
         self.context.store.remove_project(&project.name)?;
         Ok(Reply::Done { done: format!("destroyed {name}"), changed: true })

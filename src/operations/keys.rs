@@ -35,7 +35,7 @@ impl Platform {
         let record = KeyRecord {
             name: new.name,
             fingerprint: public.fingerprint,
-            line: public.line,
+            line: public.comment_free_line,
             rank: rank(new.admin, &new.projects)?,
             added_at: clock::now(),
         };

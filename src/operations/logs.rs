@@ -5,7 +5,7 @@ use super::records::Reply;
 use super::{Platform, Talk};
 use crate::model::{Actor, Code, Failure};
 use crate::runtime::logs;
-use crate::system::files;
+use crate::system::reading;
 
 /// A deployment's log larger than this is cut at the front when it is shown at once.
 const LOG_MAX: u64 = 64 << 20;
@@ -37,7 +37,7 @@ impl Platform {
             return Ok(Reply::Nothing {});
         }
         let path = self.context.project_places(&project.name).deployment_log(row.number);
-        let bytes = files::read_regular(&path, LOG_MAX)
+        let bytes = reading::read_regular(&path, LOG_MAX)
             .map_err(|error| Failure::new(Code::NotFound, format!("no log of deployment {}: {error}", row.number)))?;
         let _ = talk.out(bytes).await;
         Ok(Reply::Nothing {})

@@ -50,7 +50,7 @@ impl Platform {
                 commit: row.commit.clone(),
                 pillar_commit: row.pillar_commit.clone(),
                 live: project.live == Some(row.version),
-                was_live: row.was_live,
+                was_live: row.served.is_some(),
                 created_at: clock::rfc3339(row.created_at),
                 archive: Artifact::of(row),
             })

@@ -25,7 +25,8 @@ use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
 use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
-pub use push::{GitService, GitStreams, PushSession};
+pub use push::PushSession;
+pub use serve_git::{Direction, GitService, GitStreams, Left};
 use records::Reply;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -182,5 +183,27 @@ impl Platform {
                 Err(Failure::new(crate::model::Code::Usage, what).hint("run them on the server: commis config check"))
             }
         }
+    }
+}
+
+/// The server's own life.
+impl Platform {
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Takes a new configuration for what starts from now on.
+    pub fn reload(&self, config: crate::config::ServerConfig) {
+        self.context.reload(config);
+    }
+
+    /// Returns when no deployment runs or waits any more.
+    pub async fn drain(&self) {
+        let _all_ended = self.tasks.write().await;
+    }
+
+    /// Stops every application.
+    pub async fn stop_applications(&self) {
+        self.context.supervisor.stop_all().await;
     }
 }

@@ -4,14 +4,13 @@
 
 use super::deploy::Wish;
 use super::{Platform, authorize};
-use crate::git::{self, HookConversation, PushCommand, Received, Verdict as RefVerdict};
+use crate::git::refs::{self, Change};
+use crate::git::{self, HookConversation, HookWriter, PushCommand, Received, Verdict as RefVerdict};
 use crate::model::{Actor, Code, CommitId, Failure, ProjectName, RefName, Repository, Trigger};
 use crate::notify::words;
 use crate::pipeline::{Goal, Handle, Verdict};
 use crate::store::ProjectRecord;
 use std::sync::{Arc, Mutex, PoisonError};
-
-pub use super::serve_git::{GitService, GitStreams};
 
 /// A push whose git is running.
 #[derive(Clone)]
@@ -25,7 +24,7 @@ pub struct PushSession {
 
 /// What a ref's fate is, before anything is done.
 enum Fate {
-    Store { change: (RefName, CommitId, CommitId), hint: Option<String> },
+    Store { change: Change, hint: Option<String> },
     Deploy { commit: CommitId, previous: Option<CommitId>, branch: RefName },
     Refuse(String),
 }
@@ -35,7 +34,7 @@ impl Platform {
     pub async fn handle_push(&self, mut hook: HookConversation) {
         let session = {
             let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.get(hook.token()).cloned()
+            sessions.get(&hook.token).cloned()
         };
         let Some(session) = session else {
             tracing::warn!("a git hook came with an unknown token");
@@ -48,20 +47,21 @@ impl Platform {
                 return;
             }
         };
-        let verdicts = self.judge(&session, &received, &hook).await;
-        if let Err(error) = hook.answer(&received, &verdicts).await {
+        let pusher = hook.writer();
+        let verdicts = self.judge(&session, &received, &pusher).await;
+        if let Err(error) = hook.answer(&verdicts).await {
             tracing::info!(%error, "the pusher did not hear the verdict");
         }
     }
 
-    async fn judge(&self, session: &PushSession, received: &Received, hook: &HookConversation) -> Vec<RefVerdict> {
+    async fn judge(&self, session: &PushSession, received: &Received, pusher: &HookWriter) -> Vec<RefVerdict> {
         let project = match self.context.store.project(&session.project) {
             Ok(Some(project)) => project,
             Ok(None) => return refuse_all(received, &authorize::no_project(session.project.as_str())),
             Err(error) => return refuse_all(received, &Failure::from(error)),
         };
         if let Err(failure) = self.acceptable(received) {
-            hook.tell(&format!("error: {}\n", failure.what)).await;
+            tell(pusher, &format!("error: {}\n", failure.what)).await;
             return refuse_all(received, &failure);
         }
         let fates = self.fates(session, &project, received);
@@ -69,12 +69,12 @@ impl Platform {
             let failure = Failure::new(Code::Refused, "another ref of this atomic push was refused");
             return fates.into_iter().map(|fate| refused_or(fate, &failure)).collect();
         }
-        self.carry_out(session, &project, fates, hook).await
+        self.carry_out(session, &project, fates, pusher).await
     }
 
     /// Things that concern a push as a whole.
     fn acceptable(&self, received: &Received) -> Result<(), Failure> {
-        let most = self.context.config().git.max_refs;
+        let most = self.context.config().git.max_refs as usize;
         if received.commands.len() > most {
             return Err(Failure::new(Code::Refused, format!("more than {most} refs in one push")));
         }
@@ -82,8 +82,8 @@ impl Platform {
             let shown = words::cut(&crate::notify::clean_line(option.as_bytes()), 40);
             return Err(Failure::new(Code::BadOption, format!("unknown push option \"{shown}\"")));
         }
-        match &received.overflow {
-            Some(what) => Err(Failure::new(Code::BadOption, what.clone())),
+        match &received.refusal {
+            Some(failure) => Err(failure.clone()),
             None => Ok(()),
         }
     }
@@ -143,7 +143,7 @@ impl Platform {
         session: &PushSession,
         project: &ProjectRecord,
         fates: Vec<Fate>,
-        hook: &HookConversation,
+        pusher: &HookWriter,
     ) -> Vec<RefVerdict> {
         let repository = self.context.project_places(&project.name).repository(session.repository);
         let mut verdicts = Vec::new();
@@ -155,7 +155,7 @@ impl Platform {
                 Fate::Store { change, hint } => {
                     hints.extend(hint);
                     stored = true;
-                    match git::update(&self.context.git, &repository, &[change]).await {
+                    match refs::update(&self.context.git, &repository, &[change]).await {
                         Ok(()) => RefVerdict::Ok,
                         Err(error) => RefVerdict::Ng(format!("stale: {}", words::cut(&error.to_string(), 200))),
                     }
@@ -163,15 +163,15 @@ impl Platform {
                 Fate::Deploy { commit, previous, branch } => {
                     let goal = Goal::Commit { commit, previous, branch };
                     let wish = Wish { project: project.clone(), trigger: Trigger::Push, goal };
-                    self.deploy_pushed(session, wish, hook).await
+                    self.deploy_pushed(session, wish, pusher).await
                 }
             };
             verdicts.push(verdict);
         }
         for hint in hints {
-            hook.tell(&hint).await;
+            tell(pusher, &hint).await;
         }
-        if stored && let Err(error) = tokio::task::block_in_place(|| git::sync(&repository)) {
+        if stored && let Err(error) = tokio::task::block_in_place(|| refs::sync(&repository)) {
             let failure = Failure::internal("make the push durable", &error);
             return verdicts.iter().map(|_| ng(&failure, project, None)).collect();
         }
@@ -179,19 +179,21 @@ impl Platform {
     }
 
     /// Launches the deployment, shows its log, and turns its verdict into the ref's.
-    async fn deploy_pushed(&self, session: &PushSession, wish: Wish, hook: &HookConversation) -> RefVerdict {
+    async fn deploy_pushed(&self, session: &PushSession, wish: Wish, pusher: &HookWriter) -> RefVerdict {
         let project = wish.project.clone();
         let mut handle = match self.launch(&session.actor, wish) {
             Ok(handle) => handle,
             Err(failure) => {
-                hook.tell(&format!("error: {}\n", failure.what)).await;
+                tell(pusher, &format!("error: {}\n", failure.what)).await;
                 return ng(&failure, &project, None);
             }
         };
         *session.deployment.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.clone());
         if let Ok(mut reader) = handle.log.reader() {
             while let Some(bytes) = reader.next().await {
-                hook.tell_bytes(&bytes).await;
+                if !pusher.stderr(&bytes).await {
+                    break;
+                }
             }
         }
         match handle.wait().await {
@@ -219,4 +221,9 @@ fn refused_or(fate: Fate, failure: &Failure) -> RefVerdict {
         Fate::Refuse(reason) => RefVerdict::Ng(reason),
         Fate::Store { .. } | Fate::Deploy { .. } => RefVerdict::Ng(format!("{}: {}", failure.code.as_str(), failure.what)),
     }
+}
+
+/// A pusher who left is not an error.
+async fn tell(pusher: &HookWriter, text: &str) {
+    pusher.stderr(text.as_bytes()).await;
 }

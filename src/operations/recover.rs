@@ -3,13 +3,13 @@
 //! Before the switch a deployment is undone; from the switch on it is finished when its branch moved, else undone.
 
 use super::Platform;
-use crate::archives;
+use crate::archives::{shelf, trees};
 use crate::git;
 use crate::model::{Code, CommitId, Failure, RefName, ReleaseVersion, Repository, Time};
 use crate::pipeline::execute::revive;
 use crate::store::{DeploymentRecord, ProjectRecord, Status, Switch};
 use crate::system::privileged::{self, Operation};
-use crate::system::{clock, files};
+use crate::system::{clock, reading};
 
 /// What was done about one project.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,7 +80,7 @@ impl Platform {
     /// Whether the new tree is in `run/`: the inode that was written down before the exchange tells.
     fn is_exchanged(&self, row: &DeploymentRecord) -> Result<bool, Failure> {
         let run = self.context.project_places(&row.project).run();
-        let inode = files::inode(&run).map_err(|error| Failure::internal("look at run/", &error))?;
+        let inode = reading::inode(&run).map_err(|error| Failure::internal("look at run/", &error))?;
         Ok(row.tree_inode == Some(inode))
     }
 
@@ -96,22 +96,22 @@ impl Platform {
     /// Trees and files that no deployment owns any more.
     fn sweep(&self, project: &ProjectRecord) -> Result<(), Failure> {
         let places = self.context.project_places(&project.name);
-        let list = |path: &std::path::Path| files::names(path).unwrap_or_default();
+        let list = |path: &std::path::Path| reading::names(path).unwrap_or_default();
         for name in list(&places.deploy()) {
             if name != "current" {
-                archives::remove_tree(&places.deployed(&name))?;
+                trees::remove_tree(&places.deployed(&name))?;
             }
         }
         for name in list(places.runtime()) {
             if name.ends_with(".env") || name.ends_with(".common") {
-                archives::remove_tree(&places.runtime().join(&name))?;
+                trees::remove_tree(&places.runtime().join(&name))?;
             }
         }
         for name in list(&places.releases()) {
             if name.ends_with(".partial") {
-                archives::remove_release(&places.release(&name))?;
+                shelf::remove(&places.release(&name))?;
             }
         }
-        archives::remove_tree(&places.trash())
+        trees::remove_tree(&places.trash())
     }
 }

@@ -3,7 +3,8 @@
 use super::authorize::{Action, authorize, no_project};
 use super::push::PushSession;
 use super::Platform;
-use crate::git::{self, ReceiveOptions, pktline};
+use crate::git::pktline;
+use crate::git::transport::{ReceiveOptions, receive_pack, upload_pack};
 use crate::model::{Actor, Code, Failure, ProjectName, Repository};
 use crate::store::ProjectRecord;
 use crate::system::entropy;
@@ -73,7 +74,7 @@ impl Platform {
         let project = match self.admit(actor, &service).await {
             Ok(project) => project,
             Err(failure) => {
-                let _ = streams.stdout.write_all(&pktline::error(&refusal(&failure))).await;
+                let _ = streams.stdout.write_all(&error_packet(&refusal(&failure))).await;
                 let _ = streams.stdout.shutdown().await;
                 return 128;
             }
@@ -118,7 +119,7 @@ impl Platform {
         E: AsyncWrite + Unpin + Send,
     {
         let path = self.context.project_places(&project.name).repository(service.repository);
-        let mut command = git::upload_pack(&self.context.git, &path, service.protocol.as_deref());
+        let mut command = upload_pack(&self.context.git, &path, service.protocol.as_deref());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
             Ok(child) => pump(child, streams, left, &mut Manner::Unknown.into()).await.0,
@@ -154,7 +155,7 @@ impl Platform {
             protocol: service.protocol.clone(),
             max_push: self.context.config().git.max_push,
         };
-        let mut command = git::receive_pack(&self.context.git, &path, &options);
+        let mut command = receive_pack(&self.context.git, &path, &options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut sniffer = Sniffer::from(Manner::Unknown);
         let (status, how) = match command.spawn() {
@@ -173,8 +174,15 @@ impl Platform {
 
 async fn not_started<I, O: AsyncWrite + Unpin, E>(mut streams: GitStreams<I, O, E>, error: &std::io::Error) -> u32 {
     tracing::error!(%error, "git could not be started");
-    let _ = streams.stdout.write_all(&pktline::error("git could not be started on the server; see its log")).await;
+    let _ = streams.stdout.write_all(&error_packet("git could not be started on the server; see its log")).await;
     128
+}
+
+/// The packet that git shows as one clean `fatal: remote error: ...`.
+fn error_packet(text: &str) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let _ = pktline::encode(format!("ERR {text}").as_bytes(), &mut packet);
+    packet
 }
 
 fn refusal(failure: &Failure) -> String {

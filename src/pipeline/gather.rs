@@ -5,6 +5,7 @@
 use super::context::Context;
 use super::plan::Facts;
 use super::{Goal, Order};
+use crate::archives::shelf;
 use crate::buildpacks::{self, Choice};
 use crate::config::pillar::{self, PillarSources, Value};
 use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
@@ -12,6 +13,7 @@ use crate::git::{self, Tree, TreeLimits};
 use crate::hooks;
 use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, Repository};
 use crate::runtime::health::HealthKind;
+use crate::system::reading;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,7 +71,7 @@ pub fn look(context: &Context, order: &Order) -> Result<Gathered, Failure> {
             sources.defaults = files.pillar_defaults()?;
             let mode = settings.mode.unwrap_or(mode);
             require_cooking(&order.project.name, mode)?;
-            fits(places.root(), tree.bytes())?;
+            fits(places.root(), tree.bytes)?;
             let (hooks, choice) = files.recipe(&settings)?;
             Some(Source { commit: commit.clone(), tree, hooks, choice })
         }
@@ -102,8 +104,8 @@ fn require_cooking(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
 
 /// Build, archive and deployed tree: three copies and some air.
 fn fits(root: &Path, tree_bytes: u64) -> Result<(), Failure> {
-    let needed = tree_bytes.saturating_mul(3) + (16 << 20);
-    let free = crate::system::files::free_bytes(root).map_err(|e| Failure::internal("look at the disk", &e))?;
+    let needed = shelf::needed_bytes(tree_bytes);
+    let free = shelf::free_bytes(root)?;
     if free >= needed {
         return Ok(());
     }
@@ -114,10 +116,10 @@ fn fits(root: &Path, tree_bytes: u64) -> Result<(), Failure> {
 
 fn limits(config: &ServerConfig) -> TreeLimits {
     TreeLimits {
-        max_files: config.trees.max_files,
+        max_files: config.trees.max_files as usize,
         max_bytes: config.trees.max_bytes,
         max_file: config.trees.max_file,
-        max_depth: config.trees.max_depth,
+        max_depth: config.trees.max_depth as usize,
         ..TreeLimits::default()
     }
 }
@@ -228,13 +230,23 @@ fn common(order: &Order, mode: Mode, config: &ServerConfig, merged: &Value) -> s
     })
 }
 
-/// The health check that a tree asks for: `.commis/project.toml`, else `app.json`, else the port answers.
-pub fn health(settings: &ProjectConfig, app: Option<&AppJson>, host: &str, config: &ServerConfig) -> HealthSpec {
-    let path = settings.health.path.clone().or_else(|| app.and_then(|app| app.web_health_path()));
-    let kind = match path {
+/// The health check that a deployed tree asks for: `.commis/project.toml`, else `app.json`, else the port answers.
+pub fn health_of_tree(tree: &Path, host: &str, config: &ServerConfig) -> Result<HealthSpec, Failure> {
+    const SETTINGS: &str = ".commis/project.toml";
+    let read = |name: &str| match reading::read_regular(&tree.join(name), SMALL_FILE as u64) {
+        Ok(bytes) => text(name, bytes).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new(Code::BadConfig, error.to_string())),
+    };
+    let settings = match read(SETTINGS)? {
+        Some(text) => ProjectConfig::parse(&text, SETTINGS)?,
+        None => ProjectConfig::default(),
+    };
+    let app = read("app.json")?.map(|text| AppJson::parse(&text)).transpose()?.and_then(|app| app.health);
+    let (app_path, app_timeout) = app.map(|health| (health.path, health.timeout)).unwrap_or_default();
+    let kind = match settings.health.path.or(app_path) {
         Some(path) => HealthKind::Http { path, host: host.to_owned() },
         None => HealthKind::Port,
     };
-    HealthSpec { kind, timeout: settings.health.timeout.unwrap_or(config.health.timeout) }
+    Ok(HealthSpec { kind, timeout: settings.health.timeout.or(app_timeout).unwrap_or(config.health.timeout) })
 }
-

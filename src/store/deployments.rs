@@ -238,17 +238,20 @@ impl Store {
         let mut connection = self.lock();
         let transaction = connection.transaction().map_err(during("record a success"))?;
         let name = project.as_str();
-        let statements = [
-            ("UPDATE deployments SET status = 'inactive' WHERE project = ?1 AND status = 'success' AND number <> ?2 AND ?3 = ?3 AND ?4 = ?4"),
-            ("UPDATE deployments SET status = 'success', switch = 'switched', finished_at = ?4, version = ?3 WHERE project = ?1 AND number = ?2"),
-            ("UPDATE projects SET live_version = ?3 WHERE name = ?1 AND ?2 = ?2 AND ?4 = ?4"),
-            ("UPDATE releases SET was_live = 1 WHERE project = ?1 AND version = ?3 AND ?2 = ?2 AND ?4 = ?4"),
-        ];
-        for statement in statements {
-            transaction
-                .execute(statement, params![name, number.0, version.0, at.0])
-                .map_err(during("record a success"))?;
-        }
+        let run = |statement: &str, with: &[&dyn rusqlite::ToSql]| {
+            transaction.execute(statement, with).map(drop).map_err(during("record a success"))
+        };
+        run(
+            "UPDATE deployments SET status = 'inactive' WHERE project = ?1 AND status = 'success' AND number <> ?2",
+            &[&name, &number.0],
+        )?;
+        run(
+            "UPDATE deployments SET status = 'success', switch = 'switched', finished_at = ?4, version = ?3
+             WHERE project = ?1 AND number = ?2",
+            &[&name, &number.0, &version.0, &at.0],
+        )?;
+        run("UPDATE projects SET live_version = ?2 WHERE name = ?1", &[&name, &version.0])?;
+        run("UPDATE releases SET served = ?3 WHERE project = ?1 AND version = ?2", &[&name, &version.0, &number.0])?;
         transaction.commit().map_err(during("record a success"))
     }
 

@@ -1,7 +1,7 @@
 //! Releases: what was bundled, where its archive is, what it ran with.
 
 use super::{Result, Store, during};
-use crate::model::{CommitId, ProjectName, ReleaseVersion, Time};
+use crate::model::{CommitId, DeploymentNumber, ProjectName, ReleaseVersion, Time};
 use rusqlite::{OptionalExtension, Row, params};
 
 /// A bundled release. No `Debug`: the environment holds secrets.
@@ -20,8 +20,8 @@ pub struct ReleaseRecord {
     pub manifest: String,
     /// JSON object of the app's variables when it was cooked.
     pub environment: String,
-    /// Whether it ever served.
-    pub was_live: bool,
+    /// The deployment that made it live last; `None`: it never served.
+    pub served: Option<DeploymentNumber>,
     pub created_at: Time,
 }
 
@@ -40,7 +40,7 @@ impl Store {
                     release.bytes as i64,
                     release.manifest,
                     release.environment,
-                    release.was_live,
+                    release.served.map(|number| number.0),
                     release.created_at.0
                 ],
             )
@@ -91,7 +91,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ReleaseRecord> {
         bytes: row.get::<_, i64>("bytes")?.max(0) as u64,
         manifest: row.get("manifest")?,
         environment: row.get("environment")?,
-        was_live: row.get("was_live")?,
+        served: row.get::<_, Option<u32>>("served")?.map(DeploymentNumber),
         created_at: Time(row.get("created_at")?),
     })
 }

@@ -14,6 +14,7 @@ pub mod mounts;
 pub mod ownership;
 pub mod powers;
 pub mod privileged;
+pub mod reading;
 pub mod users;
 
 pub use cgroups::{Cgroups, Group, GroupLimits};

@@ -1,7 +1,7 @@
 //! bundle and unpack: `build/` becomes a release archive, the archive becomes the tree that will run.
 
 use super::{Done, Execution, missing};
-use crate::archives::{self, Expect, Links, ManifestParts, UnpackLimits};
+use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, UnpackLimits};
 use crate::buildpacks;
 use crate::config::procfile;
 use crate::layouts::places;
@@ -9,40 +9,42 @@ use crate::model::{Code, Failure, ProcessType, ReleaseVersion};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::Goal;
 use crate::store::ReleaseRecord;
-use crate::system::{UserIds, clock, files};
+use crate::system::{UserIds, clock, reading};
 use std::collections::BTreeMap;
 
+/// Threads that compress.
+const THREADS: usize = 2;
 const PROCFILE_MAX: u64 = 1 << 20;
 
 impl Execution<'_> {
     pub(super) async fn pack(&mut self) -> Result<Done, Failure> {
         let (name, number) = (&self.order.project.name, self.order.number);
-        let commit = self.commit();
+        let commit = self.commit().ok_or_else(|| missing("a commit"))?;
         let version = self.context.store.take_version(name, number)?;
         self.work.version = Some(version);
         let processes = self.processes().await?;
-        let parts = ManifestParts {
-            project: name.as_str().to_owned(),
+        let base = ManifestBase {
+            project: name.clone(),
             version,
             commit: commit.clone(),
-            pillar_commit: self.gathered.pillar_commit.as_ref().map(ToString::to_string),
+            pillar_commit: self.gathered.pillar_commit.clone(),
             mode: self.gathered.mode,
-            buildpacks: self.gathered.facts.buildpack.iter().cloned().collect(),
-            processes: processes.iter().map(|(kind, command)| (kind.to_string(), command.clone())).collect(),
+            buildpacks: self.gathered.facts.buildpack.iter().map(|name| Buildpack { name: name.clone(), digest: None }).collect(),
+            processes: self.processes().await?,
         };
-        let file_name = places::release_file_name(name, version, commit.get(..7).unwrap_or(&commit));
+        let file_name = places::release_file_name(name, version, commit.short());
         let out = self.places.release(&file_name);
-        let packed = tokio::task::block_in_place(|| archives::pack(&self.places.build(), parts, &out))?;
+        let packed = tokio::task::block_in_place(|| archives::pack(&self.places.build(), &base, &out, THREADS))?;
         let release = ReleaseRecord {
             version,
-            commit,
+            commit: commit.to_string(),
             pillar_commit: self.gathered.pillar_commit.as_ref().map(ToString::to_string),
             file_name: file_name.clone(),
             sha256: packed.archive_sha256.clone(),
             bytes: packed.archive_bytes,
-            manifest: packed.manifest.to_json(),
+            manifest: String::from_utf8_lossy(&packed.manifest.to_json()).into_owned(),
             environment: environment_json(&self.gathered.environment),
-            was_live: false,
+            served: None,
             created_at: clock::now(),
         };
         self.context.store.add_release(name, &release)?;
@@ -55,7 +57,7 @@ impl Execution<'_> {
     /// The Procfile as the build left it, over the buildpack's defaults.
     async fn processes(&self) -> Result<BTreeMap<ProcessType, String>, Failure> {
         let mut processes = self.default_processes().await?;
-        match files::read_regular(&self.places.build().join("Procfile"), PROCFILE_MAX) {
+        match reading::read_regular(&self.places.build().join("Procfile"), PROCFILE_MAX) {
             Ok(bytes) => processes.extend(procfile::parse(&bytes)?),
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(Failure::new(Code::BadConfig, format!("Procfile: {error}"))),
@@ -79,10 +81,10 @@ impl Execution<'_> {
             Some(release) => release,
             None => self.chosen_release()?,
         };
-        let expect = Expect { sha256: release.sha256.clone(), limits: UnpackLimits::default(), links: Links::AsBuilt };
+        let expect = Expect { sha256: release.sha256.clone(), limits: UnpackLimits::default() };
         let archive = self.places.release(&release.file_name);
         let unpacked = tokio::task::block_in_place(|| {
-            archives::unpack(&archive, &expect, &self.work.tree, UserIds::of(0))
+            archives::unpack(&archive, &expect, &self.work.tree, UserIds::of(0), Links::AsBuilt)
         });
         self.work.version = Some(release.version);
         self.work.release = Some(release);

@@ -18,9 +18,9 @@ use super::gather::Gathered;
 use super::step::Step;
 use super::{Goal, Order};
 use crate::archives::Manifest;
-use crate::git::PreparedUpdate;
+use crate::git::refs::PreparedUpdate;
 use crate::layouts::ProjectPlaces;
-use crate::model::{Because, Code, Failure, Phase, ReleaseVersion};
+use crate::model::{Because, Code, CommitId, Failure, Phase, ReleaseVersion};
 use crate::notify::{DeploymentLog, Redactor, words};
 use crate::store::{ReleaseRecord, StepRecord, StepStatus};
 use crate::system::clock;
@@ -216,12 +216,16 @@ impl<'a> Execution<'a> {
         self.started.elapsed().as_secs()
     }
 
-    /// The short commit of the goal, for names and sentences.
-    fn commit(&self) -> String {
+    /// The commit that this is about.
+    fn commit(&self) -> Option<CommitId> {
         match &self.order.goal {
-            Goal::Commit { commit, .. } => commit.to_string(),
-            Goal::Release(_) => self.work.release.as_ref().map(|release| release.commit.clone()).unwrap_or_default(),
+            Goal::Commit { commit, .. } => Some(commit.clone()),
+            Goal::Release(_) => self.work.release.as_ref().and_then(ReleaseRecord::commit_id),
         }
+    }
+
+    fn commit_text(&self) -> String {
+        self.commit().map(|commit| commit.to_string()).unwrap_or_default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! pre_install: directories, an empty `build/`, the commit's tree in it.
 
 use super::{Done, Execution, as_root, missing};
-use crate::archives;
+use crate::archives::trees;
 use crate::git;
 use crate::layouts::catalogue::{self, Owner};
 use crate::layouts::places::COMMON_FILE;
@@ -9,7 +9,8 @@ use crate::layouts::ProjectPlaces;
 use crate::model::{Failure, Repository};
 use crate::store::ProjectRecord;
 use crate::system::UserIds;
-use crate::system::privileged::{Durability, Operation};
+use crate::system::files::Durability;
+use crate::system::privileged::{Content, Operation};
 use std::path::{Path, PathBuf};
 
 /// Threads that write a tree: the machine's processors, but never a crowd.
@@ -45,11 +46,11 @@ impl Execution<'_> {
         let directory = self.places.env_dir(self.order.number);
         let owner = self.order.project.build_user;
         make(self.places.runtime(), UserIds::of(0), 0o711)?;
-        archives::remove_tree(&directory)?;
+        trees::remove_tree(&directory)?;
         make(&directory, owner, 0o500)?;
         for (name, value) in self.build_environment() {
             let path = directory.join(name);
-            let content = value.as_bytes().to_vec();
+            let content = Content(value.as_bytes().to_vec());
             as_root(&Operation::WriteFile { path, content, owner, mode: 0o400, durability: Durability::Volatile })?;
         }
         Ok(())
@@ -58,9 +59,9 @@ impl Execution<'_> {
     /// The common tree goes to the user who works next; earlier owners lose it.
     pub(super) fn write_common(&self, owner: UserIds) -> Result<(), Failure> {
         let directory = self.places.common_dir(self.order.number);
-        archives::remove_tree(&directory)?;
+        trees::remove_tree(&directory)?;
         make(&directory, owner, 0o700)?;
-        let content = serde_json::to_vec_pretty(&self.work.common).unwrap_or_default();
+        let content = Content(serde_json::to_vec_pretty(&self.work.common).unwrap_or_default());
         let path = directory.join(COMMON_FILE);
         as_root(&Operation::WriteFile { path, content, owner, mode: 0o600, durability: Durability::Volatile })
     }
@@ -84,7 +85,7 @@ pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: Us
 
 /// An empty directory in the place of whatever was there.
 pub fn empty(path: &Path, owner: UserIds) -> Result<(), Failure> {
-    tokio::task::block_in_place(|| archives::remove_tree(path))?;
+    tokio::task::block_in_place(|| trees::remove_tree(path))?;
     make(path, owner, 0o755)
 }
 

@@ -176,7 +176,7 @@ impl Execution<'_> {
         if !is_app {
             env.extend(self.gathered.config.builds.env.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
-        env.push(("SOURCE_VERSION".into(), self.commit()));
+        env.push(("SOURCE_VERSION".into(), self.commit_text()));
         env
     }
 
@@ -241,7 +241,7 @@ impl Execution<'_> {
             Failure::new(Code::BadConfig, format!("COMMIS_COMMON after the hook: {why}"))
                 .hint("write one JSON object, or leave the file as it is")
         };
-        let bytes = crate::system::files::read_regular(&path, COMMON_MAX).map_err(|error| bad(error.to_string()))?;
+        let bytes = crate::system::reading::read_regular(&path, COMMON_MAX).map_err(|error| bad(error.to_string()))?;
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
         if !value.is_object() {
             return Err(bad("not an object".into()));

@@ -2,7 +2,7 @@
 //! the router turned, the branch moved. Each effect that recovery must know about has its row first.
 
 use super::{Done, Execution, as_root, cancelled, missing};
-use crate::git::{self, PreparedUpdate};
+use crate::git::refs::{self, PreparedUpdate};
 use crate::model::{Because, Code, CommitId, Failure, Repository};
 use crate::notify::words::Stage;
 use crate::pipeline::context::LiveSet;
@@ -14,7 +14,7 @@ use crate::runtime::health::{self, HealthCheck, Unhealthy};
 use crate::runtime::Restarts;
 use crate::store::Switch;
 use crate::system::privileged::Operation;
-use crate::system::files;
+use crate::system::reading;
 use std::path::PathBuf;
 
 /// Lines of a process that a failure repeats.
@@ -25,7 +25,7 @@ impl Execution<'_> {
         let Goal::Commit { commit, previous, branch } = &self.order.goal else { return Err(missing("a branch")) };
         let repository = self.places.repository(Repository::Project);
         let old = previous.clone().unwrap_or_else(CommitId::zero);
-        let prepared = PreparedUpdate::start(&self.context.git, &repository, branch, &old, commit).await;
+        let prepared = PreparedUpdate::prepare(&self.context.git, &repository, &[(branch.clone(), old, commit.clone())]).await;
         self.work.prepared = Some(prepared.map_err(|error| {
             Failure::new(Code::Stale, format!("{branch} cannot move: {error}")).hint("fetch, then push again")
         })?);
@@ -38,7 +38,7 @@ impl Execution<'_> {
         self.close_stage(Stage::BackUp, &crate::notify::words::skipped(Because::NoBackupPolicy));
         let (name, number) = (&self.order.project.name, self.order.number);
         as_root(&Operation::SyncFileSystem { path: self.places.root().to_owned() })?;
-        let inode = files::inode(&self.work.tree).map_err(|error| Failure::internal("switch", &error))?;
+        let inode = reading::inode(&self.work.tree).map_err(|error| Failure::internal("switch", &error))?;
         self.context.store.intend_switch(name, number, inode)?;
         as_root(&Operation::Exchange { a: self.work.tree.clone(), b: self.places.run() })?;
         self.context.store.note_switch(name, number, Switch::Switched)?;
@@ -100,7 +100,7 @@ impl Execution<'_> {
         let prepared = self.work.prepared.take().ok_or_else(|| missing("a prepared branch"))?;
         prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error))?;
         let repository = self.places.repository(Repository::Project);
-        tokio::task::block_in_place(|| git::sync(&repository)).map_err(|e| Failure::internal("sync the branch", &e))?;
+        tokio::task::block_in_place(|| refs::sync(&repository)).map_err(|e| Failure::internal("sync the branch", &e))?;
         Done::quietly()
     }
 
@@ -124,7 +124,7 @@ impl Execution<'_> {
             project: &self.order.project,
             places: &self.places,
             version: self.work.version.ok_or_else(|| missing("a release number"))?,
-            commit: self.commit(),
+            commit: self.commit_text(),
             mode: self.gathered.mode,
             environment: self.app_environment(),
             tree: self.work.tree.clone(),

@@ -2,7 +2,8 @@
 //! Nobody waits for it but the next deployment of the same project.
 
 use super::{Execution, as_root};
-use crate::archives::{self, KeptRelease};
+use crate::archives::retention::{self, KeptRelease};
+use crate::archives::{shelf, trees};
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName, ReleaseVersion};
 use crate::pipeline::context::{Context, LiveSet};
@@ -72,7 +73,7 @@ impl Jobs {
     fn archive_old(&self) -> Result<(), Failure> {
         let Some(tree) = self.old_tree.as_ref().filter(|tree| tree.is_dir()) else { return Ok(()) };
         if self.previous.is_none() {
-            return archives::remove_tree(tree);
+            return trees::remove_tree(tree);
         }
         let directory = self.places.archived(self.number);
         as_root(&Operation::MakeDirectory { path: directory, owner: UserIds::of(0), mode: 0o750 })?;
@@ -81,7 +82,7 @@ impl Jobs {
 
     /// Keeps the newest archived tree and the newest failed one.
     fn prune_archives(&self) -> Result<(), Failure> {
-        let names = crate::system::files::names(&self.places.archives())
+        let names = crate::system::reading::names(&self.places.archives())
             .map_err(|error| Failure::internal("list the archives", &error))?;
         for suffix in ["", ".failed"] {
             let mut numbers: Vec<u32> = names
@@ -94,7 +95,7 @@ impl Jobs {
             numbers.sort_unstable();
             numbers.pop();
             for number in numbers {
-                archives::discard(&self.places.archives().join(format!("{number}{suffix}")))?;
+                super::undo::discard(&self.places, &self.places.archives().join(format!("{number}{suffix}")))?;
             }
         }
         Ok(())
@@ -106,22 +107,22 @@ impl Jobs {
             .iter()
             .map(|record| KeptRelease {
                 version: record.version,
-                is_live: record.version == self.live,
-                was_live: record.was_live,
-                is_pinned: false,
+                live: record.version == self.live,
+                pinned: false,
+                served: record.served,
             })
             .collect();
-        for version in archives::plan(&kept, self.keep).remove {
+        for version in retention::plan(&kept, self.keep).remove {
             let Some(record) = records.iter().find(|record| record.version == version) else { continue };
             context.store.prune_release(&self.project, version)?;
-            archives::remove_release(&self.places.release(&record.file_name))?;
+            shelf::remove(&self.places.release(&record.file_name))?;
         }
         Ok(())
     }
 
     fn clean(&self) -> Result<(), Failure> {
         super::prepare::empty(&self.places.build(), self.build_user)?;
-        archives::remove_tree(&self.places.env_dir(self.number))?;
-        archives::remove_tree(&self.places.common_dir(self.number))
+        trees::remove_tree(&self.places.env_dir(self.number))?;
+        trees::remove_tree(&self.places.common_dir(self.number))
     }
 }

@@ -1,13 +1,15 @@
 //! The steps that put everything back. Each may be reached with its counterpart done, half done or not done.
 
 use super::{Done, Execution, as_root, missing};
-use crate::archives;
+use crate::archives::{shelf, trees};
 use crate::model::{Code, Failure};
 use crate::runtime::health::{self, HealthCheck};
 use crate::store::Switch;
+use crate::layouts::ProjectPlaces;
 use crate::system::UserIds;
-use crate::system::files;
+use crate::system::reading;
 use crate::system::privileged::Operation;
+use std::path::Path;
 
 impl Execution<'_> {
     pub(super) fn route_back(&mut self) -> Result<Done, Failure> {
@@ -28,7 +30,7 @@ impl Execution<'_> {
         drop(self.work.prepared.take());
         let record = self.context.store.deployment(name, number)?;
         let Some(inode) = record.and_then(|record| record.tree_inode) else { return Done::quietly() };
-        let run = files::inode(&self.places.run()).map_err(|error| Failure::internal("look at run/", &error))?;
+        let run = reading::inode(&self.places.run()).map_err(|error| Failure::internal("look at run/", &error))?;
         if run == inode {
             self.context.store.note_switch(name, number, Switch::Undoing)?;
             let other = self.places.deployed(&self.work.tree_name);
@@ -88,7 +90,7 @@ impl Execution<'_> {
     }
 
     pub(super) fn discard_tree(&mut self) -> Result<Done, Failure> {
-        tokio::task::block_in_place(|| archives::discard(&self.work.tree))?;
+        tokio::task::block_in_place(|| discard(&self.places, &self.work.tree))?;
         Done::quietly()
     }
 
@@ -96,16 +98,26 @@ impl Execution<'_> {
         let name = &self.order.project.name;
         let Some(version) = self.work.version else { return Done::quietly() };
         self.context.store.prune_release(name, version)?;
-        let commit = self.commit();
-        let file_name = crate::layouts::places::release_file_name(name, version, commit.get(..7).unwrap_or(&commit));
-        archives::remove_release(&self.places.release(&file_name))?;
+        let Some(commit) = self.commit() else { return Done::quietly() };
+        let file_name = crate::layouts::places::release_file_name(name, version, commit.short());
+        shelf::remove(&self.places.release(&file_name))?;
         Done::quietly()
     }
 
     pub(super) fn clean_build(&mut self) -> Result<Done, Failure> {
         super::prepare::empty(&self.places.build(), self.order.project.build_user)?;
-        archives::remove_tree(&self.places.env_dir(self.order.number))?;
-        archives::remove_tree(&self.places.common_dir(self.order.number))?;
+        trees::remove_tree(&self.places.env_dir(self.order.number))?;
+        trees::remove_tree(&self.places.common_dir(self.order.number))?;
         Done::quietly()
     }
+}
+
+/// Removes a tree under a name that nobody takes for anything: a crash in the middle leaves only trash.
+pub fn discard(places: &ProjectPlaces, path: &Path) -> Result<(), Failure> {
+    let Some(name) = path.file_name().filter(|_| path.symlink_metadata().is_ok()) else { return Ok(()) };
+    as_root(&Operation::MakeDirectory { path: places.trash(), owner: UserIds::of(0), mode: 0o700 })?;
+    let trash = places.trash().join(name);
+    trees::remove_tree(&trash)?;
+    as_root(&Operation::Rename { from: path.to_owned(), to: trash.clone() })?;
+    trees::remove_tree(&trash)
 }

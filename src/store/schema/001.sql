@@ -75,7 +75,7 @@ CREATE TABLE releases (
     bytes         INTEGER NOT NULL,
     manifest      TEXT NOT NULL,           -- JSON, as in the archive
     environment   TEXT NOT NULL,           -- JSON object: the app's variables when it was cooked
-    was_live      INTEGER NOT NULL DEFAULT 0,
+    served        INTEGER,                 -- the deployment that made it live last
     pruned        INTEGER NOT NULL DEFAULT 0,
     created_at    INTEGER NOT NULL,
     PRIMARY KEY (project, version)
