@@ -20,7 +20,7 @@ pub enum Refusal {
     #[error("the head of the request is too large")]
     TooLarge,
     /// 505.
-    #[error("only HTTP/1.0 and HTTP/1.1 are spoken here")]
+    #[error("only HTTP 1.0 and 1.1 are spoken here")]
     Version,
 }
 
