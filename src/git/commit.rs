@@ -28,7 +28,8 @@ pub async fn commit_file(git: &Git, repository: &Path, commit: CommitFile<'_>) -
         return Err(said("commit", format!("{:?} is no plain file name", commit.file).as_bytes()));
     }
     let head = super::open(repository)?.resolve(&branch)?;
-    let args = ["fast-import", "--quiet", "--done", "--date-format=now"];
+    // In this order on the disk, so that a power cut never leaves a branch at a commit that is not there.
+    let args = ["-c", "core.fsync=objects,reference", "fast-import", "--quiet", "--done", "--date-format=now"];
     let mut command = git.command(Some(repository), &args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(GitError::io("cannot start git", &git.program))?;

@@ -1,5 +1,5 @@
-//! Puts the `proc-receive` hook where git looks for it. The hook is this program itself under another name: a link
-//! where the git user can reach the binary, else a copy. Top-level `hooks/README.md` describes the hook to people.
+//! Puts the hooks where git looks for them. A hook is this program itself under another name: a link where the git user
+//! can reach the binary, else a copy. Top-level `hooks/README.md` describes the hook to people.
 
 use crate::system::UserIds;
 use std::fs;
@@ -7,10 +7,12 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-/// The name that git starts, and that `main` recognises as its own.
-pub const HOOK: &str = "proc-receive";
+/// Answers each push: `main` started under this name goes to [`super::relay::run_relay`].
+pub const PROC_RECEIVE: &str = "proc-receive";
+/// Makes what git moved itself durable: goes to [`super::relay::run_reference_transaction`].
+pub const REFERENCE_TRANSACTION: &str = "reference-transaction";
 
-/// Fills `directory` (made if missing, root's, 0755) with the hook for `exe`. Cheap when nothing has changed. It is an
+/// Fills `directory` (made if missing, root's, 0755) with the hooks for `exe`. Cheap when nothing has changed. It is an
 /// error when `user` could not reach `directory`: then no push could work.
 pub fn install_hooks(directory: &Path, exe: &Path, user: UserIds) -> io::Result<()> {
     fs::create_dir_all(directory)?;
@@ -20,21 +22,30 @@ pub fn install_hooks(directory: &Path, exe: &Path, user: UserIds) -> io::Result<
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
     }
     let exe = exe.canonicalize()?;
-    let hook = directory.join(HOOK);
+    let hook = directory.join(PROC_RECEIVE);
     if closed_to(&exe, user)?.is_none() {
-        return if fs::read_link(&hook).is_ok_and(|target| target == exe) {
-            Ok(())
-        } else {
-            replace(&hook, |fresh| symlink(&exe, fresh))
-        };
+        link(&hook, &exe)?;
+    } else {
+        copy(&hook, &exe)?;
     }
-    let (ours, theirs) = (fs::metadata(&exe)?, fs::symlink_metadata(&hook).ok());
-    let same = |hook: &fs::Metadata| hook.is_file() && hook.len() == ours.len() && hook.mtime() == ours.mtime();
-    if theirs.as_ref().is_some_and(same) {
+    link(&directory.join(REFERENCE_TRANSACTION), Path::new(PROC_RECEIVE))
+}
+
+fn link(hook: &Path, target: &Path) -> io::Result<()> {
+    if fs::read_link(hook).is_ok_and(|known| known == target) {
         return Ok(());
     }
-    replace(&hook, |fresh| {
-        fs::copy(&exe, fresh)?;
+    replace(hook, |fresh| symlink(target, fresh))
+}
+
+fn copy(hook: &Path, exe: &Path) -> io::Result<()> {
+    let ours = fs::metadata(exe)?;
+    let same = |hook: fs::Metadata| hook.is_file() && hook.len() == ours.len() && hook.mtime() == ours.mtime();
+    if fs::symlink_metadata(hook).is_ok_and(same) {
+        return Ok(());
+    }
+    replace(hook, |fresh| {
+        fs::copy(exe, fresh)?;
         fs::set_permissions(fresh, fs::Permissions::from_mode(0o755))?;
         let file = fs::File::options().write(true).open(fresh)?;
         file.set_modified(ours.modified()?)?;
@@ -92,7 +103,8 @@ mod tests {
         let hooks = place.path().join("hooks");
         install_hooks(&hooks, &exe, UserIds::of(USER)).unwrap();
         install_hooks(&hooks, &exe, UserIds::of(USER)).unwrap();
-        assert_eq!(fs::read_link(hooks.join(HOOK)).unwrap(), exe.canonicalize().unwrap());
+        assert_eq!(fs::read_link(hooks.join(PROC_RECEIVE)).unwrap(), exe.canonicalize().unwrap());
+        assert_eq!(fs::read_to_string(hooks.join(REFERENCE_TRANSACTION)).unwrap(), "program");
     }
 
     #[test]
@@ -101,7 +113,7 @@ mod tests {
         let hooks = place.path().join("hooks");
         fs::set_permissions(exe.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
         install_hooks(&hooks, &exe, UserIds::of(USER)).unwrap();
-        let hook = hooks.join(HOOK);
+        let hook = hooks.join(PROC_RECEIVE);
         assert!(fs::symlink_metadata(&hook).unwrap().is_file());
         let first = fs::metadata(&hook).unwrap().ino();
         install_hooks(&hooks, &exe, UserIds::of(USER)).unwrap();

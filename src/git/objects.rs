@@ -68,21 +68,6 @@ impl Objects {
         self.repository.graph_descendant_of(new, old).or_else(|_| self.walks_to(old, new))
     }
 
-    /// Commits reachable from `new` that name a parent which is not here: where a shallow clone was cut. The walk
-    /// stops at `known` commits, so it costs what the push added.
-    pub fn cut_at(&self, new: &CommitId, known: &[CommitId]) -> Result<Vec<CommitId>, GitError> {
-        let known = known.iter().filter(|id| !id.is_zero()).map(|id| self.id(id)).collect::<Result<HashSet<_>, _>>()?;
-        let mut cut = Vec::new();
-        self.each_commit(self.id(new)?, |commit| {
-            let odb = self.repository.odb()?;
-            if commit.parent_ids().any(|parent| !odb.exists(parent)) {
-                cut.extend(CommitId::parse(&commit.id().to_string()));
-            }
-            Ok(!known.contains(&commit.id()))
-        })?;
-        Ok(cut)
-    }
-
     /// The bytes of a plain file at `path` (`/`-separated); `None` when there is none, or when it is a link, a
     /// directory or a submodule. A file of more than `max` bytes is an error.
     pub fn read_file(&self, commit: &CommitId, path: &str, max: usize) -> Result<Option<Vec<u8>>, GitError> {
@@ -120,35 +105,22 @@ impl Objects {
         oid(commit).map_err(GitError::object(commit.as_str()))
     }
 
+    /// Looks for `old` among everything `new` contains; parents that are not here are passed over.
     fn walks_to(&self, old: Oid, new: Oid) -> Result<bool, GitError> {
-        let mut found = false;
-        self.each_commit(new, |commit| {
-            found = found || commit.id() == old;
-            Ok(!found)
-        })?;
-        Ok(found)
-    }
-
-    /// Visits commits from `start` on, each once; `visit` says whether to go on to the parents. Parents that are not
-    /// here are passed over.
-    fn each_commit(
-        &self,
-        start: Oid,
-        mut visit: impl FnMut(&git2::Commit<'_>) -> Result<bool, git2::Error>,
-    ) -> Result<(), GitError> {
-        let mut seen = HashSet::from([start]);
-        let mut waiting = vec![start];
+        let mut seen = HashSet::from([new]);
+        let mut waiting = vec![new];
         while let Some(id) = waiting.pop() {
             let commit = match self.repository.find_commit(id) {
                 Ok(commit) => commit,
-                Err(error) if error.code() == git2::ErrorCode::NotFound && id != start => continue,
+                Err(error) if error.code() == git2::ErrorCode::NotFound && id != new => continue,
                 Err(error) => return Err(GitError::object(format!("commit {id}"))(error)),
             };
-            if visit(&commit).map_err(GitError::object(format!("commit {id}")))? {
-                waiting.extend(commit.parent_ids().filter(|parent| seen.insert(*parent)));
+            if id == old {
+                return Ok(true);
             }
+            waiting.extend(commit.parent_ids().filter(|parent| seen.insert(*parent)));
         }
-        Ok(())
+        Ok(false)
     }
 
     fn packed(&self, name: &RefName) -> Result<Option<String>, GitError> {

@@ -63,27 +63,37 @@ impl Decoder {
     }
 }
 
-/// Whether a receive-pack client asked for `quiet`, as every client does whose error stream is no terminal.
-///
-/// `first_bytes` is what the client sent from the start; `None`: too few of them to know. Anything that is not
-/// a push counts as not quiet.
-pub fn client_is_quiet(first_bytes: &[u8]) -> Option<bool> {
+/// What the first bytes of a push tell about the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClientHello {
+    /// It asked for `quiet`, as every client does whose error stream is no terminal.
+    pub quiet: bool,
+    /// It pushes from a shallow clone: accepted refs must be answered with [`super::Verdict::GitMoves`].
+    pub shallow: bool,
+}
+
+/// Reads the start of what a receive-pack client sent. `None`: too few bytes to know. What is no push says nothing.
+pub fn client_hello(first_bytes: &[u8]) -> Option<ClientHello> {
     let mut decoder = Decoder::default();
     decoder.feed(first_bytes);
+    let mut hello = ClientHello::default();
     loop {
         match decoder.take() {
             Ok(None) => return None,
-            Err(_) | Ok(Some(Packet::Flush)) => return Some(false),
+            Err(_) | Ok(Some(Packet::Flush)) => return Some(hello),
+            Ok(Some(Packet::Data(line))) if line.starts_with(b"shallow ") => hello.shallow = true,
             Ok(Some(Packet::Data(line))) => {
-                if line.starts_with(b"shallow ") {
-                    continue;
-                }
-                let mut parts = line.splitn(2, |byte| *byte == 0);
-                let capabilities = parts.nth(1).unwrap_or(&[]);
-                return Some(words(capabilities).any(|word| word == b"quiet"));
+                let capabilities = line.splitn(2, |byte| *byte == 0).nth(1).unwrap_or(&[]);
+                hello.quiet = words(capabilities).any(|word| word == b"quiet");
+                return Some(hello);
             }
         }
     }
+}
+
+/// [`ClientHello::quiet`] alone.
+pub fn client_is_quiet(first_bytes: &[u8]) -> Option<bool> {
+    client_hello(first_bytes).map(|hello| hello.quiet)
 }
 
 /// The blank-separated words of a line.
@@ -130,7 +140,7 @@ mod tests {
         assert_eq!(client_is_quiet(b"GET / HTTP/1.1"), Some(false));
         let mut shallow = line("shallow 1111111111111111111111111111111111111111");
         shallow.extend(quiet);
-        assert_eq!(client_is_quiet(&shallow), Some(true));
+        assert_eq!(client_hello(&shallow), Some(ClientHello { quiet: true, shallow: true }));
     }
 
     #[test]

@@ -41,8 +41,11 @@ pub struct Received {
 /// The answer to one command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The ref has been moved, by us.
+    /// The ref has been moved, by us, durably.
     Ok,
+    /// git is to move the ref itself once it has this answer. For pushes of shallow clones, where only git can record
+    /// where history is cut; the `reference-transaction` hook then makes it durable before the pusher is told.
+    GitMoves,
     /// The ref was not moved; the text is what the pusher reads in brackets.
     Ng(String),
 }
@@ -185,9 +188,14 @@ impl Received {
     pub fn answer(&self, verdicts: &[Verdict]) -> Result<Vec<u8>, PktError> {
         let missing = Verdict::Ng("internal: no verdict was reached".into());
         let mut answer = Vec::new();
+        let ok = |command: &PushCommand| [b"ok ", command.raw.as_slice()].concat();
         for (index, command) in self.commands.iter().enumerate() {
             let line = match verdicts.get(index).unwrap_or(&missing) {
-                Verdict::Ok => [b"ok ", command.raw.as_slice()].concat(),
+                Verdict::Ok => ok(command),
+                Verdict::GitMoves => {
+                    pktline::encode(&ok(command), &mut answer)?;
+                    b"option fall-through".to_vec()
+                }
                 Verdict::Ng(reason) => {
                     let head = [b"ng ", command.raw.as_slice(), b" "].concat();
                     let room = MAX_REASON.min(MAX_DATA.saturating_sub(head.len() + 1));
@@ -231,7 +239,11 @@ mod tests {
         let mut conversation = Conversation::default();
         conversation.feed(&packets(&[b"version=1\0push-options atomic\n"]));
         let Step::Say(reply) = conversation.step().unwrap() else { panic!("no greeting") };
-        assert!(reply.starts_with(b"0023version=1\0push-options atomic\n0000"[..4].as_ref()));
+        assert_eq!(
+            reply,
+            b"0022version=1\0push-options atomic
+0000"
+        );
         let commands: Vec<_> =
             refs.iter().map(|name| [OLD.as_bytes(), b" ", NEW.as_bytes(), b" ", name].concat()).collect();
         conversation.feed(&packets(&commands.iter().map(Vec::as_slice).collect::<Vec<_>>()));

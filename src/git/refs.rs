@@ -8,8 +8,6 @@ use super::failed::GitError;
 use super::repository::{Git, said, sync_directory};
 use crate::model::{CommitId, RefName};
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -38,7 +36,7 @@ impl PreparedUpdate {
     /// Takes the locks; the error says which ref is where it should not be, or is locked.
     pub async fn prepare(git: &Git, repository: &Path, changes: &[Change]) -> Result<Self, GitError> {
         // The ref's content is flushed before it gets its name; the directory is our part.
-        let args = ["-c", "core.fsync=reference", "update-ref", "--stdin"];
+        let args = ["-c", "core.fsync=none,reference", "update-ref", "--stdin"];
         let mut command = git.command(Some(repository), &args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Killed, git would leave its lock files behind; without input it removes them and ends.
@@ -115,36 +113,6 @@ pub fn sync_refs(repository: &Path, refs: &[RefName]) -> Result<(), GitError> {
         }
     }
     Ok(())
-}
-
-/// Records where history was cut (see [`super::Objects::cut_at`]), as git does itself for refs that it moves: without
-/// it a repository that took a push from a shallow clone cannot be cloned. Durable when it returns.
-pub fn record_cuts(repository: &Path, git: &Git, cuts: &[CommitId]) -> Result<(), GitError> {
-    let (file, lock) = (repository.join("shallow"), repository.join("shallow.lock"));
-    if cuts.is_empty() {
-        return Ok(());
-    }
-    let failed = || GitError::io("cannot record where history was cut", &file);
-    let mut open = fs::OpenOptions::new().write(true).create_new(true).open(&lock).map_err(failed())?;
-    let mut write = || {
-        let known = match fs::read_to_string(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            read => read.unwrap_or_default(),
-        };
-        let mut lines: std::collections::BTreeSet<&str> = known.lines().collect();
-        lines.extend(cuts.iter().map(CommitId::as_str));
-        lines.iter().try_for_each(|line| writeln!(open, "{line}"))?;
-        if nix::unistd::geteuid().is_root() {
-            chown(&lock, Some(git.user.uid), Some(git.user.gid))?;
-        }
-        open.sync_all()?;
-        fs::rename(&lock, &file)
-    };
-    let written = write().map_err(failed());
-    if written.is_err() {
-        let _ = fs::remove_file(&lock);
-    }
-    written.and_then(|()| sync_directory(repository))
 }
 
 /// Removes lock files and half-received objects that a crash left. Only when no git runs in the repository: at the

@@ -25,6 +25,13 @@ pub fn run_relay(socket: &Path, token: &str) -> i32 {
     relay(socket, token, io::stdin(), io::stdout(), io::stderr())
 }
 
+/// Runs as git's `reference-transaction` hook, with its one argument, in the repository: what git has just moved
+/// is made durable before the pusher hears of it. Only refs answered with [`super::Verdict::GitMoves`] come here.
+pub fn run_reference_transaction(state: &str) -> i32 {
+    let synced = || nix::unistd::syncfs(std::fs::File::open(".")?).map_err(io::Error::from);
+    if state == "committed" && synced().is_err() { 1 } else { 0 }
+}
+
 /// One frame: kind, length, bytes. `bytes` longer than a frame are the caller's to cut.
 pub fn frame(kind: u8, bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
@@ -98,6 +105,18 @@ mod tests {
         let token = std::env::var("COMMIS_PUSH").unwrap();
         let to_git = std::fs::OpenOptions::new().write(true).open("/proc/self/fd/3").unwrap();
         std::process::exit(relay(Path::new(&socket), &token, io::stdin(), to_git, io::stderr()));
+    }
+
+    /// The same for the other hook; its success is left as a file for the test to see.
+    #[test]
+    #[ignore = "runs as the hook of other tests"]
+    fn acts_as_the_sync() {
+        let state = std::env::var("HOOK_STATE").unwrap();
+        let code = run_reference_transaction(&state);
+        if state == "committed" && code == 0 {
+            std::fs::write("synced", "").unwrap();
+        }
+        std::process::exit(code);
     }
 
     struct Gone;

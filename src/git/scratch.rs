@@ -2,6 +2,7 @@
 //! client through [`super::transport`], the hook and the socket, all in one temporary directory. Needs root.
 
 use super::conversation::HookListener;
+use super::install::{PROC_RECEIVE, REFERENCE_TRANSACTION, install_hooks};
 use super::proc_receive::{Received, Verdict};
 use super::refs::{self, Change};
 use super::transport::{ReceiveOptions, receive_pack, upload_pack};
@@ -105,7 +106,9 @@ impl World {
             for (command, verdict) in received.commands.iter().zip(&mut verdicts) {
                 let Ok(name) = &command.name else { continue };
                 let change = (name.clone(), command.old.clone(), command.new.clone());
-                if let (Verdict::Ok, Err(error)) = (&verdict, self.moved(change).await) {
+                if *verdict == Verdict::Ok
+                    && let Err(error) = self.moved(change).await
+                {
                     *verdict = Verdict::Ng(error.to_string());
                 }
             }
@@ -149,15 +152,17 @@ impl World {
         self.script("receive", &receive_pack(&self.git, &self.repository, &options))
     }
 
-    /// The server's socket, with the test program as the hook.
+    /// The server's socket, with the test program as the hooks. The hook that syncs leaves `synced` in the repository.
     pub fn listen(&self) -> HookListener {
-        let (test, hook) = (self.root().join("test"), self.git.hooks.join(super::install::HOOK));
-        super::install::install_hooks(&test, &std::env::current_exe().unwrap(), self.git.user).unwrap();
-        let relay = "--exact git::relay::tests::acts_as_the_hook --ignored --nocapture -q";
-        let relay = format!("#!/bin/sh\nexec 3>&1 >/dev/null\nexec {}/proc-receive {relay}\n", test.display());
+        let test = self.root().join("test");
+        install_hooks(&test, &std::env::current_exe().unwrap(), self.git.user).unwrap();
+        let start = format!("exec 3>&1 >/dev/null\nexec {}/proc-receive --exact", test.display());
         fs::create_dir_all(&self.git.hooks).unwrap();
-        fs::write(&hook, relay).unwrap();
-        open_to_all(&hook);
+        for (hook, name) in [(PROC_RECEIVE, "acts_as_the_hook"), (REFERENCE_TRANSACTION, "acts_as_the_sync")] {
+            let to = format!("git::relay::tests::{name} --ignored --nocapture -q");
+            fs::write(self.git.hooks.join(hook), format!("#!/bin/sh\nexport HOOK_STATE=$1\n{start} {to}\n")).unwrap();
+            open_to_all(&self.git.hooks.join(hook));
+        }
         HookListener::bind(&self.socket(), self.git.user).unwrap()
     }
 
@@ -166,10 +171,6 @@ impl World {
     }
 
     async fn moved(&self, change: Change) -> Result<(), GitError> {
-        if !change.2.is_zero() {
-            let cuts = super::open(&self.repository)?.cut_at(&change.2, &[change.1.clone()])?;
-            refs::record_cuts(&self.repository, &self.git, &cuts)?;
-        }
         refs::sync(&self.repository).unwrap();
         refs::update(&self.git, &self.repository, &[change]).await
     }

@@ -22,12 +22,14 @@ pub struct ReceiveOptions {
 
 /// Settings of a push. `procReceiveRefs=refs` has no letters in front, so that new, moved and deleted refs of every
 /// kind are ours to answer, one by one.
-const RECEIVE: [&str; 15] = [
+const RECEIVE: [&str; 16] = [
     "receive.procReceiveRefs=refs",
     "receive.advertisePushOptions=true",
     "receive.advertiseAtomic=true",
     "receive.shallowUpdate=true",
     "receive.keepAlive=5",
+    // For the refs that git moves itself, see `Verdict::GitMoves`.
+    "core.fsync=none,reference",
     "receive.autogc=false",
     "receive.updateServerInfo=false",
     // Measured: 100 and 1 cost the same for a small push, and loose objects do not pile up one pack for each push.
