@@ -1,3 +1,25 @@
-//! The one binary: `serve` is the server, everything else its client.
+//! The one binary: `serve` is the server, everything else its client; three hidden uses come first, before any thread.
 
-fn main() {}
+use std::process::exit;
+
+fn main() {
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg == word);
+    if args.first().is_some_and(|name| name.as_encoded_bytes().ends_with(b"proc-receive")) {
+        let (socket, token) = commis::config::load::hook_env();
+        exit(commis::git::relay::run_relay(&socket, &token));
+    }
+    if is(1, "sandbox-init") {
+        // This process is about to become somebody else's program.
+        exit(commis::sandbox::init::run());
+    }
+    if is(1, "static") {
+        exit(commis::runtime::static_site::run(args.get(2), commis::config::load::port()));
+    }
+    let words = args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let code = match words.first().map(String::as_str) {
+        Some("serve") => commis::server::run(words),
+        _ => commis::cli::run(words),
+    };
+    exit(code.into());
+}

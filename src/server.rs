@@ -1,1 +1,162 @@
-//! (under construction)
+//! The roof: builds every room's handle, opens the doors, and closes them in reverse order. No other file knows all rooms.
+//!
+//! `commis serve --config FILE`: SIGTERM and SIGINT drain (running deployments end, then the applications), SIGHUP
+//! reads the configuration again for what starts from then on.
+
+mod doors;
+mod reception;
+
+use crate::config::{self, ServerConfig};
+use crate::git::{self, Git};
+use crate::layouts::Places;
+use crate::model::{Code, Failure};
+use crate::operations::{Addresses, Platform, outcome};
+use crate::pipeline::{Context, Parts};
+use crate::router;
+use crate::runtime::{RestartPolicy, Supervisor};
+use crate::sandbox::Sandbox;
+use crate::ssh::{self, FirstStart};
+use crate::store::Store;
+use crate::system::{Cgroups, UserIds, entropy, files};
+use clap::Parser;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// `commis serve`.
+#[derive(Parser, Debug)]
+#[command(name = "commis serve", about = "Run the server in the foreground")]
+#[command(after_help = "Example:\n  commis serve --config /etc/commis/commis.toml")]
+struct Serve {
+    /// The configuration; COMMIS_CONFIG or /etc/commis/commis.toml when absent
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+/// Runs a server until it is told to stop; returns the exit code.
+pub fn run(words: Vec<String>) -> u8 {
+    let options = match Serve::try_parse_from(words) {
+        Ok(options) => options,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { 64 } else { 0 };
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve(options)),
+        Err(error) => Err(Failure::internal("start", &error)),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            let _ = std::io::stderr().write_all(crate::api::answer::failure_text(&failure).as_bytes());
+            outcome::exit_code(failure.code)
+        }
+    }
+}
+
+async fn serve(options: Serve) -> Result<(), Failure> {
+    let config = config::load(options.config.as_deref())?;
+    start_own_log(&config);
+    let places = Places {
+        projects: config.paths.projects.clone(),
+        state: config.paths.state.clone(),
+        runtime: config.paths.runtime.clone(),
+        logs: config.paths.logs.clone(),
+    };
+    make_roots(&places)?;
+    let _lock = lock_state(&places)?;
+    let store = Store::open(&places.database())?;
+    let (server_id, first_start) = identity(&store)?;
+    let cgroups = Arc::new(Cgroups::discover(&server_id));
+    let exe = own_program()?;
+    let git = prepare_git(&config, &places, &exe).await?;
+    crate::buildpacks::install(&places.buildpacks()).map_err(|e| Failure::internal("unpack the buildpacks", &e))?;
+    let sandbox = Sandbox::new(exe.clone(), cgroups.clone());
+    let policy = RestartPolicy {
+        delay: config.apps.restart_delay,
+        delay_max: config.apps.restart_delay_max,
+        stop_grace: config.apps.stop_grace,
+    };
+    let supervisor = Supervisor::new(sandbox.clone(), policy, places.logs.clone());
+    let router = router::Router::new();
+    let http = doors::bind_http(&config, &router).await?;
+    let ssh_door = ssh::bind(doors::ssh_config(&config, &places), first_start).await?;
+    let hook = git::HookListener::bind(&places.hook_socket(), git.user)
+        .map_err(|error| Failure::internal("bind the hook's socket", &error))?;
+    let control = crate::api::server::bind(&places.control_socket())?;
+    store.set_meta("started", "yes")?;
+    let addresses = Addresses {
+        ssh: ssh_door.local_addr(),
+        http: http.local_addr(),
+        host_key: ssh_door.host_key_line(),
+        host_key_fingerprint: ssh_door.host_key_fingerprint(),
+    };
+    let parts = Parts { config, places, store, git, sandbox, supervisor, router, exe, http: addresses.http };
+    let platform = Platform::new(Context::new(parts), addresses);
+    let doors = doors::Doors { http, ssh: ssh_door, hook, control };
+    let result = doors::serve(platform, doors, options.config).await;
+    cgroups.remove_tops();
+    result
+}
+
+fn start_own_log(config: &ServerConfig) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A second server in one process (tests) keeps the first one's log.
+    let _ = log.try_init();
+}
+
+fn make_roots(places: &Places) -> Result<(), Failure> {
+    let root = Some(UserIds::of(0));
+    for (path, mode) in
+        [(&places.projects, 0o755), (&places.state, 0o711), (&places.runtime, 0o711), (&places.logs, 0o750)]
+    {
+        files::create_directory_all(path, mode, root).map_err(|error| {
+            Failure::new(Code::ServerConfig, error.chain()).hint("commis serve runs as root, and its paths must be writable")
+        })?;
+    }
+    Ok(())
+}
+
+/// One server per state directory.
+fn lock_state(places: &Places) -> Result<files::FileLock, Failure> {
+    let lock = files::FileLock::try_lock(&places.server_lock()).map_err(|error| Failure::internal("lock the state", &error))?;
+    lock.ok_or_else(|| {
+        let what = format!("another server runs on {}", places.state.display());
+        Failure::new(Code::ServerConfig, what).hint("stop it, or give this one paths of its own")
+    })
+}
+
+/// The server's own id, and whether this state has ever been served from.
+fn identity(store: &Store) -> Result<(String, FirstStart), Failure> {
+    let first = match store.meta("started")? {
+        Some(_) => FirstStart::No,
+        None => FirstStart::Yes,
+    };
+    if let Some(id) = store.meta("server_id")? {
+        return Ok((id, first));
+    }
+    let id = entropy::hex(4).map_err(|error| Failure::internal("make an id", &error))?;
+    store.set_meta("server_id", &id)?;
+    Ok((id, first))
+}
+
+fn own_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::internal("find this program", &error))
+}
+
+async fn prepare_git(config: &ServerConfig, places: &Places, exe: &std::path::Path) -> Result<Git, Failure> {
+    let git = Git { program: config.git.program.clone(), user: UserIds::of(config.users.first), hooks: places.git_hooks() };
+    let version = git.version().await.map_err(|error| {
+        Failure::new(Code::ServerConfig, format!("git.program: {error}")).hint("apt-get install git")
+    })?;
+    if version < (2, 29, 0) {
+        let what = format!("git.program: version {}.{}.{} is too old", version.0, version.1, version.2);
+        return Err(Failure::new(Code::ServerConfig, what).hint("2.29 or newer is needed, for proc-receive"));
+    }
+    git::install::install_hooks(&git.hooks, exe, git.user).map_err(|e| Failure::internal("install the git hook", &e))?;
+    Ok(git)
+}

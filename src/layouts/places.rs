@@ -201,6 +201,37 @@ impl ProjectPlaces {
     }
 }
 
+/// Places that exist only inside a job's view, where the project's root is covered by an empty file system.
+impl ProjectPlaces {
+    /// Holds `commis`, on everybody's `PATH`.
+    pub fn view_bin(&self) -> PathBuf {
+        self.root.join("bin")
+    }
+
+    /// Tools of the server for buildpacks (uv).
+    pub fn view_tools(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
+    /// The buildpack at work.
+    pub fn view_buildpack(&self) -> PathBuf {
+        self.root.join("buildpack")
+    }
+
+    /// One file per configuration variable.
+    pub fn view_env(&self) -> PathBuf {
+        self.root.join("env")
+    }
+
+    /// Directory of `common.json`.
+    pub fn view_common(&self) -> PathBuf {
+        self.root.join("common")
+    }
+}
+
+/// Name of the file that holds the common tree, in its directory.
+pub const COMMON_FILE: &str = "common.json";
+
 /// `blog-v42-3f9c2e1.tar.zst`.
 pub fn release_file_name(project: &ProjectName, version: ReleaseVersion, commit7: &str) -> String {
     format!("{project}-{version}-{commit7}.tar.zst")

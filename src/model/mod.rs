@@ -13,6 +13,7 @@ pub mod project;
 pub mod push;
 pub mod release;
 pub mod time;
+pub mod words;
 
 pub use actor::{Actor, Door};
 pub use deployment::{DeploymentNumber, Outcome, Trigger};

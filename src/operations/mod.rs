@@ -1,1 +1,209 @@
-//! (room under construction)
+//! The hall behind every door: what each verb does, who may, and what comes back.
+//!
+//! Doors hold a [`Platform`] and reach nothing past it. To add a verb: `verbs::grammar`, a file here, its arm in
+//! [`Platform::perform`], its record in `records` and its text in `show`.
+
+pub mod authorize;
+pub mod outcome;
+pub mod records;
+pub mod show;
+
+mod configure;
+mod deploy;
+mod destroy_project;
+mod doctor;
+mod keys;
+mod logs;
+mod look;
+mod projects;
+mod push;
+mod recover;
+mod serve_git;
+
+use crate::model::{Actor, Failure, ProjectName};
+use crate::pipeline::{Context, Desk};
+use crate::store::ProjectRecord;
+use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
+use authorize::{Action, authorize, no_project};
+pub use push::PushSession;
+pub use serve_git::{Direction, GitService, GitStreams, Left};
+use records::Reply;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
+
+/// The server as doors see it; cheap to clone.
+#[derive(Clone)]
+pub struct Platform {
+    pub(crate) context: Context,
+    pub(crate) desk: Desk,
+    pub(crate) addresses: Addresses,
+    /// Pushes whose git is running, by token.
+    sessions: Arc<Mutex<HashMap<String, PushSession>>>,
+    /// Work that must end before the server may.
+    tasks: Arc<tokio::sync::RwLock<()>>,
+}
+
+/// Where the doors really listen, and how they are known.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub ssh: SocketAddr,
+    pub http: SocketAddr,
+    /// `ssh-ed25519 AAAA...`
+    pub host_key: String,
+    pub host_key_fingerprint: String,
+}
+
+/// A verb with all that comes with it.
+pub struct Request {
+    pub actor: Actor,
+    pub verb: Verb,
+    /// What was piped in; bounded by the door.
+    pub input: String,
+    /// Lines that are told while the verb works: a deployment's log, an application's output.
+    pub talk: Talk,
+}
+
+/// Where a verb talks while it works.
+#[derive(Clone)]
+pub struct Talk(pub mpsc::Sender<Told>);
+
+/// Something told on the way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// Data: standard output.
+    Out(Vec<u8>),
+    /// Talk: standard error.
+    Err(Vec<u8>),
+}
+
+impl Talk {
+    /// `Err(())` when nobody listens any more.
+    pub async fn out(&self, bytes: Vec<u8>) -> Result<(), NobodyListens> {
+        self.0.send(Told::Out(bytes)).await.map_err(|_| NobodyListens)
+    }
+
+    pub async fn err(&self, bytes: Vec<u8>) -> Result<(), NobodyListens> {
+        self.0.send(Told::Err(bytes)).await.map_err(|_| NobodyListens)
+    }
+}
+
+/// The listener went away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NobodyListens;
+
+impl Platform {
+    pub fn new(context: Context, addresses: Addresses) -> Self {
+        Self { context, desk: Desk::default(), addresses, sessions: Arc::default(), tasks: Arc::default() }
+    }
+
+    /// Does what a verb says.
+    ///
+    /// # Errors
+    /// Whatever went wrong, as people should read it; `outcome` maps it to exit codes.
+    pub async fn perform(&self, request: Request) -> Result<Reply, Failure> {
+        let Request { actor, verb, input, talk } = request;
+        match verb {
+            Verb::Key { verb: KeyVerb::Add { name, admin, project } } => {
+                self.add_key(&actor, keys::NewKey { name, admin, projects: project, text: input })
+            }
+            Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
+            Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
+            Verb::Project { verb: ProjectVerb::Create { name, mode } } => self.create_project(&actor, &name, mode).await,
+            Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
+            Verb::Project { verb: ProjectVerb::Destroy { name, confirm } } => {
+                self.destroy_project(&actor, &name, confirm.as_deref()).await
+            }
+            Verb::Show { project, number } => self.show(&actor, &project, number),
+            Verb::Log { project, number, follow } => self.log(&actor, &project, number, follow, &talk).await,
+            Verb::Logs { project, follow, lines } => self.logs(&actor, &project, follow, lines, &talk).await,
+            Verb::Releases { project } => self.releases(&actor, &project),
+            Verb::Deploy { project } => self.redeploy(&actor, &project, &talk).await,
+            Verb::Cancel { project } => self.cancel(&actor, &project),
+            Verb::Rollback { project, release } => self.rollback(&actor, &project, release.as_deref(), &talk).await,
+            Verb::Config { verb } => self.configure(&actor, verb, &input, &talk).await,
+            Verb::Hostkey => Ok(self.host_key()),
+            Verb::Doctor => self.doctor(&actor).await,
+            Verb::Status => self.status(&actor),
+        }
+    }
+
+    /// The project, when it is there and the actor may.
+    fn project(&self, actor: &Actor, action: Action, name: &str) -> Result<ProjectRecord, Failure> {
+        let parsed = ProjectName::parse(name).ok_or_else(|| no_project(name))?;
+        authorize(actor, action, Some(&parsed))?;
+        match self.context.store.project(&parsed)? {
+            Some(project) => Ok(project),
+            None => Err(self.did_you_mean(actor, name)),
+        }
+    }
+
+    fn did_you_mean(&self, actor: &Actor, name: &str) -> Failure {
+        let failure = no_project(name);
+        let names = self.context.store.projects().unwrap_or_default();
+        let near = names
+            .into_iter()
+            .filter(|project| actor.sees(&project.name))
+            .find(|project| crate::model::words::is_near(project.name.as_str(), name));
+        match near {
+            Some(project) => failure.hint(format!("did you mean \"{}\"?", project.name)),
+            None => failure.hint("commis list shows the projects"),
+        }
+    }
+
+    fn host_key(&self) -> Reply {
+        let ssh = self.addresses.ssh;
+        let host = if ssh.ip().is_unspecified() { "127.0.0.1".to_owned() } else { ssh.ip().to_string() };
+        let place = if ssh.port() == 22 { host } else { format!("[{host}]:{}", ssh.port()) };
+        Reply::HostKey {
+            known_hosts: format!("{place} {}", self.addresses.host_key),
+            fingerprint: self.addresses.host_key_fingerprint.clone(),
+        }
+    }
+}
+
+/// Kept out of `perform` for its length only.
+impl Platform {
+    async fn configure(&self, actor: &Actor, verb: ConfigVerb, input: &str, talk: &Talk) -> Result<Reply, Failure> {
+        match verb {
+            ConfigVerb::Set { project, variables, deploy } => {
+                let changes = configure::assignments(&variables, input)?;
+                let reply = self.change_config(actor, &project, &changes).await?;
+                if deploy { self.redeploy(actor, &project, talk).await } else { Ok(reply) }
+            }
+            ConfigVerb::Unset { project, names, deploy } => {
+                let changes: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
+                let reply = self.change_config(actor, &project, &changes).await?;
+                if deploy { self.redeploy(actor, &project, talk).await } else { Ok(reply) }
+            }
+            ConfigVerb::Show { project, values } => self.show_config(actor, &project, values),
+            ConfigVerb::Check { .. } | ConfigVerb::Template => {
+                let what = "config check and template work on the server's own files";
+                Err(Failure::new(crate::model::Code::Usage, what).hint("run them on the server: commis config check"))
+            }
+        }
+    }
+}
+
+/// The server's own life.
+impl Platform {
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Takes a new configuration for what starts from now on.
+    pub fn reload(&self, config: crate::config::ServerConfig) {
+        self.context.reload(config);
+    }
+
+    /// Returns when no deployment runs or waits any more.
+    pub async fn drain(&self) {
+        let _all_ended = self.tasks.write().await;
+    }
+
+    /// Stops every application.
+    pub async fn stop_applications(&self) {
+        self.context.supervisor.stop_all().await;
+    }
+}

@@ -1,1 +1,104 @@
-//! (room under construction)
+//! One deployment: gather, plan, execute; settle or roll back. This file is the story, on one screen.
+//!
+//! `gather` looks, `plan` and `phases` and `rollback` decide (pure), `execute` does, one match over [`step::Step`].
+//! A rollback is the same machinery with other steps. Deployments belong to the server, not to connections: doors
+//! hold a [`control::Handle`].
+
+pub mod context;
+pub mod control;
+pub mod desk;
+pub mod execute;
+pub mod gather;
+pub mod instances;
+pub mod launch;
+pub mod phases;
+pub mod plan;
+pub mod queue;
+pub mod rollback;
+pub mod step;
+pub mod view;
+
+use crate::model::{Code, CommitId, DeploymentNumber, Failure, RefName, ReleaseVersion, Trigger};
+use crate::notify::DeploymentLog;
+use crate::notify::words;
+use crate::store::ProjectRecord;
+pub use context::{Context, LiveSet, Parts};
+pub use control::{Control, Handle};
+pub use desk::Desk;
+use execute::Execution;
+
+/// What is to be deployed.
+pub struct Order {
+    pub project: ProjectRecord,
+    pub number: DeploymentNumber,
+    pub trigger: Trigger,
+    pub goal: Goal,
+    pub subject: String,
+}
+
+/// Where a deployment starts from.
+pub enum Goal {
+    /// A commit, to be built. `previous` is what the branch says now.
+    Commit { commit: CommitId, previous: Option<CommitId>, branch: RefName },
+    /// A release that is ready.
+    Release(ReleaseVersion),
+}
+
+/// How it ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    Live { version: ReleaseVersion },
+    /// The release that serves, verified, when there is one.
+    NotLive { failure: Failure, live: Option<ReleaseVersion> },
+}
+
+/// Deploys. The lock of the project is held by the caller's turn in the queue; the journal is written on the way.
+/// Returns the verdict and what is left to tidy after it was told.
+pub async fn deploy(context: &Context, order: &Order, log: &DeploymentLog, control: &Control) -> (Verdict, execute::Tidy) {
+    let gathered = match tokio::task::block_in_place(|| gather::look(context, order)) {
+        Ok(gathered) => gathered,
+        Err(failure) => return (refused(order, log, failure), execute::Tidy::nothing()),
+    };
+    let plan = plan::plan(&gathered.facts);
+    let mut execution = Execution::new(context, order, &gathered, (log, control));
+    let steps: Vec<_> = plan.steps().collect();
+    let verdict = match execution.carry_out(&steps).await {
+        Ok(()) => execution.settle().await,
+        Err(failure) => Err(failure),
+    };
+    let verdict = match verdict {
+        Ok(version) => Verdict::Live { version },
+        Err(failure) => put_back(&mut execution, order, failure).await,
+    };
+    (verdict, execution.finish())
+}
+
+/// Undoes what was begun, with steps from the same list.
+async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure) -> Verdict {
+    let begun = execution.begun().to_vec();
+    let live = order.project.live;
+    let undo = rollback::undo(&begun, live);
+    let code = rollback::reported(failure.code, &begun, live);
+    execution.announce_failure(&failure, code);
+    match execution.undo(&undo).await {
+        Ok(()) => {
+            execution.announce_put_back(&failure, code);
+            Verdict::NotLive { failure: Failure { code, ..failure }, live }
+        }
+        Err(second) => {
+            let what = format!("{}: {}", second.what, failure.what);
+            let worse = Failure::new(Code::RollbackFailed, what)
+                .hint(format!("an admin is needed: commis show {} {}", order.project.name, order.number.0));
+            execution.announce_rollback_failed(&worse);
+            Verdict::NotLive { failure: worse, live: None }
+        }
+    }
+}
+
+/// Refused before anything was changed.
+fn refused(order: &Order, log: &DeploymentLog, failure: Failure) -> Verdict {
+    let live = order.project.live;
+    let serving = words::still_serving(&order.project.name, live.map(|version| (version, "")));
+    words::failure(&failure, &serving).iter().for_each(|line| log.line(line));
+    Verdict::NotLive { failure, live }
+}

@@ -10,9 +10,13 @@ pub mod command;
 pub mod entropy;
 pub mod files;
 pub mod job;
+pub mod mounts;
+pub mod ownership;
+pub mod powers;
 pub mod privileged;
+pub mod reading;
 pub mod users;
 
-// pub use cgroups::Cgroups;
+pub use cgroups::{Cgroups, Group, GroupLimits};
 pub use job::{Access, Bind, Identity, Job, Limits, Privacy, View};
 pub use users::UserIds;

@@ -1,1 +1,149 @@
-//! (under construction)
+//! Everything Commis does as root besides starting jobs: a closed list of requests, as data, and one match that carries
+//! them out. A new power is a new variant. Nothing is decided here, and no path is built here.
+
+use super::UserIds;
+use super::files::{self, Durability, FileError, Placement};
+use super::ownership::give_tree;
+use crate::model::{Code, Failure};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+/// One request. Paths are absolute and have no `..`. Contents may be secret, hence no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub enum Operation {
+    /// Makes a directory, or corrects mode and owner of the one that is there.
+    MakeDirectory { path: PathBuf, owner: UserIds, mode: u32 },
+    /// Gives a tree to a user: see [`super::ownership`] for what is left alone.
+    GiveTree { path: PathBuf, owner: UserIds },
+    /// Swaps two names in one step that survives a power cut.
+    Exchange { a: PathBuf, b: PathBuf },
+    /// Renames, and makes it survive a power cut. An existing file or empty directory in the way is replaced.
+    Rename { from: PathBuf, to: PathBuf },
+    /// Makes everything on the file system of `path` survive a power cut.
+    SyncFileSystem { path: PathBuf },
+    /// Puts a file in place as a whole.
+    WriteFile { path: PathBuf, content: Content, owner: UserIds, mode: u32, durability: Durability },
+    /// Removes a file; one that is gone already is no error.
+    RemoveFile { path: PathBuf },
+}
+
+/// Bytes that nobody may read in a log.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Content(pub Vec<u8>);
+
+/// Carries one operation out. A full disk is [`Code::DiskFull`], everything else [`Code::Internal`] with the path.
+pub fn perform(operation: &Operation) -> Result<(), Failure> {
+    match operation {
+        Operation::MakeDirectory { path, owner, mode } => {
+            files::create_directory(checked(path)?, *mode, Some(*owner))?;
+        }
+        Operation::GiveTree { path, owner } => {
+            for path in give_tree(checked(path)?, *owner)? {
+                tracing::warn!(path = %path.display(), "not given away: a device, or a file with several names");
+            }
+        }
+        Operation::Exchange { a, b } => rename(checked(a)?, checked(b)?, RenameFlags::RENAME_EXCHANGE)?,
+        Operation::Rename { from, to } => rename(checked(from)?, checked(to)?, RenameFlags::empty())?,
+        Operation::SyncFileSystem { path } => files::sync_file_system(checked(path)?)?,
+        Operation::WriteFile { path, content, owner, mode, durability } => {
+            let placement = Placement { mode: *mode, owner: Some(*owner), durability: *durability };
+            files::write(checked(path)?, &content.0, placement)?;
+        }
+        Operation::RemoveFile { path } => remove_file(checked(path)?)?,
+    }
+    Ok(())
+}
+
+/// Requests may one day come over a socket: what no caller of ours would ask for is refused.
+fn checked(path: &Path) -> Result<&Path, Failure> {
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if plain && path.is_absolute() && path.parent().is_some() {
+        return Ok(path);
+    }
+    Err(Failure::new(Code::Internal, format!("not an absolute path without ..: {}", path.display())))
+}
+
+fn rename(from: &Path, to: &Path, flags: RenameFlags) -> Result<(), FileError> {
+    let during = if flags.is_empty() { "rename" } else { "exchange" };
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, flags).map_err(|error| FileError::new(during, from, error))?;
+    let parents = [from.parent(), to.parent()];
+    parents.into_iter().flatten().try_for_each(files::sync_directory)
+}
+
+fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(FileError::new("remove", path, error)),
+        Ok(()) => path.parent().map_or(Ok(()), files::sync_directory),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::mount::{MsFlags, mount, umount};
+    use std::os::unix::fs::MetadataExt;
+
+    const USER: UserIds = UserIds { uid: 29_871, gid: 29_871 };
+
+    #[test]
+    fn two_directories_change_places() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (a, b) = (scratch.path().join("run"), scratch.path().join("next"));
+        fs::create_dir(&a).unwrap();
+        fs::create_dir(&b).unwrap();
+        fs::write(b.join("new"), "").unwrap();
+        perform(&Operation::Exchange { a: a.clone(), b: b.clone() }).unwrap();
+        assert!(a.join("new").exists() && !b.join("new").exists());
+        perform(&Operation::Rename { from: b.clone(), to: scratch.path().join("old") }).unwrap();
+        assert!(!b.exists());
+        let failure = perform(&Operation::Exchange { a, b }).unwrap_err();
+        assert!(failure.code == Code::Internal && failure.what.starts_with("cannot exchange /"), "{failure}");
+    }
+
+    #[test]
+    fn a_secret_file_is_its_users_alone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("dir/env");
+        perform(&Operation::MakeDirectory { path: scratch.path().join("dir"), owner: USER, mode: 0o750 }).unwrap();
+        let write = |durability| Operation::WriteFile {
+            path: path.clone(),
+            content: Content(b"hush".to_vec()),
+            owner: USER,
+            mode: 0o400,
+            durability,
+        };
+        perform(&write(Durability::Volatile)).unwrap();
+        perform(&write(Durability::Durable)).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o7777, found.len()), (USER.uid, 0o400, 4));
+        perform(&Operation::RemoveFile { path: path.clone() }).unwrap();
+        perform(&Operation::RemoveFile { path: path.clone() }).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_that_climbs_is_refused() {
+        for path in ["relative", "/srv/../etc/passwd", "/"] {
+            assert!(perform(&Operation::RemoveFile { path: path.into() }).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_said_with_what_is_free() {
+        let scratch = tempfile::tempdir().unwrap();
+        mount(Some("tmpfs"), scratch.path(), Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
+        let content = Content(vec![1; 100_000]);
+        let path = scratch.path().join("big");
+        let write = Operation::WriteFile { path, content, owner: USER, mode: 0o600, durability: Durability::Durable };
+        let failed = perform(&write);
+        let left = fs::read_dir(scratch.path()).unwrap().count();
+        umount(scratch.path()).unwrap();
+        let failure = failed.unwrap_err();
+        assert_eq!(failure.code, Code::DiskFull, "{failure}");
+        assert_eq!(left, 0, "no partial file stays");
+    }
+}

@@ -1,1 +1,9 @@
-//! (room under construction)
+//! One grammar of verbs for every door: `commis VERB`, `ssh commis@host VERB`, the control socket.
+//!
+//! [`grammar`] is what can be said, [`aliases`] what Heroku and Dokku users say instead. What a verb does and how
+//! its answer looks stands in `operations/`.
+
+pub mod aliases;
+pub mod grammar;
+
+pub use grammar::{ConfigVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, Said, Verb, parse};

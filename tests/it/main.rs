@@ -1,3 +1,7 @@
-//! The one binary of integration tests (one link instead of twenty). A file that is not listed here fails `tidy`.
+//! The one binary of integration tests: journeys through the real thing. It links once. A file that is not listed
+//! here fails `tidy`.
 
+mod bench;
+mod job_ends;
+mod sandboxing;
 mod tidy;

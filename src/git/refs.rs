@@ -1,0 +1,161 @@
+//! Moving refs, always by one git transaction as the git user, and making what was moved durable.
+//!
+//! The order that keeps an acknowledged push: [`sync`] the objects, then move the ref, then [`sync_refs`], then answer.
+//! A ref held by [`PreparedUpdate`] cannot be moved by anybody else meanwhile. Whether a ref may move is decided
+//! elsewhere: git's own rules on rewinds and deletions do not apply to what goes through `proc-receive`.
+
+use super::failed::GitError;
+use super::repository::{Git, said, sync_directory};
+use crate::model::{CommitId, RefName};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+
+/// One ref, from `old` (zero: it must not exist) to `new` (zero: delete it).
+pub type Change = (RefName, CommitId, CommitId);
+
+/// Moves refs, all or none, each only if it still is at its old value. git's own words are in the error.
+pub async fn update(git: &Git, repository: &Path, changes: &[Change]) -> Result<(), GitError> {
+    PreparedUpdate::prepare(git, repository, changes).await?.commit().await
+}
+
+/// A transaction whose locks are held and whose old values were checked. Dropped, it is given up and the refs are as
+/// they were; that also happens when this process dies.
+pub struct PreparedUpdate {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    repository: PathBuf,
+    refs: Vec<RefName>,
+}
+
+impl PreparedUpdate {
+    /// Takes the locks; the error says which ref is where it should not be, or is locked.
+    pub async fn prepare(git: &Git, repository: &Path, changes: &[Change]) -> Result<Self, GitError> {
+        // The ref's content is flushed before it gets its name; the directory is our part.
+        let args = ["-c", "core.fsync=none,reference", "update-ref", "--stdin"];
+        let mut command = git.command(Some(repository), &args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Killed, git would leave its lock files behind; without input it removes them and ends.
+        command.kill_on_drop(false);
+        let mut child = command.spawn().map_err(GitError::io("cannot start git", &git.program))?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(said("git update-ref", b"no pipes"));
+        };
+        let refs = changes.iter().map(|(name, _, _)| name.clone()).collect();
+        let output = BufReader::new(output).lines();
+        let mut prepared = Self { child, input, output, repository: repository.to_owned(), refs };
+        prepared.say(&script(changes)).await?;
+        prepared.hear("start: ok").await?;
+        prepared.hear("prepare: ok").await?;
+        Ok(prepared)
+    }
+
+    /// Moves the refs and makes that durable. After an error other than of [`sync_refs`] they are as they were.
+    pub async fn commit(mut self) -> Result<(), GitError> {
+        self.say("commit\n").await?;
+        self.hear("commit: ok").await?;
+        drop(self.input);
+        let _ = self.child.wait().await;
+        let (repository, refs) = (self.repository, self.refs);
+        blocking(move || sync_refs(&repository, &refs)).await
+    }
+
+    async fn say(&mut self, text: &str) -> Result<(), GitError> {
+        match self.input.write_all(text.as_bytes()).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.complaint().await),
+        }
+    }
+
+    async fn hear(&mut self, expected: &str) -> Result<(), GitError> {
+        match self.output.next_line().await {
+            Ok(Some(line)) if line == expected => Ok(()),
+            _ => Err(self.complaint().await),
+        }
+    }
+
+    /// What git said before it gave up.
+    async fn complaint(&mut self) -> GitError {
+        let mut stderr = Vec::new();
+        if let Some(stream) = self.child.stderr.take() {
+            let mut stream = stream.take(64 << 10);
+            let read = stream.read_to_end(&mut stderr);
+            let _ = tokio::time::timeout(Duration::from_secs(5), read).await;
+        }
+        said("git update-ref", &stderr)
+    }
+}
+
+/// Makes everything that is written in the repository durable: flushes its whole file system, which costs what other
+/// programs have left to write there. Call it for the objects *before* a ref moves to them.
+pub fn sync(repository: &Path) -> std::io::Result<()> {
+    let directory = fs::File::open(repository)?;
+    nix::unistd::syncfs(&directory)?;
+    Ok(())
+}
+
+/// Makes moved or deleted refs durable: the file, and every directory down to it.
+pub fn sync_refs(repository: &Path, refs: &[RefName]) -> Result<(), GitError> {
+    let mut done = std::collections::HashSet::new();
+    for name in refs {
+        let file = repository.join(name.as_str());
+        if let Ok(open) = fs::File::open(&file) {
+            open.sync_all().map_err(GitError::io("cannot sync", &file))?;
+        }
+        for directory in file.ancestors().skip(1).take_while(|directory| directory.starts_with(repository)) {
+            if directory.is_dir() && done.insert(directory.to_owned()) {
+                sync_directory(directory)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes lock files and half-received objects that a crash left. Only when no git runs in the repository: at the
+/// start of the server.
+pub fn clear_left_overs(repository: &Path) -> std::io::Result<()> {
+    let mut waiting = vec![repository.join("refs")];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                waiting.push(entry.path());
+            } else if entry.file_name().to_string_lossy().ends_with(".lock") {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    for entry in fs::read_dir(repository)?.chain(fs::read_dir(repository.join("objects"))?) {
+        let entry = entry?;
+        let (name, is_dir) = (entry.file_name(), entry.file_type()?.is_dir());
+        if is_dir && name.to_string_lossy().starts_with("tmp_objdir-") {
+            fs::remove_dir_all(entry.path())?;
+        } else if !is_dir && name.to_string_lossy().ends_with(".lock") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs something that waits for the disk away from the threads that wait for events.
+pub(super) async fn blocking(work: impl FnOnce() -> Result<(), GitError> + Send + 'static) -> Result<(), GitError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|stopped| Err(GitError::Command { command: "sync", stderr: stopped.to_string() }))
+}
+
+fn script(changes: &[Change]) -> String {
+    let lines = changes.iter().map(|(name, old, new)| match (old.is_zero(), new.is_zero()) {
+        (_, true) => format!("delete {name} {old}\n"),
+        (true, false) => format!("create {name} {new}\n"),
+        (false, false) => format!("update {name} {new} {old}\n"),
+    });
+    ["start\n".to_owned()].into_iter().chain(lines).chain(["prepare\n".to_owned()]).collect()
+}
+
+#[cfg(test)]
+#[path = "refs_tests.rs"]
+mod tests;

@@ -1,0 +1,33 @@
+//! Small judgements about words: whether somebody meant another one. Pure.
+
+/// Whether two words are a slip of the finger apart: one letter more, less, other, or two swapped.
+pub fn is_near(a: &str, b: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a == b || a.len().abs_diff(b.len()) > 1 {
+        return false;
+    }
+    let start = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    let end = |a: &[char], b: &[char]| a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
+    let (rest_a, rest_b) = (a.get(start..).unwrap_or_default(), b.get(start..).unwrap_or_default());
+    let common = end(rest_a, rest_b);
+    match (rest_a.len() - common, rest_b.len() - common) {
+        (0 | 1, 0 | 1) => true,
+        (2, 2) => rest_a.first() == rest_b.get(1) && rest_a.get(1) == rest_b.first(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slip_is_near_and_two_are_not() {
+        for near in ["blgo", "bog", "blogg", "blob", "log"] {
+            assert!(is_near("blog", near), "{near}");
+        }
+        for far in ["blog", "wiki", "b", "gblo", "bl", "xlox"] {
+            assert!(!is_near("blog", far), "{far}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The sentences of a deployment, as its log and terminal show them. The only place for them. Pure.
+//!
+//! Grammar: `-----> ` opens a step, seven blanks a detail, `=====> ` the result; verdicts begin in the first column
+//! with a word that git colours (`success:`, `error:`, `warning:`, `hint:`). Our own lines fit in 72 columns.
+
+use crate::model::{Because, CommitId, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
+
+/// Columns of a line: git puts `remote: ` in front.
+pub const WIDTH: usize = 72;
+
+/// The six numbered steps that people see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    Build,
+    Package,
+    BackUp,
+    Switch,
+    Check,
+    Tidy,
+}
+
+impl Stage {
+    pub fn number(self) -> u8 {
+        match self {
+            Stage::Build => 1,
+            Stage::Package => 2,
+            Stage::BackUp => 3,
+            Stage::Switch => 4,
+            Stage::Check => 5,
+            Stage::Tidy => 6,
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Stage::Build => "Build",
+            Stage::Package => "Package",
+            Stage::BackUp => "Back up",
+            Stage::Switch => "Switch",
+            Stage::Check => "Check",
+            Stage::Tidy => "Tidy",
+        }
+    }
+}
+
+/// `-----> [2/6] Package   blog-v42-3f9c2e1.tar.zst 38 MB        0:43`, the time since the start at the right.
+pub fn stage(stage: Stage, text: &str, elapsed_seconds: Option<u64>) -> String {
+    let left = format!("-----> [{}/6] {:<9} {text}", stage.number(), stage.title());
+    let Some(seconds) = elapsed_seconds else { return cut(&left, WIDTH) };
+    let right = format!("{}:{:02}", seconds / 60, seconds % 60);
+    let room = WIDTH - right.len() - 1;
+    let left = cut(&left, room);
+    let pad = WIDTH.saturating_sub(left.chars().count() + right.len());
+    format!("{left}{:pad$}{right}", "")
+}
+
+pub fn skipped(because: Because) -> String {
+    format!("skipped: {}", because.words())
+}
+
+/// The first line of a deployment.
+pub fn opening(project: &ProjectName, number: DeploymentNumber, commit: &CommitId, subject: &str, platform: &str) -> String {
+    let fixed = format!("-----> {project}: deploy {number} of {} \"\" to {platform}", commit.short());
+    let room = WIDTH.saturating_sub(fixed.chars().count());
+    format!("-----> {project}: deploy {number} of {} \"{}\" to {platform}", commit.short(), cut(subject, room))
+}
+
+/// A line that a script printed, already cleaned and redacted.
+pub fn script_line(line: &str) -> String {
+    let text = line.strip_prefix("       ").unwrap_or(line);
+    if let Some(head) = text.strip_prefix("-----> ") { format!("       {head}") } else { format!("       {text}") }
+}
+
+pub fn detail(text: &str) -> String {
+    format!("       {text}")
+}
+
+/// `success: blog v42 is live (12.3 s)` and where.
+pub fn live(project: &ProjectName, version: ReleaseVersion, seconds: f64, url: Option<&str>) -> Vec<String> {
+    let mut lines = vec![format!("success: {project} {version} is live ({})", duration(seconds))];
+    if let Some(url) = url {
+        lines.push("=====> Application deployed:".into());
+        lines.push(detail(url));
+    }
+    lines
+}
+
+/// A failure, what serves now, and what next.
+pub fn failure(failure: &Failure, serving: &str) -> Vec<String> {
+    let mut lines = vec![format!("error: {}", failure.what)];
+    lines.extend(failure.details.iter().map(|line| detail(line)));
+    lines.push(detail(serving));
+    lines.extend(failure.hints.iter().map(|hint| format!("hint: {hint}")));
+    lines
+}
+
+/// What serves after a failure: `nothing was changed: blog v41 (a1b2c3d) is still live`.
+pub fn still_serving(project: &ProjectName, live: Option<(ReleaseVersion, &str)>) -> String {
+    match live {
+        Some((version, commit)) => format!("nothing was changed: {project} {version} ({commit}) is still live"),
+        None => format!("nothing was changed: {project} has no live release yet"),
+    }
+}
+
+/// `deploy #43 is live` for those who waited.
+pub fn waiting(project: &ProjectName, holder: &str, position: usize, number: DeploymentNumber) -> Vec<String> {
+    let place = match position {
+        0 => format!("You are next ({number})."),
+        n => format!("{n} before you ({number})."),
+    };
+    vec![format!("-----> {project} is busy: {holder}"), detail(&place)]
+}
+
+/// `1:05` for the silence line.
+pub fn still_at_it(what: &str, seconds: u64) -> String {
+    detail(&format!("still {what}, {}:{:02}", seconds / 60, seconds % 60))
+}
+
+/// `0.4 s`, `59 s`, `2 min 5 s`.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 10.0 {
+        format!("{seconds:.1} s")
+    } else if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else {
+        format!("{} min {} s", seconds as u64 / 60, seconds as u64 % 60)
+    }
+}
+
+/// `512 B`, `38 kB`, `1.2 MB`, decimal units.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        1_000_000..10_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        10_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// The reason of a rejected ref: `build-failed: pip install, exit 1; live=v41; deploy=43`.
+pub fn rejection(failure: &Failure, live: Option<ReleaseVersion>, number: Option<DeploymentNumber>) -> String {
+    let live = live.map_or("none".to_owned(), |version| version.to_string());
+    let number = number.map_or("none".to_owned(), |number| number.0.to_string());
+    format!("{}: {}; live={live}; deploy={number}", failure.code.as_str(), cut(&failure.what, 300))
+}
+
+/// At most `columns` characters, an ellipsis where something was cut.
+pub fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(columns.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Code;
+
+    #[test]
+    fn stage_lines_are_seventy_two_columns_with_the_time_at_the_right() {
+        let line = stage(Stage::Package, "blog-v42-3f9c2e1.tar.zst 38 MB", Some(43));
+        assert_eq!(line, "-----> [2/6] Package   blog-v42-3f9c2e1.tar.zst 38 MB               0:43");
+        assert_eq!(stage(Stage::Build, &"x".repeat(100), Some(5)).chars().count(), WIDTH);
+    }
+
+    #[test]
+    fn a_script_cannot_open_a_step_or_speak_a_verdict_in_the_first_column() {
+        for line in ["-----> Installing", "=====> done", "success: live", "       indented"] {
+            assert!(script_line(line).starts_with("       "), "{line}");
+        }
+        assert_eq!(script_line("-----> Installing"), "       Installing");
+    }
+
+    #[test]
+    fn a_rejection_is_one_line_with_code_live_and_deploy() {
+        let failure = Failure::new(Code::BuildFailed, "pip install: exit 1");
+        assert_eq!(
+            rejection(&failure, Some(ReleaseVersion(41)), Some(DeploymentNumber(43))),
+            "build-failed: pip install: exit 1; live=v41; deploy=43"
+        );
+    }
+
+    #[test]
+    fn sizes_and_durations_read_well() {
+        assert_eq!([size(512), size(38_000), size(1_200_000), size(38_000_000)], ["512 B", "38 kB", "1.2 MB", "38 MB"]);
+        assert_eq!([duration(0.44), duration(59.0), duration(125.0)], ["0.4 s", "59 s", "2 min 5 s"]);
+    }
+}

@@ -1,0 +1,99 @@
+//! Who may do what: one table. Pure. Finer roles take this function's place later without touching its callers.
+
+use crate::model::actor::Rank;
+use crate::model::{Actor, Code, Failure, ProjectName};
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Look at a project, its logs, its code: fetch, show, log, releases.
+    Read,
+    /// Push code, deploy, cancel, roll back.
+    Deploy,
+    /// Read or change configuration and secrets: the pillar repository, `config`.
+    Configure,
+    /// Create and destroy projects.
+    ManageProjects,
+    /// Add, list and remove keys.
+    ManageKeys,
+    /// Look at the server: status, doctor.
+    Inspect,
+}
+
+impl Action {
+    pub const ALL: [Action; 6] = [
+        Action::Read,
+        Action::Deploy,
+        Action::Configure,
+        Action::ManageProjects,
+        Action::ManageKeys,
+        Action::Inspect,
+    ];
+
+    fn words(self) -> &'static str {
+        match self {
+            Action::Read => "look at projects",
+            Action::Deploy => "deploy",
+            Action::Configure => "change configuration",
+            Action::ManageProjects => "create or destroy projects",
+            Action::ManageKeys => "manage keys",
+            Action::Inspect => "inspect the server",
+        }
+    }
+}
+
+/// `Ok` when the actor may. A project that the actor does not see is reported exactly like one that is not there.
+///
+/// # Errors
+/// `NotFound` or `Denied`.
+pub fn authorize(actor: &Actor, action: Action, project: Option<&ProjectName>) -> Result<(), Failure> {
+    if let Some(project) = project.filter(|project| !actor.sees(project)) {
+        return Err(no_project(project.as_str()));
+    }
+    let allowed = match (&actor.rank, action) {
+        (Rank::Admin, _) => true,
+        (Rank::Developer | Rank::Limited(_), Action::Read | Action::Deploy | Action::Configure) => true,
+        (Rank::Developer, Action::Inspect) => true,
+        (Rank::Limited(_), Action::Inspect) => false,
+        (Rank::Developer | Rank::Limited(_), Action::ManageProjects | Action::ManageKeys) => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let what = format!("{} may not {}", actor.name, action.words());
+    Err(Failure::new(Code::Denied, what).hint("ask somebody with an admin key: commis key add NAME --admin"))
+}
+
+/// What is said of a project that is not there, or not for this actor.
+pub fn no_project(name: &str) -> Failure {
+    Failure::new(Code::NotFound, format!("no project \"{}\"", crate::notify::clean_line(name.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Door;
+
+    fn actor(rank: Rank) -> Actor {
+        Actor { name: "jane".into(), fingerprint: None, rank, door: Door::Ssh }
+    }
+
+    #[test]
+    fn the_table_reads_as_documented() {
+        let blog = ProjectName::parse("blog").unwrap();
+        let row = |rank: Rank| {
+            Action::ALL.map(|action| authorize(&actor(rank.clone()), action, Some(&blog)).is_ok()).map(u8::from)
+        };
+        assert_eq!(row(Rank::Admin), [1, 1, 1, 1, 1, 1]);
+        assert_eq!(row(Rank::Developer), [1, 1, 1, 0, 0, 1]);
+        assert_eq!(row(Rank::Limited(vec![blog.clone()])), [1, 1, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_forbidden_project_looks_absent() {
+        let wiki = ProjectName::parse("wiki").unwrap();
+        let blog = ProjectName::parse("blog").unwrap();
+        let failure = authorize(&actor(Rank::Limited(vec![blog])), Action::Read, Some(&wiki)).unwrap_err();
+        assert_eq!(failure, no_project("wiki"));
+    }
+}

@@ -1,0 +1,118 @@
+//! `config set|unset|show`: variables of a project, kept as commits in its pillar repository.
+//!
+//! They live in a file of their own there, `config.yaml`, merged over the hand-written one, which is never rewritten.
+
+use super::Platform;
+use super::authorize::Action;
+use super::records::{Reply, Variable};
+use crate::config::pillar;
+use crate::git::commit::{CommitFile, commit_file};
+use crate::git::{self, refs};
+use crate::model::{Actor, Code, CommitId, Failure, RefName, Repository};
+use crate::store::ProjectRecord;
+
+const FILE: &str = "config.yaml";
+const FILE_MAX: usize = 1 << 20;
+
+/// A variable with its new value, or none to remove it.
+pub(super) type Change = (String, Option<String>);
+
+/// Reads `NAME=VALUE` words; `-` stands for the lines of standard input.
+pub(super) fn assignments(words: &[String], input: &str) -> Result<Vec<Change>, Failure> {
+    let lines = words.iter().flat_map(|word| match word.as_str() {
+        "-" => input.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
+        _ => vec![word.clone()],
+    });
+    lines
+        .map(|line| {
+            let (name, value) = line.split_once('=').ok_or_else(|| {
+                Failure::new(Code::Usage, "a variable is NAME=VALUE").hint("commis config set blog GREETING=hello")
+            })?;
+            Ok((name.to_owned(), Some(value.to_owned())))
+        })
+        .collect()
+}
+
+impl Platform {
+    pub(super) async fn change_config(&self, actor: &Actor, name: &str, changes: &[Change]) -> Result<Reply, Failure> {
+        let project = self.project(actor, Action::Configure, name)?;
+        let (branch, head) = self.pillar_head(&project)?;
+        let path = self.context.project_places(&project.name).repository(Repository::Pillar);
+        let before = match &head {
+            Some(commit) => self.pillar_file(&path, commit)?,
+            None => None,
+        };
+        let after = pillar::set_config(before.as_deref(), changes)?;
+        let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
+        if before.as_deref() == Some(after.as_str()) {
+            return Ok(Reply::Done { done: format!("{} already so", names.join(" ")), changed: false });
+        }
+        let verb = if changes.iter().any(|(_, value)| value.is_some()) { "set" } else { "unset" };
+        let message = format!("config {verb} {}", names.join(" "));
+        let file = CommitFile {
+            branch,
+            file: FILE,
+            content: after.as_bytes(),
+            message: &message,
+            author: &actor.name,
+        };
+        let commit = commit_file(&self.context.git, &path, file).await.map_err(Failure::from)?;
+        tokio::task::block_in_place(|| refs::sync(&path)).map_err(|e| Failure::internal("make the pillar durable", &e))?;
+        let done = format!(
+            "{verb} {} (pillar {}); takes effect with the next deployment: commis deploy {name}",
+            names.join(" "),
+            commit.short()
+        );
+        Ok(Reply::Done { done, changed: true })
+    }
+
+    pub(super) fn show_config(&self, actor: &Actor, name: &str, values: bool) -> Result<Reply, Failure> {
+        let project = self.project(actor, Action::Configure, name)?;
+        let environment = self.context.pillar_environment(&project)?;
+        let variables = environment
+            .into_iter()
+            .map(|(name, value)| Variable { name, value: values.then_some(value) })
+            .collect();
+        Ok(Reply::Config { project: project.name.to_string(), variables })
+    }
+
+    /// The pillar's branch and its head.
+    fn pillar_head(&self, project: &ProjectRecord) -> Result<(RefName, Option<CommitId>), Failure> {
+        let path = self.context.project_places(&project.name).repository(Repository::Pillar);
+        let objects = git::open(&path).map_err(Failure::from)?;
+        let branches = self.deploy_branches();
+        for branch in &branches {
+            if let Some(commit) = objects.resolve(branch).map_err(Failure::from)? {
+                return Ok((branch.clone(), Some(commit)));
+            }
+        }
+        let first = branches.into_iter().next();
+        first.map(|branch| (branch, None)).ok_or_else(|| {
+            Failure::new(Code::ServerConfig, "git.deploy_branches names no branch").hint("commis config check")
+        })
+    }
+
+    fn pillar_file(&self, repository: &std::path::Path, commit: &CommitId) -> Result<Option<String>, Failure> {
+        let objects = git::open(repository).map_err(Failure::from)?;
+        let bytes = objects.read_file(commit, FILE, FILE_MAX).map_err(Failure::from)?;
+        bytes.map(|bytes| String::from_utf8(bytes).map_err(|_| not_text())).transpose()
+    }
+}
+
+fn not_text() -> Failure {
+    Failure::new(Code::BadConfig, format!("pillar/{FILE}: not UTF-8")).hint("remove the file from the pillar and set the variables again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_may_hold_anything_after_the_first_equals_sign() {
+        let words = ["A=b=c".to_owned(), "-".to_owned()];
+        let changes = assignments(&words, "SECRET=x y\n\nT=\n").unwrap();
+        let expected = [("A", "b=c"), ("SECRET", "x y"), ("T", "")];
+        assert_eq!(changes, expected.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))));
+        assert_eq!(assignments(&["A".into()], "").unwrap_err().code, Code::Usage);
+    }
+}

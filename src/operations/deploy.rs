@@ -1,0 +1,277 @@
+//! Starting, following and cancelling deployments: what push, `deploy`, `rollback` and `cancel` share.
+
+use super::authorize::Action;
+use super::records::Reply;
+use super::{Platform, Talk, outcome};
+use crate::git;
+use crate::model::{Actor, Code, CommitId, DeploymentNumber, Failure, RefName, ReleaseVersion, Repository, Trigger};
+use crate::notify::{DeploymentLog, words};
+use crate::pipeline::queue::{Standing, Ticket};
+use crate::pipeline::{self, Control, Goal, Handle, Order, Verdict};
+use crate::store::{NewDeployment, ProjectRecord};
+use crate::system::{clock, files};
+use tokio::sync::watch;
+
+/// A deployment that somebody wants.
+pub(super) struct Wish {
+    pub project: ProjectRecord,
+    pub trigger: Trigger,
+    pub goal: Goal,
+}
+
+impl Platform {
+    pub(super) async fn redeploy(&self, actor: &Actor, name: &str, talk: &Talk) -> Result<Reply, Failure> {
+        let project = self.project(actor, Action::Deploy, name)?;
+        let objects = git::open(&self.context.project_places(&project.name).repository(Repository::Project))
+            .map_err(Failure::from)?;
+        let mut found = None;
+        for branch in self.deploy_branches() {
+            if found.is_none() {
+                found = objects.resolve(&branch).map_err(Failure::from)?.map(|commit| (branch, commit));
+            }
+        }
+        drop(objects);
+        let Some((branch, commit)) = found else {
+            let failure = Failure::new(Code::NotFound, format!("{} has no commit to deploy", project.name));
+            let remote = self.context.remote_of(&project.name, self.addresses.ssh);
+            return Err(failure.hint(format!("push one: git push {remote} HEAD:refs/heads/main")));
+        };
+        let goal = Goal::Commit { previous: Some(commit.clone()), commit, branch };
+        let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal })?;
+        self.follow(name, handle, talk).await
+    }
+
+    pub(super) async fn rollback(
+        &self,
+        actor: &Actor,
+        name: &str,
+        release: Option<&str>,
+        talk: &Talk,
+    ) -> Result<Reply, Failure> {
+        let project = self.project(actor, Action::Deploy, name)?;
+        let version = self.rollback_target(&project, release)?;
+        let wish = Wish { project, trigger: Trigger::Rollback, goal: Goal::Release(version) };
+        let handle = self.launch(actor, wish)?;
+        self.follow(name, handle, talk).await
+    }
+
+    /// The release that a rollback means: the ledger says, never a directory listing.
+    fn rollback_target(&self, project: &ProjectRecord, asked: Option<&str>) -> Result<ReleaseVersion, Failure> {
+        let kept = self.context.store.releases(&project.name)?;
+        let list = format!("commis releases {}", project.name);
+        if let Some(asked) = asked {
+            let version = ReleaseVersion::parse(asked)
+                .ok_or_else(|| Failure::new(Code::Usage, "a release is named like v41").hint(&list))?;
+            let found = kept.iter().any(|release| release.version == version);
+            return found.then_some(version).ok_or_else(|| {
+                Failure::new(Code::NotFound, format!("no release {version} of {} is kept", project.name)).hint(&list)
+            });
+        }
+        let live = project.live;
+        let earlier = kept.iter().find(|release| release.served.is_some() && live.is_none_or(|live| release.version < live));
+        earlier.map(|release| release.version).ok_or_else(|| {
+            Failure::new(Code::NotFound, format!("{} has no earlier release that was live", project.name)).hint(&list)
+        })
+    }
+
+    pub(super) fn cancel(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
+        let project = self.project(actor, Action::Deploy, name)?;
+        let Some(handle) = self.desk.foremost(&project.name) else {
+            return Ok(Reply::Done { done: format!("nothing is being deployed to {name}"), changed: false });
+        };
+        match handle.control.cancel() {
+            Ok(()) => Ok(Reply::Done { done: format!("cancelled {name} {}", handle.number), changed: true }),
+            Err(pipeline::control::PastTheSwitch) => {
+                let what = format!("{name} {} is past its switch and runs to its end", handle.number);
+                Err(Failure::new(Code::Busy, what).hint(format!("to go back afterwards: commis rollback {name}")))
+            }
+        }
+    }
+
+    /// The deploy branches, in order of preference.
+    pub(super) fn deploy_branches(&self) -> Vec<RefName> {
+        let config = self.context.config();
+        config.git.deploy_branches.iter().filter_map(|name| RefName::parse(&format!("refs/heads/{name}"))).collect()
+    }
+
+    /// Queues a deployment and lets it go; it belongs to the server from here on.
+    pub(super) fn launch(&self, actor: &Actor, wish: Wish) -> Result<Handle, Failure> {
+        let Wish { project, trigger, goal } = wish;
+        if let Some(trouble) = &project.trouble {
+            let what = format!("{} needs an admin first: {trouble}", project.name);
+            return Err(Failure::new(Code::RollbackFailed, what));
+        }
+        let places = self.context.project_places(&project.name);
+        let subject = self.subject(&project, &goal);
+        let number = self.queue(actor, &project, (trigger, &goal, &subject))?;
+        let log = DeploymentLog::create(&places.deployment_log(number))
+            .map_err(|error| Failure::internal("create the deployment's log", &error))?;
+        let (sender, verdict) = watch::channel(None);
+        let handle = Handle { number, log, control: Control::default(), verdict };
+        let ticket = Ticket {
+            number,
+            key: actor.fingerprint.clone().filter(|_| trigger == Trigger::Push),
+            title: format!("deploy {number} by {}", actor.name),
+        };
+        let joined = self.desk.join(&project.name, ticket, handle.clone());
+        if let Some(replaced) = joined.superseded {
+            tracing::info!(project = %project.name, %replaced, by = %number, "superseded");
+        }
+        let order = Order { project, number, trigger, goal, subject };
+        let platform = self.clone();
+        let working = handle.clone();
+        tokio::spawn(async move {
+            let _running = platform.tasks.clone().read_owned().await;
+            platform.attend(order, working, sender).await;
+        });
+        Ok(handle)
+    }
+
+    fn subject(&self, project: &ProjectRecord, goal: &Goal) -> String {
+        let repository = self.context.project_places(&project.name).repository(Repository::Project);
+        match goal {
+            Goal::Commit { commit, .. } => {
+                git::open(&repository).and_then(|objects| objects.subject(commit)).unwrap_or_default()
+            }
+            Goal::Release(version) => format!("release {version}"),
+        }
+    }
+
+    fn queue(
+        &self,
+        actor: &Actor,
+        project: &ProjectRecord,
+        (trigger, goal, subject): (Trigger, &Goal, &str),
+    ) -> Result<DeploymentNumber, Failure> {
+        let (commit, previous, branch) = match goal {
+            Goal::Commit { commit, previous, branch } => (Some(commit), previous.as_ref(), Some(branch.as_str())),
+            Goal::Release(_) => (None, None, None),
+        };
+        let new = NewDeployment {
+            trigger: trigger.as_str(),
+            mode: self.context.mode_of(project),
+            reference: branch,
+            commit,
+            previous,
+            subject,
+            actor: &actor.name,
+            at: clock::now(),
+        };
+        Ok(self.context.store.queue_deployment(&project.name, &new)?)
+    }
+
+    /// Waits for the turn, deploys, tells, tidies, leaves.
+    async fn attend(&self, mut order: Order, handle: Handle, verdict: watch::Sender<Option<Verdict>>) {
+        let name = order.project.name.clone();
+        let (result, tidy) = match self.wait_for_turn(&mut order, &handle).await {
+            Ok(lock) => {
+                let (result, tidy) = pipeline::deploy(&self.context, &order, &handle.log, &handle.control).await;
+                (result, Some((tidy, lock)))
+            }
+            Err(failure) => {
+                let serving = words::still_serving(&name, order.project.live.map(|version| (version, "the one before")));
+                words::failure(&failure, &serving).iter().for_each(|line| handle.log.line(line));
+                (Verdict::NotLive { failure, live: order.project.live }, None)
+            }
+        };
+        self.note_end(&order, &result);
+        handle.log.complete();
+        let _ = verdict.send(Some(result));
+        if let Some((tidy, lock)) = tidy {
+            tidy.carry_out(&self.context).await;
+            drop(lock);
+        }
+        self.desk.leave(&name, order.number);
+    }
+
+    /// The verdict of a failure reaches the disk; that of a success did already.
+    fn note_end(&self, order: &Order, verdict: &Verdict) {
+        let Verdict::NotLive { failure, .. } = verdict else { return };
+        let (name, now) = (&order.project.name, clock::now());
+        let end = (outcome::status(failure.code), failure.code, failure.what.as_str());
+        let noted = self.context.store.finish_not_live(name, order.number, end, now);
+        let trouble = match failure.code {
+            Code::RollbackFailed => self.context.store.set_trouble(name, Some(&failure.what)),
+            _ => Ok(()),
+        };
+        for error in [noted.err(), trouble.err()].into_iter().flatten() {
+            tracing::error!(project = %name, %error, "the end of a deployment could not be recorded");
+        }
+    }
+
+    /// The project's turn and its lock; afterwards the branch is compared with what the pusher saw.
+    async fn wait_for_turn(&self, order: &mut Order, handle: &Handle) -> Result<files::FileLock, Failure> {
+        let name = order.project.name.clone();
+        let mut changes = self.desk.changes();
+        let limit = tokio::time::sleep(self.context.config().queue.wait);
+        tokio::pin!(limit);
+        let mut told = None;
+        loop {
+            changes.borrow_and_update();
+            match self.desk.standing(&name, order.number) {
+                Standing::Turn => break,
+                Standing::Gone => {
+                    return Err(Failure::new(Code::Superseded, "a newer push of yours took this one's place"));
+                }
+                Standing::Behind { holder, ahead } => {
+                    if told.as_ref() != Some(&(holder.clone(), ahead)) {
+                        words::waiting(&name, &holder, ahead, order.number).iter().for_each(|line| handle.log.line(line));
+                        told = Some((holder, ahead));
+                    }
+                }
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = handle.control.token().cancelled() => return Err(cancelled_in_queue()),
+                () = &mut limit => return Err(Failure::new(Code::Busy, "waited too long in the queue").hint("push again")),
+            }
+        }
+        let path = self.context.project_places(&name).deploy_lock();
+        let lock = files::FileLock::try_lock(&path).map_err(|error| Failure::internal("lock the project", &error))?;
+        let lock = lock.ok_or_else(|| Failure::new(Code::Busy, format!("{name} is locked by another server on this machine")))?;
+        self.look_again(order)?;
+        self.context.store.start_deployment(&name, order.number, clock::now())?;
+        Ok(lock)
+    }
+
+    /// What may have changed while waiting: the project itself, and the branch.
+    fn look_again(&self, order: &mut Order) -> Result<(), Failure> {
+        let name = order.project.name.clone();
+        order.project = self.context.store.project(&name)?.ok_or_else(|| super::no_project(name.as_str()))?;
+        let Goal::Commit { previous, branch, .. } = &order.goal else { return Ok(()) };
+        let objects = git::open(&self.context.project_places(&name).repository(Repository::Project)).map_err(Failure::from)?;
+        let now = objects.resolve(branch).map_err(Failure::from)?;
+        if now == *previous {
+            return Ok(());
+        }
+        let words = |commit: &Option<CommitId>| commit.as_ref().map_or("gone".to_owned(), |c| c.short().to_owned());
+        let what = format!("{} is {} now, not {}", branch.branch().unwrap_or_default(), words(&now), words(previous));
+        Err(Failure::new(Code::Stale, what).hint("git fetch, rebase, and push again"))
+    }
+
+    /// Streams the log, then answers with the record.
+    async fn follow(&self, name: &str, mut handle: Handle, talk: &Talk) -> Result<Reply, Failure> {
+        let mut reader = handle.log.reader().map_err(|error| Failure::internal("read the log", &error))?;
+        while let Some(bytes) = reader.next().await {
+            if talk.err(bytes).await.is_err() {
+                break;
+            }
+        }
+        match handle.wait().await {
+            Some(Verdict::Live { .. }) | None => {
+                let project = crate::model::ProjectName::parse(name).ok_or_else(|| super::no_project(name))?;
+                let row = self.context.store.deployment(&project, handle.number)?;
+                let row = row.ok_or_else(|| Failure::new(Code::NotFound, "the deployment is gone"))?;
+                Ok(Reply::Deployment(Box::new(self.deployment_record(&row)?)))
+            }
+            // The log said everything already; only the code is news.
+            Some(Verdict::NotLive { failure, .. }) => {
+                Err(Failure { hints: Vec::new(), details: Vec::new(), ..failure })
+            }
+        }
+    }
+}
+
+fn cancelled_in_queue() -> Failure {
+    Failure::new(Code::Cancelled, "left the queue")
+}

@@ -1,0 +1,90 @@
+//! `key add|list|remove`.
+
+use super::authorize::{Action, authorize};
+use super::records::{Key, Reply};
+use super::{Platform, records};
+use crate::model::actor::Rank;
+use crate::model::{Actor, Code, Door, Failure, ProjectName};
+use crate::ssh::keys::parse_public_key;
+use crate::store::KeyRecord;
+use crate::system::clock;
+
+/// What `key add` was told.
+pub(super) struct NewKey {
+    pub name: String,
+    pub admin: bool,
+    pub projects: Vec<String>,
+    pub text: String,
+}
+
+impl Platform {
+    /// The actor behind a key that has just signed.
+    pub fn recognise(&self, fingerprint: &str) -> Option<Actor> {
+        let key = self.context.store.key_by_fingerprint(fingerprint).ok().flatten()?;
+        Some(Actor { name: key.name, fingerprint: Some(key.fingerprint), rank: key.rank, door: Door::Ssh })
+    }
+
+    pub(super) fn add_key(&self, actor: &Actor, new: NewKey) -> Result<Reply, Failure> {
+        authorize(actor, Action::ManageKeys, None)?;
+        check_name(&new.name)?;
+        if new.text.trim().is_empty() {
+            let failure = Failure::new(Code::Usage, "no public key on standard input");
+            return Err(failure.hint(format!("commis key add {} < ~/.ssh/id_ed25519.pub", new.name)));
+        }
+        let public = parse_public_key(&new.text)?;
+        let record = KeyRecord {
+            name: new.name,
+            fingerprint: public.fingerprint,
+            line: public.comment_free_line,
+            rank: rank(new.admin, &new.projects)?,
+            added_at: clock::now(),
+        };
+        if self.context.store.add_key(&record)? {
+            let words = Key::of(&record);
+            let done = format!("added {} ({}) {}", record.name, words.rank, record.fingerprint);
+            return Ok(Reply::Done { done, changed: true });
+        }
+        match self.context.store.key_by_fingerprint(&record.fingerprint)? {
+            Some(there) if there == (KeyRecord { added_at: there.added_at, ..record.clone() }) => {
+                Ok(Reply::Done { done: format!("{} is there already", there.name), changed: false })
+            }
+            Some(there) => Err(Failure::new(Code::Exists, format!("this key is there already, as {}", there.name))
+                .hint(format!("commis key remove {}", there.name))),
+            None => Err(Failure::new(Code::Exists, format!("there is another key named {}", record.name))
+                .hint(format!("choose another name, or: commis key remove {}", record.name))),
+        }
+    }
+
+    pub(super) fn list_keys(&self, actor: &Actor) -> Result<Reply, Failure> {
+        authorize(actor, Action::ManageKeys, None)?;
+        Ok(Reply::Keys { keys: self.context.store.keys()?.iter().map(records::Key::of).collect() })
+    }
+
+    pub(super) fn remove_key(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
+        authorize(actor, Action::ManageKeys, None)?;
+        if self.context.store.remove_key(name)? {
+            return Ok(Reply::Done { done: format!("removed {name}"), changed: true });
+        }
+        let name = crate::notify::clean_line(name.as_bytes());
+        Err(Failure::new(Code::NotFound, format!("no key named {name}")).hint("commis key list shows them"))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b));
+    if plain && !name.starts_with('-') && (1..=64).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Usage, "a key's name is 1 to 64 of a-z A-Z 0-9 . _ @ + -"))
+}
+
+fn rank(admin: bool, projects: &[String]) -> Result<Rank, Failure> {
+    if admin {
+        return Ok(Rank::Admin);
+    }
+    if projects.is_empty() {
+        return Ok(Rank::Developer);
+    }
+    let parse = |name: &String| ProjectName::parse(name).ok_or_else(|| super::projects::bad_name(name));
+    Ok(Rank::Limited(projects.iter().map(parse).collect::<Result<_, _>>()?))
+}

@@ -1,0 +1,78 @@
+//! `show`, `releases`, `status`: looking without touching.
+
+use super::authorize::{Action, authorize};
+use super::records::{Artifact, Deployment, Release, Reply, Status};
+use super::Platform;
+use crate::model::{Actor, Code, DeploymentNumber, Failure};
+use crate::store::{DeploymentRecord, ProjectRecord};
+use crate::system::{clock, files};
+
+/// Deployments that `show NAME` lists.
+const RECENT: u32 = 20;
+
+impl Platform {
+    pub(super) fn show(&self, actor: &Actor, name: &str, number: Option<u32>) -> Result<Reply, Failure> {
+        let project = self.project(actor, Action::Read, name)?;
+        if let Some(number) = number {
+            let row = self.deployment(&project, number)?;
+            return Ok(Reply::Deployment(Box::new(self.deployment_record(&row)?)));
+        }
+        let mut record = self.project_record(&project)?;
+        let rows = self.context.store.deployments(&project.name, RECENT)?;
+        record.deployments = rows.iter().map(|row| self.deployment_record(row)).collect::<Result<_, _>>()?;
+        Ok(Reply::Project(Box::new(record)))
+    }
+
+    pub(super) fn deployment(&self, project: &ProjectRecord, number: u32) -> Result<DeploymentRecord, Failure> {
+        let row = self.context.store.deployment(&project.name, DeploymentNumber(number))?;
+        row.ok_or_else(|| {
+            Failure::new(Code::NotFound, format!("{} has no deployment {number}", project.name))
+                .hint(format!("commis show {}", project.name))
+        })
+    }
+
+    /// The one record of a deployment.
+    pub(super) fn deployment_record(&self, row: &DeploymentRecord) -> Result<Deployment, Failure> {
+        let steps = self.context.store.steps(&row.project, row.number)?;
+        let release = row.version.map(|version| self.context.store.release(&row.project, version)).transpose()?.flatten();
+        let platform = self.context.config().platform;
+        let url = self.context.url_of(&row.project);
+        Ok(Deployment::of(row, &steps, release.as_ref(), (platform.as_str(), &url)))
+    }
+
+    pub(super) fn releases(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
+        let project = self.project(actor, Action::Read, name)?;
+        let rows = self.context.store.releases(&project.name)?;
+        let releases = rows
+            .iter()
+            .map(|row| Release {
+                release: row.version.to_string(),
+                commit: row.commit.clone(),
+                pillar_commit: row.pillar_commit.clone(),
+                live: project.live == Some(row.version),
+                was_live: row.served.is_some(),
+                created_at: clock::rfc3339(row.created_at),
+                archive: Artifact::of(row),
+            })
+            .collect();
+        Ok(Reply::Releases { releases })
+    }
+
+    pub(super) fn status(&self, actor: &Actor) -> Result<Reply, Failure> {
+        authorize(actor, Action::Inspect, None)?;
+        let projects = self.context.store.projects()?;
+        let free = files::free_bytes(&self.context.places.projects).unwrap_or(0);
+        Ok(Reply::Status(Box::new(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: self.context.config().platform.as_str().to_owned(),
+            ssh: self.addresses.ssh.to_string(),
+            http: self.addresses.http.to_string(),
+            projects: projects.len(),
+            live: projects.iter().filter(|project| project.live.is_some()).count(),
+            need_admin: projects.iter().filter(|project| project.trouble.is_some()).count(),
+            deploying: self.desk.titles(),
+            free_bytes: free,
+        })))
+    }
+}
+

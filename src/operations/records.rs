@@ -1,0 +1,226 @@
+//! What verbs answer: the shapes of `--json`, the same through every door. Documented in `docs/json.md`.
+//!
+//! Keys are only ever added. Times are RFC 3339 in UTC, sizes bytes, durations seconds.
+
+use crate::store::{DeploymentRecord, KeyRecord, ReleaseRecord, StepRecord};
+use crate::system::clock::rfc3339;
+use serde::{Deserialize, Serialize};
+
+/// The answer of a verb.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Reply {
+    Deployment(Box<Deployment>),
+    Project(Box<Project>),
+    Projects { projects: Vec<Project> },
+    Keys { keys: Vec<Key> },
+    Releases { releases: Vec<Release> },
+    Config { project: String, variables: Vec<Variable> },
+    Doctor { checks: Vec<Check> },
+    Status(Box<Status>),
+    HostKey { known_hosts: String, fingerprint: String },
+    Done { done: String, changed: bool },
+    /// Everything was already streamed.
+    Nothing {},
+}
+
+/// A project and what serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Project {
+    pub project: String,
+    pub mode: String,
+    pub live: Option<String>,
+    pub commit: Option<String>,
+    pub url: String,
+    pub remote: String,
+    pub created_at: String,
+    /// Why an admin is needed.
+    pub trouble: Option<String>,
+    pub processes: Vec<Process>,
+    /// Newest first; only in `show`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub deployments: Vec<Deployment>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Process {
+    pub process: String,
+    pub state: String,
+    pub pid: Option<u32>,
+    pub restarts: u32,
+    pub release: Option<String>,
+}
+
+/// One deployment: the record that every door shows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Deployment {
+    pub id: u32,
+    pub project: String,
+    pub environment: String,
+    pub mode: String,
+    pub trigger: String,
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+    pub commit: Option<String>,
+    pub previous: Option<String>,
+    pub pillar_commit: Option<String>,
+    pub subject: String,
+    pub release: Option<String>,
+    /// queued, in_progress, success, failure, error or inactive.
+    pub status: String,
+    pub reason_code: Option<String>,
+    pub reason: Option<String>,
+    pub rolled_back: bool,
+    pub actor: String,
+    pub queued_at: String,
+    pub started_at: Option<String>,
+    pub finished_at: Option<String>,
+    pub seconds: Option<f64>,
+    pub steps: Vec<Step>,
+    pub artifacts: Vec<Artifact>,
+    pub url: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Step {
+    pub phase: String,
+    pub name: String,
+    pub status: String,
+    pub start: String,
+    pub seconds: f64,
+    pub note: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Artifact {
+    pub name: String,
+    pub sha256: String,
+    pub size: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Release {
+    pub release: String,
+    pub commit: String,
+    pub pillar_commit: Option<String>,
+    pub live: bool,
+    pub was_live: bool,
+    pub created_at: String,
+    pub archive: Artifact,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Key {
+    pub name: String,
+    pub fingerprint: String,
+    pub rank: String,
+    pub projects: Vec<String>,
+    pub added_at: String,
+}
+
+/// A configuration variable. The value is there only when it was asked for, hence no `Debug` that shows it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Variable {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub value: Option<String>,
+}
+
+impl std::fmt::Debug for Variable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// One line of `doctor`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// ok, warning or error.
+    pub verdict: String,
+    pub check: String,
+    pub found: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub platform: String,
+    pub ssh: String,
+    pub http: String,
+    pub projects: usize,
+    pub live: usize,
+    pub need_admin: usize,
+    /// `blog #42 by jane`, those that run or wait.
+    pub deploying: Vec<String>,
+    pub free_bytes: u64,
+}
+
+impl Deployment {
+    /// The record of a row, its steps and what it made.
+    pub fn of(row: &DeploymentRecord, steps: &[StepRecord], release: Option<&ReleaseRecord>, place: (&str, &str)) -> Self {
+        let (platform, url) = place;
+        let seconds = row.finished_at.map(|end| end.seconds_since(row.started_at.unwrap_or(row.queued_at)));
+        Self {
+            id: row.number.0,
+            project: row.project.to_string(),
+            environment: platform.to_owned(),
+            mode: row.mode.clone(),
+            trigger: row.trigger.clone(),
+            reference: row.reference.clone(),
+            commit: row.commit.clone(),
+            previous: row.previous.clone(),
+            pillar_commit: row.pillar_commit.clone(),
+            subject: row.subject.clone(),
+            release: row.version.map(|version| version.to_string()),
+            status: row.status.as_str().to_owned(),
+            reason_code: row.code.map(|code| code.as_str().to_owned()),
+            reason: row.reason.clone(),
+            rolled_back: row.rolled_back,
+            actor: row.actor.clone(),
+            queued_at: rfc3339(row.queued_at),
+            started_at: row.started_at.map(rfc3339),
+            finished_at: row.finished_at.map(rfc3339),
+            seconds,
+            steps: steps.iter().map(Step::of).collect(),
+            artifacts: release.map(Artifact::of).into_iter().collect(),
+            url: (row.status == crate::store::Status::Success).then(|| url.to_owned()),
+        }
+    }
+}
+
+impl Step {
+    fn of(row: &StepRecord) -> Self {
+        Self {
+            phase: row.phase.clone(),
+            name: row.name.clone(),
+            status: row.status.clone(),
+            start: rfc3339(row.started_at),
+            seconds: row.microseconds as f64 / 1e6,
+            note: row.note.clone(),
+        }
+    }
+}
+
+impl Artifact {
+    pub fn of(release: &ReleaseRecord) -> Self {
+        Self { name: release.file_name.clone(), sha256: release.sha256.clone(), size: release.bytes }
+    }
+}
+
+impl Key {
+    pub fn of(key: &KeyRecord) -> Self {
+        use crate::model::actor::Rank;
+        let (rank, projects) = match &key.rank {
+            Rank::Admin => ("admin", Vec::new()),
+            Rank::Developer => ("developer", Vec::new()),
+            Rank::Limited(projects) => ("limited", projects.iter().map(ToString::to_string).collect()),
+        };
+        Self {
+            name: key.name.clone(),
+            fingerprint: key.fingerprint.clone(),
+            rank: rank.to_owned(),
+            projects,
+            added_at: rfc3339(key.added_at),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! After a start: what an earlier life left unfinished is brought to an end, and every live release serves again.
+//!
+//! Before the switch a deployment is undone; from the switch on it is finished when its branch moved, else undone.
+
+use super::Platform;
+use crate::archives::{shelf, trees};
+use crate::git;
+use crate::model::{Code, CommitId, Failure, RefName, ReleaseVersion, Repository, Time};
+use crate::pipeline::execute::revive;
+use crate::store::{DeploymentRecord, ProjectRecord, Status, Switch};
+use crate::system::privileged::{self, Operation};
+use crate::system::{clock, reading};
+
+/// What was done about one project.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    pub project: String,
+    pub what: String,
+}
+
+impl Platform {
+    /// Ends what is unfinished, then starts what is live. Runs before the doors are announced as ready.
+    pub async fn recover(&self) -> Result<Vec<Recovered>, Failure> {
+        let mut report = Vec::new();
+        for name in self.context.sandbox.cgroups().leftovers() {
+            self.context.sandbox.cgroups().clear(&name).await;
+        }
+        for row in self.context.store.unfinished_deployments()? {
+            let what = match self.end_unfinished(&row) {
+                Ok(what) => what,
+                Err(failure) => {
+                    self.context.store.set_trouble(&row.project, Some(&failure.what))?;
+                    format!("needs an admin: {failure}")
+                }
+            };
+            report.push(Recovered { project: row.project.to_string(), what: format!("{}: {what}", row.number) });
+        }
+        for project in self.context.store.projects()? {
+            self.sweep(&project)?;
+            if let Some(version) = project.live {
+                let result = revive::revive(&self.context, &project, version).await;
+                report.push(self.revived(&project, version, result));
+            }
+        }
+        Ok(report)
+    }
+
+    fn revived(&self, project: &ProjectRecord, version: ReleaseVersion, result: Result<(), Failure>) -> Recovered {
+        let what = match result {
+            Ok(()) => format!("{version} started"),
+            Err(failure) => format!("{version} did not start: {failure}"),
+        };
+        Recovered { project: project.name.to_string(), what }
+    }
+
+    fn end_unfinished(&self, row: &DeploymentRecord) -> Result<String, Failure> {
+        let now = clock::now();
+        if matches!(row.switch, Switch::Switching | Switch::Switched | Switch::Undoing) && self.is_exchanged(row)? {
+            if row.switch != Switch::Undoing && self.branch_moved(row)? {
+                let version = row.version.ok_or_else(|| Failure::new(Code::Internal, "a switched deployment without a release"))?;
+                self.context.store.finish_live(&row.project, row.number, version, now)?;
+                return Ok(format!("finished: {version} is live"));
+            }
+            let places = self.context.project_places(&row.project);
+            let tree = places.deployed(row.tree.as_deref().unwrap_or_default());
+            self.context.store.note_switch(&row.project, row.number, Switch::Undoing)?;
+            privileged::perform(&Operation::Exchange { a: tree, b: places.run() })?;
+            self.context.store.note_switch(&row.project, row.number, Switch::Undone)?;
+        }
+        self.note_interrupted(row, now)?;
+        Ok("undone: the server stopped in the middle".into())
+    }
+
+    fn note_interrupted(&self, row: &DeploymentRecord, now: Time) -> Result<(), Failure> {
+        let reason = "the server stopped in the middle; nothing was changed";
+        self.context.store.finish_not_live(&row.project, row.number, (Status::Error, Code::Internal, reason), now)?;
+        Ok(())
+    }
+
+    /// Whether the new tree is in `run/`: the inode that was written down before the exchange tells.
+    fn is_exchanged(&self, row: &DeploymentRecord) -> Result<bool, Failure> {
+        let run = self.context.project_places(&row.project).run();
+        let inode = reading::inode(&run).map_err(|error| Failure::internal("look at run/", &error))?;
+        Ok(row.tree_inode == Some(inode))
+    }
+
+    fn branch_moved(&self, row: &DeploymentRecord) -> Result<bool, Failure> {
+        let branch = row.reference.as_deref().and_then(RefName::parse);
+        let commit = row.commit.as_deref().and_then(CommitId::parse);
+        let (Some(branch), Some(commit), "push") = (branch, commit, row.trigger.as_str()) else { return Ok(false) };
+        let path = self.context.project_places(&row.project).repository(Repository::Project);
+        let objects = git::open(&path).map_err(Failure::from)?;
+        Ok(objects.resolve(&branch).map_err(Failure::from)? == Some(commit))
+    }
+
+    /// Trees and files that no deployment owns any more.
+    fn sweep(&self, project: &ProjectRecord) -> Result<(), Failure> {
+        let places = self.context.project_places(&project.name);
+        let list = |path: &std::path::Path| reading::names(path).unwrap_or_default();
+        for name in list(&places.deploy()) {
+            if name != "current" {
+                trees::remove_tree(&places.deployed(&name))?;
+            }
+        }
+        for name in list(places.runtime()) {
+            if name.ends_with(".env") || name.ends_with(".common") {
+                trees::remove_tree(&places.runtime().join(&name))?;
+            }
+        }
+        for name in list(&places.releases()) {
+            if name.ends_with(".partial") {
+                shelf::remove(&places.release(&name))?;
+            }
+        }
+        trees::remove_tree(&places.trash())
+    }
+}

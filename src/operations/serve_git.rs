@@ -1,0 +1,296 @@
+//! git over a door's streams: receive-pack and upload-pack as the git user, with nothing of the door's environment.
+
+use super::authorize::{Action, authorize, no_project};
+use super::push::PushSession;
+use super::Platform;
+use crate::git::pktline;
+use crate::git::transport::{ReceiveOptions, receive_pack, upload_pack};
+use crate::model::{Actor, Code, Failure, ProjectName, Repository};
+use crate::store::ProjectRecord;
+use crate::system::entropy;
+use std::future::Future;
+use std::process::Stdio;
+use std::sync::PoisonError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::process::Child;
+
+/// What a client wants of git.
+pub struct GitService {
+    pub project: ProjectName,
+    pub repository: Repository,
+    pub direction: Direction,
+    /// `version=2`, when the client asked for it.
+    pub protocol: Option<String>,
+}
+
+/// Which way the objects go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// To us: a push.
+    Receive,
+    /// From us: clone and fetch.
+    Upload,
+}
+
+/// The client's streams.
+pub struct GitStreams<I, O, E> {
+    pub stdin: I,
+    pub stdout: O,
+    pub stderr: E,
+}
+
+/// How a client left before the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    /// Closed by the client: Ctrl-C.
+    Closed,
+    /// The connection died.
+    Lost,
+}
+
+/// Whether the client sits at a terminal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Manner {
+    Unknown,
+    /// Sent the capability `quiet`: a script; leaving never cancels.
+    Quiet,
+    Terminal,
+}
+
+impl Platform {
+    /// Serves one git command; returns its exit status.
+    pub async fn serve_git<I, O, E>(
+        &self,
+        actor: &Actor,
+        service: GitService,
+        mut streams: GitStreams<I, O, E>,
+        left: impl Future<Output = Left> + Send,
+    ) -> u32
+    where
+        I: AsyncRead + Unpin + Send,
+        O: AsyncWrite + Unpin + Send,
+        E: AsyncWrite + Unpin + Send,
+    {
+        let project = match self.admit(actor, &service).await {
+            Ok(project) => project,
+            Err(failure) => {
+                let _ = streams.stdout.write_all(&error_packet(&refusal(&failure))).await;
+                let _ = streams.stdout.shutdown().await;
+                return 128;
+            }
+        };
+        match service.direction {
+            Direction::Receive => self.receive(actor, &service, &project, streams, left).await,
+            Direction::Upload => self.upload(&service, &project, streams, left).await,
+        }
+    }
+
+    /// The project, when the actor may; made on an admin's first push.
+    async fn admit(&self, actor: &Actor, service: &GitService) -> Result<ProjectRecord, Failure> {
+        let action = match (service.repository, service.direction) {
+            (Repository::Project, Direction::Receive) => Action::Deploy,
+            (Repository::Project, Direction::Upload) => Action::Read,
+            (Repository::Pillar, _) => Action::Configure,
+        };
+        authorize(actor, action, Some(&service.project))?;
+        if let Some(project) = self.context.store.project(&service.project)? {
+            return Ok(project);
+        }
+        let wanted = self.context.config().git.create_on_push && service.direction == Direction::Receive;
+        if wanted && authorize(actor, Action::ManageProjects, None).is_ok() {
+            return self.make_project(actor, &service.project, None).await;
+        }
+        Err(match self.project(actor, action, service.project.as_str()) {
+            Err(failure) => failure,
+            Ok(_) => no_project(service.project.as_str()),
+        })
+    }
+
+    async fn upload<I, O, E>(
+        &self,
+        service: &GitService,
+        project: &ProjectRecord,
+        streams: GitStreams<I, O, E>,
+        left: impl Future<Output = Left> + Send,
+    ) -> u32
+    where
+        I: AsyncRead + Unpin + Send,
+        O: AsyncWrite + Unpin + Send,
+        E: AsyncWrite + Unpin + Send,
+    {
+        let path = self.context.project_places(&project.name).repository(service.repository);
+        let mut command = upload_pack(&self.context.git, &path, service.protocol.as_deref());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        match command.spawn() {
+            Ok(child) => pump(child, streams, left, &mut Manner::Unknown.into()).await.0,
+            Err(error) => not_started(streams, &error).await,
+        }
+    }
+
+    async fn receive<I, O, E>(
+        &self,
+        actor: &Actor,
+        service: &GitService,
+        project: &ProjectRecord,
+        streams: GitStreams<I, O, E>,
+        left: impl Future<Output = Left> + Send,
+    ) -> u32
+    where
+        I: AsyncRead + Unpin + Send,
+        O: AsyncWrite + Unpin + Send,
+        E: AsyncWrite + Unpin + Send,
+    {
+        let Ok(token) = entropy::hex(16) else { return 128 };
+        let session = PushSession {
+            actor: actor.clone(),
+            project: project.name.clone(),
+            repository: service.repository,
+            deployment: std::sync::Arc::default(),
+        };
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), session.clone());
+        let path = self.context.project_places(&project.name).repository(service.repository);
+        let options = ReceiveOptions {
+            token: token.clone(),
+            hook_socket: self.context.places.hook_socket(),
+            protocol: service.protocol.clone(),
+            max_push: self.context.config().git.max_push,
+        };
+        let mut command = receive_pack(&self.context.git, &path, &options);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut sniffer = Sniffer::from(Manner::Unknown);
+        let (status, how) = match command.spawn() {
+            Ok(child) => pump(child, streams, left, &mut sniffer).await,
+            Err(error) => (not_started(streams, &error).await, None),
+        };
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+        if how == Some(Left::Closed) && sniffer.manner == Manner::Terminal {
+            let deployment = session.deployment.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // Too late is fine: then it runs to its end without a viewer.
+            let _ = deployment.map(|handle| handle.control.cancel());
+        }
+        status
+    }
+}
+
+async fn not_started<I, O: AsyncWrite + Unpin, E>(mut streams: GitStreams<I, O, E>, error: &std::io::Error) -> u32 {
+    tracing::error!(%error, "git could not be started");
+    let _ = streams.stdout.write_all(&error_packet("git could not be started on the server; see its log")).await;
+    128
+}
+
+/// The packet that git shows as one clean `fatal: remote error: ...`.
+fn error_packet(text: &str) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let _ = pktline::encode(format!("ERR {text}").as_bytes(), &mut packet);
+    packet
+}
+
+fn refusal(failure: &Failure) -> String {
+    let hint = failure.hints.first().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    match failure.code {
+        Code::Internal => format!("the server has a problem: {}", failure.what),
+        _ => format!("{}{hint}", failure.what),
+    }
+}
+
+/// Looks at the first bytes a client sends.
+struct Sniffer {
+    manner: Manner,
+    seen: Vec<u8>,
+}
+
+impl From<Manner> for Sniffer {
+    fn from(manner: Manner) -> Self {
+        Self { manner, seen: Vec::new() }
+    }
+}
+
+impl Sniffer {
+    const MOST: usize = 8 * 1024;
+
+    fn look(&mut self, bytes: &[u8]) {
+        if self.manner != Manner::Unknown || self.seen.len() > Self::MOST {
+            return;
+        }
+        self.seen.extend_from_slice(bytes.get(..Self::MOST.min(bytes.len())).unwrap_or(bytes));
+        self.manner = match pktline::client_is_quiet(&self.seen) {
+            None => return,
+            Some(true) => Manner::Quiet,
+            Some(false) => Manner::Terminal,
+        };
+        self.seen = Vec::new();
+    }
+}
+
+/// Copies until git has ended, or the client has left: then git is ended too. Never waits for a client's input
+/// once git is done.
+async fn pump<I, O, E>(
+    mut child: Child,
+    mut streams: GitStreams<I, O, E>,
+    left: impl Future<Output = Left> + Send,
+    sniffer: &mut Sniffer,
+) -> (u32, Option<Left>)
+where
+    I: AsyncRead + Unpin + Send,
+    O: AsyncWrite + Unpin + Send,
+    E: AsyncWrite + Unpin + Send,
+{
+    let (Some(mut to_git), Some(mut from_git), Some(mut errors)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return (128, None);
+    };
+    let group = child.id();
+    let input = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count) = streams.stdin.read(&mut buffer).await {
+            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+            sniffer.look(bytes);
+            if to_git.write_all(bytes).await.is_err() {
+                break;
+            }
+        }
+        drop(to_git);
+        std::future::pending::<()>().await;
+    };
+    let output = async {
+        let copy_out = copy(&mut from_git, &mut streams.stdout);
+        let copy_err = copy(&mut errors, &mut streams.stderr);
+        tokio::join!(copy_out, copy_err);
+        child.wait().await
+    };
+    tokio::select! {
+        status = output => {
+            let _ = streams.stdout.flush().await;
+            (status.map(|status| exit_status(&status)).unwrap_or(128), None)
+        }
+        () = input => (128, None),
+        how = left => {
+            end_group(group);
+            (128, Some(how))
+        }
+    }
+}
+
+async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count) = from.read(&mut buffer).await {
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        if to.write_all(bytes).await.is_err() || to.flush().await.is_err() {
+            break;
+        }
+    }
+}
+
+fn exit_status(status: &std::process::ExitStatus) -> u32 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(128);
+    u32::try_from(code).unwrap_or(128)
+}
+
+/// SIGTERM lets git remove what it had quarantined; dropping the child kills what is left.
+fn end_group(group: Option<u32>) {
+    let Some(pid) = group.and_then(|pid| i32::try_from(pid).ok()) else { return };
+    let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+}
+

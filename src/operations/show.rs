@@ -1,0 +1,166 @@
+//! Answers as people read them: plain columns, worst news first, no colours. Pure.
+//!
+//! The JSON form is the record itself.
+
+use crate::operations::records::{Check, Deployment, Project, Release, Reply, Status};
+use std::fmt::Write;
+
+/// The text for standard output; ends with a line break unless it is empty.
+pub fn human(reply: &Reply) -> String {
+    match reply {
+        Reply::Deployment(deployment) => one_deployment(deployment),
+        Reply::Project(project) => one_project(project),
+        Reply::Projects { projects } => table(projects.iter().map(project_row).collect()),
+        Reply::Keys { keys } => table(
+            keys.iter()
+                .map(|key| {
+                    let scope = if key.projects.is_empty() { String::new() } else { key.projects.join(",") };
+                    vec![key.name.clone(), key.rank.clone(), key.fingerprint.clone(), scope]
+                })
+                .collect(),
+        ),
+        Reply::Releases { releases } => table(releases.iter().map(release_row).collect()),
+        Reply::Config { variables, .. } => table(
+            variables
+                .iter()
+                .map(|variable| match &variable.value {
+                    Some(value) => vec![format!("{}={value}", variable.name)],
+                    None => vec![variable.name.clone()],
+                })
+                .collect(),
+        ),
+        Reply::Doctor { checks } => table(checks.iter().map(check_row).collect()),
+        Reply::Status(status) => whole_status(status),
+        Reply::HostKey { known_hosts, .. } => format!("{known_hosts}\n"),
+        Reply::Done { done, .. } => format!("{done}\n"),
+        Reply::Nothing {} => String::new(),
+    }
+}
+
+fn one_deployment(deployment: &Deployment) -> String {
+    let mut out = String::new();
+    let commit = deployment.commit.as_deref().map_or("-", |commit| commit.get(..7).unwrap_or(commit));
+    let _ = writeln!(
+        out,
+        "{} #{}  {}  {} \"{}\" by {}",
+        deployment.project, deployment.id, deployment.status, commit, deployment.subject, deployment.actor
+    );
+    if let (Some(code), Some(reason)) = (&deployment.reason_code, &deployment.reason) {
+        let _ = writeln!(out, "  {code}: {reason}");
+    }
+    if let Some(release) = &deployment.release {
+        let _ = writeln!(out, "  release {release}");
+    }
+    if let Some(seconds) = deployment.seconds {
+        let _ = writeln!(out, "  took {seconds:.1} s");
+    }
+    let rows = deployment
+        .steps
+        .iter()
+        .map(|step| {
+            let seconds = format!("{:.3} s", step.seconds);
+            vec![format!("  {}", step.phase), step.name.clone(), step.status.clone(), seconds, step.note.clone()]
+        })
+        .collect();
+    out + &table(rows)
+}
+
+fn one_project(project: &Project) -> String {
+    let mut out = String::new();
+    let live = project.live.as_deref().unwrap_or("nothing live yet");
+    let _ = writeln!(out, "{}  {live}  {}  {}", project.project, project.mode, project.url);
+    if let Some(trouble) = &project.trouble {
+        let _ = writeln!(out, "error: needs an admin: {trouble}");
+    }
+    let _ = writeln!(out, "  push to {}", project.remote);
+    for process in &project.processes {
+        let _ = writeln!(out, "  {}  {}  {} restarts", process.process, process.state, process.restarts);
+    }
+    let rows = project.deployments.iter().map(deployment_row).collect();
+    out + &table(rows)
+}
+
+fn deployment_row(deployment: &Deployment) -> Vec<String> {
+    vec![
+        format!("  #{}", deployment.id),
+        deployment.status.clone(),
+        deployment.release.clone().unwrap_or_else(|| "-".into()),
+        deployment.commit.as_deref().map_or("-", |commit| commit.get(..7).unwrap_or(commit)).to_owned(),
+        deployment.actor.clone(),
+        deployment.reason_code.clone().unwrap_or_default(),
+        deployment.subject.clone(),
+    ]
+}
+
+fn project_row(project: &Project) -> Vec<String> {
+    let state = match (&project.trouble, &project.live) {
+        (Some(_), _) => "needs an admin".to_owned(),
+        (None, Some(live)) => live.clone(),
+        (None, None) => "-".to_owned(),
+    };
+    vec![project.project.clone(), state, project.mode.clone(), project.url.clone()]
+}
+
+fn release_row(release: &Release) -> Vec<String> {
+    let standing = match (release.live, release.was_live) {
+        (true, _) => "live",
+        (false, true) => "was live",
+        (false, false) => "never live",
+    };
+    let commit = release.commit.get(..7).unwrap_or(&release.commit).to_owned();
+    let size = crate::notify::words::size(release.archive.size);
+    vec![release.release.clone(), standing.to_owned(), commit, size, release.created_at.clone()]
+}
+
+fn check_row(check: &Check) -> Vec<String> {
+    vec![check.verdict.clone(), check.check.clone(), check.found.clone()]
+}
+
+fn whole_status(status: &Status) -> String {
+    let mut out = format!(
+        "commis {} {}   {} live of {} projects   {} need an admin   {} free\n  ssh {}   http {}\n",
+        status.version,
+        status.platform,
+        status.live,
+        status.projects,
+        status.need_admin,
+        crate::notify::words::size(status.free_bytes),
+        status.ssh,
+        status.http,
+    );
+    for deploying in &status.deploying {
+        let _ = writeln!(out, "  {deploying}");
+    }
+    out
+}
+
+/// Columns padded to their widest cell, two blanks between.
+fn table(rows: Vec<Vec<String>>) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
+        assert_eq!(table(rows), "a    bb\nccc  d\n");
+        assert_eq!(table(Vec::new()), "");
+    }
+}

@@ -1,0 +1,118 @@
+//! What a deployment works with: the handles to every room below, and which processes serve each project.
+
+use crate::config::ServerConfig;
+use crate::git::Git;
+use crate::layouts::{Places, ProjectPlaces};
+use crate::model::{Mode, ProjectName, ReleaseVersion};
+use crate::router::Router;
+use crate::runtime::{SetId, Supervisor};
+use crate::sandbox::Sandbox;
+use crate::store::{ProjectRecord, Store};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// Handles shared by all deployments of a server; cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    config: Arc<RwLock<Arc<ServerConfig>>>,
+    pub places: Places,
+    pub store: Store,
+    pub git: Git,
+    pub sandbox: Sandbox,
+    pub supervisor: Supervisor,
+    pub router: Router,
+    /// This program, for views in which `commis` must be found.
+    pub exe: PathBuf,
+    live: Arc<Mutex<HashMap<ProjectName, LiveSet>>>,
+}
+
+/// The processes that serve a project.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LiveSet {
+    pub set: SetId,
+    pub version: ReleaseVersion,
+    /// Port of `web.1`, when there is one.
+    pub port: Option<u16>,
+}
+
+/// The parts of a [`Context`], for the roof to put together.
+pub struct Parts {
+    pub config: ServerConfig,
+    pub places: Places,
+    pub store: Store,
+    pub git: Git,
+    pub sandbox: Sandbox,
+    pub supervisor: Supervisor,
+    pub router: Router,
+    pub exe: PathBuf,
+}
+
+impl Context {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            config: Arc::new(RwLock::new(Arc::new(parts.config))),
+            places: parts.places,
+            store: parts.store,
+            git: parts.git,
+            sandbox: parts.sandbox,
+            supervisor: parts.supervisor,
+            router: parts.router,
+            exe: parts.exe,
+            live: Arc::default(),
+        }
+    }
+
+    /// The configuration as it is now; a deployment takes it once and keeps it.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a new configuration for what starts from now on.
+    pub fn reload(&self, config: ServerConfig) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    pub fn project_places(&self, name: &ProjectName) -> ProjectPlaces {
+        self.places.project(name)
+    }
+
+    pub fn mode_of(&self, project: &ProjectRecord) -> Mode {
+        project.mode.unwrap_or_else(|| self.config().mode_default())
+    }
+
+    /// `blog.apps.example.com`.
+    pub fn host_of(&self, project: &ProjectName) -> String {
+        format!("{project}.{}", self.config().router.domain)
+    }
+
+    /// Where people find the application: the router's port is named unless it is 80.
+    pub fn url_of(&self, project: &ProjectName) -> String {
+        let port = self.router.port();
+        let host = self.host_of(project);
+        if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") }
+    }
+
+    /// What to give to `git remote add`.
+    pub fn remote_of(&self, project: &ProjectName, ssh: SocketAddr) -> String {
+        let host = match ssh.ip().is_unspecified() {
+            true => self.config().router.domain.clone(),
+            false => ssh.ip().to_string(),
+        };
+        if ssh.port() == 22 { format!("commis@{host}:{project}") } else { format!("ssh://commis@{host}:{}/{project}", ssh.port()) }
+    }
+
+    pub fn live(&self, project: &ProjectName) -> Option<LiveSet> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).get(project).copied()
+    }
+
+    /// Notes which processes serve a project now; returns those that did.
+    pub fn set_live(&self, project: &ProjectName, live: Option<LiveSet>) -> Option<LiveSet> {
+        let mut sets = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        match live {
+            Some(live) => sets.insert(project.clone(), live),
+            None => sets.remove(project),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Where deployments stand in line: the queues of all projects, and the handles of what runs or waits.
+
+use super::control::Handle;
+use super::queue::{Joined, Queue, Standing, Ticket};
+use crate::model::{DeploymentNumber, ProjectName};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// All queues; cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    state: Arc<Mutex<State>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Default)]
+struct State {
+    queues: HashMap<ProjectName, Queue>,
+    handles: HashMap<(ProjectName, DeploymentNumber), (Handle, String)>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self { state: Arc::default(), changes: Arc::new(watch::channel(0).0) }
+    }
+}
+
+impl Desk {
+    /// Gets in line.
+    pub fn join(&self, project: &ProjectName, ticket: Ticket, handle: Handle) -> Joined {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.handles.insert((project.clone(), ticket.number), (handle, ticket.title.clone()));
+        let joined = state.queues.entry(project.clone()).or_default().join(ticket);
+        drop(state);
+        self.changes.send_modify(|count| *count += 1);
+        joined
+    }
+
+    /// Leaves the line, and lets the next one in.
+    pub fn leave(&self, project: &ProjectName, number: DeploymentNumber) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.handles.remove(&(project.clone(), number));
+        if let Some(queue) = state.queues.get_mut(project) {
+            queue.leave(number);
+            if queue.is_idle() {
+                state.queues.remove(project);
+            }
+        }
+        drop(state);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub fn standing(&self, project: &ProjectName, number: DeploymentNumber) -> Standing {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.queues.get(project).map_or(Standing::Gone, |queue| queue.standing(number))
+    }
+
+    /// Told at every change of any queue.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub fn handle(&self, project: &ProjectName, number: DeploymentNumber) -> Option<Handle> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.handles.get(&(project.clone(), number)).map(|(handle, _)| handle.clone())
+    }
+
+    /// The one that runs, or waits first.
+    pub fn foremost(&self, project: &ProjectName) -> Option<Handle> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = state.handles.keys().filter(|(name, _)| name == project).map(|(_, number)| *number).min()?;
+        state.handles.get(&(project.clone(), number)).map(|(handle, _)| handle.clone())
+    }
+
+    /// `blog #44 by alice` of everything that runs or waits.
+    pub fn titles(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut titles: Vec<String> =
+            state.handles.iter().map(|((project, _), (_, title))| format!("{project} {title}")).collect();
+        titles.sort();
+        titles
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).handles.is_empty()
+    }
+}

@@ -1,0 +1,129 @@
+//! bundle and unpack: `build/` becomes a release archive, the archive becomes the tree that will run.
+
+use super::{Done, Execution, missing};
+use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, UnpackLimits};
+use crate::buildpacks;
+use crate::config::procfile;
+use crate::layouts::places;
+use crate::model::{Code, Failure, ProcessType, ReleaseVersion};
+use crate::notify::words::{self, Stage};
+use crate::pipeline::Goal;
+use crate::store::ReleaseRecord;
+use crate::system::{UserIds, clock, reading};
+use std::collections::BTreeMap;
+
+/// Threads that compress.
+const THREADS: usize = 2;
+const PROCFILE_MAX: u64 = 1 << 20;
+
+impl Execution<'_> {
+    pub(super) async fn pack(&mut self) -> Result<Done, Failure> {
+        let (name, number) = (&self.order.project.name, self.order.number);
+        let commit = self.commit().ok_or_else(|| missing("a commit"))?;
+        let version = self.context.store.take_version(name, number)?;
+        self.work.version = Some(version);
+        let processes = self.processes().await?;
+        let base = ManifestBase {
+            project: name.clone(),
+            version,
+            commit: commit.clone(),
+            pillar_commit: self.gathered.pillar_commit.clone(),
+            mode: self.gathered.mode,
+            buildpacks: self.gathered.facts.buildpack.iter().map(|name| Buildpack { name: name.clone(), digest: None }).collect(),
+            processes: self.processes().await?,
+        };
+        let file_name = places::release_file_name(name, version, commit.short());
+        let out = self.places.release(&file_name);
+        let packed = tokio::task::block_in_place(|| archives::pack(&self.places.build(), &base, &out, THREADS))?;
+        let release = ReleaseRecord {
+            version,
+            commit: commit.to_string(),
+            pillar_commit: self.gathered.pillar_commit.as_ref().map(ToString::to_string),
+            file_name: file_name.clone(),
+            sha256: packed.archive_sha256.clone(),
+            bytes: packed.archive_bytes,
+            manifest: String::from_utf8_lossy(&packed.manifest.to_json()).into_owned(),
+            environment: environment_json(&self.gathered.environment),
+            served: None,
+            created_at: clock::now(),
+        };
+        self.context.store.add_release(name, &release)?;
+        self.work.release = Some(release);
+        let note = format!("{file_name} {}", words::size(packed.archive_bytes));
+        self.close_stage(Stage::Package, &note);
+        Ok(Done::Did(note))
+    }
+
+    /// The Procfile as the build left it, over the buildpack's defaults.
+    async fn processes(&self) -> Result<BTreeMap<ProcessType, String>, Failure> {
+        let mut processes = self.default_processes().await?;
+        match reading::read_regular(&self.places.build().join("Procfile"), PROCFILE_MAX) {
+            Ok(bytes) => processes.extend(procfile::parse(&bytes)?),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(Failure::new(Code::BadConfig, format!("Procfile: {error}"))),
+        }
+        Ok(processes)
+    }
+
+    async fn default_processes(&self) -> Result<BTreeMap<ProcessType, String>, Failure> {
+        let Some(choice) = self.gathered.source.as_ref().and_then(|source| source.choice.as_ref()) else {
+            return Ok(BTreeMap::new());
+        };
+        let settings = &self.gathered.settings;
+        match buildpacks::constant_release(choice, settings.static_root.as_deref()) {
+            Some(release) => Ok(release.processes),
+            None => Ok(buildpacks::parse_release(&self.release_output(choice).await?)?.processes),
+        }
+    }
+
+    pub(super) fn unpack(&mut self) -> Result<Done, Failure> {
+        let release = match self.work.release.take() {
+            Some(release) => release,
+            None => self.chosen_release()?,
+        };
+        let expect = Expect { sha256: release.sha256.clone(), limits: UnpackLimits::default() };
+        let archive = self.places.release(&release.file_name);
+        let unpacked = tokio::task::block_in_place(|| {
+            archives::unpack(&archive, &expect, &self.work.tree, UserIds::of(0), Links::AsBuilt)
+        });
+        self.work.version = Some(release.version);
+        self.work.release = Some(release);
+        let unpacked = unpacked?;
+        let note = format!("{} files, {}", unpacked.files, words::size(unpacked.bytes));
+        self.work.manifest = Some(unpacked.manifest);
+        Ok(Done::Did(note))
+    }
+
+    /// The release that a rollback names.
+    fn chosen_release(&mut self) -> Result<ReleaseRecord, Failure> {
+        let Goal::Release(version) = self.order.goal else { return Err(missing("a release")) };
+        let name = &self.order.project.name;
+        self.context.store.choose_version(name, self.order.number, version)?;
+        self.close_stage(Stage::Package, &format!("{version} is ready"));
+        self.context.store.release(name, version)?.ok_or_else(|| no_release(version))
+    }
+
+    /// The variables that the release runs with: today's when it was cooked today, else those it was cooked with.
+    pub(super) fn app_environment(&self) -> Vec<(String, String)> {
+        match (&self.order.goal, &self.work.release) {
+            (Goal::Release(_), Some(release)) => environment_of(release),
+            _ => self.gathered.environment.clone(),
+        }
+    }
+}
+
+/// A release that is not kept.
+pub fn no_release(version: ReleaseVersion) -> Failure {
+    Failure::new(Code::NotFound, format!("no release {version} is kept")).hint("commis releases NAME lists them")
+}
+
+/// Reads back what [`environment_json`] wrote.
+pub fn environment_of(release: &ReleaseRecord) -> Vec<(String, String)> {
+    let map: BTreeMap<String, String> = serde_json::from_str(&release.environment).unwrap_or_default();
+    map.into_iter().collect()
+}
+
+fn environment_json(environment: &[(String, String)]) -> String {
+    let map: BTreeMap<&str, &str> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    serde_json::to_string(&map).unwrap_or_else(|_| "{}".into())
+}

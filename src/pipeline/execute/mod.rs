@@ -1,0 +1,244 @@
+//! Carries out steps: one match over the closed list, one file per kind of effect. Decides nothing.
+//!
+//! What would hurt if it were forgotten has a row before the effect (`store`): the exchange of `run/`, its undo and
+//! the verdict. Everything before the exchange is undone by removing what has our name on it.
+
+mod bundle;
+mod prepare;
+pub mod revive;
+mod scripts;
+mod switch;
+mod tidy;
+mod told;
+mod undo;
+
+use super::context::{Context, LiveSet};
+use super::control::Control;
+use super::gather::Gathered;
+use super::step::Step;
+use super::{Goal, Order};
+use crate::archives::Manifest;
+use crate::git::refs::PreparedUpdate;
+use crate::layouts::ProjectPlaces;
+use crate::model::{Because, Code, CommitId, Failure, Phase, ReleaseVersion};
+use crate::notify::{DeploymentLog, Redactor, words};
+use crate::store::{ReleaseRecord, StepRecord, StepStatus};
+use crate::system::clock;
+use crate::system::privileged::{self, Operation};
+use std::path::PathBuf;
+use tokio::time::Instant;
+
+pub use bundle::{environment_of, no_release};
+pub use prepare::make_directories;
+pub use tidy::Tidy;
+
+/// A deployment on its way.
+pub struct Execution<'a> {
+    context: &'a Context,
+    order: &'a Order,
+    gathered: &'a Gathered,
+    places: ProjectPlaces,
+    log: &'a DeploymentLog,
+    control: &'a Control,
+    redactor: Redactor,
+    started: Instant,
+    begun: Vec<Step>,
+    records: Vec<StepRecord>,
+    work: Work,
+}
+
+/// What the steps leave for later steps.
+struct Work {
+    /// Name below `deploy/`: `<UTC datetime>-<number>`.
+    tree_name: String,
+    /// Where the new tree is now.
+    tree: PathBuf,
+    version: Option<ReleaseVersion>,
+    release: Option<ReleaseRecord>,
+    manifest: Option<Manifest>,
+    /// The common tree, as the last script left it.
+    common: serde_json::Value,
+    prepared: Option<PreparedUpdate>,
+    new: Option<LiveSet>,
+    old: Option<LiveSet>,
+    opened: Option<words::Stage>,
+}
+
+/// How a step ended well.
+enum Done {
+    /// With a short note for the record.
+    Did(String),
+    Skipped(Because),
+}
+
+impl Done {
+    fn quietly() -> Result<Self, Failure> {
+        Ok(Done::Did(String::new()))
+    }
+}
+
+impl<'a> Execution<'a> {
+    pub fn new(
+        context: &'a Context,
+        order: &'a Order,
+        gathered: &'a Gathered,
+        (log, control): (&'a DeploymentLog, &'a Control),
+    ) -> Self {
+        let places = context.project_places(&order.project.name);
+        let tree_name = format!("{}-{}", clock::compact(clock::now()), order.number.0);
+        let variables = gathered.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let work = Work {
+            tree: places.deployed(&tree_name),
+            tree_name,
+            version: None,
+            release: None,
+            manifest: None,
+            common: gathered.common.clone(),
+            prepared: None,
+            new: None,
+            old: None,
+            opened: None,
+        };
+        Self {
+            redactor: Redactor::new(variables),
+            started: Instant::now(),
+            begun: Vec::new(),
+            records: Vec::new(),
+            context,
+            order,
+            gathered,
+            places,
+            log,
+            control,
+            work,
+        }
+    }
+
+    /// Steps that were begun, in order.
+    pub fn begun(&self) -> &[Step] {
+        &self.begun
+    }
+
+    /// Does the steps of a plan; stops at the first that fails.
+    pub async fn carry_out(&mut self, steps: &[(Phase, Step)]) -> Result<(), Failure> {
+        self.tell_opening();
+        let name = &self.order.project.name;
+        let pillar = self.gathered.pillar_commit.as_ref();
+        self.context.store.note_sources(name, self.order.number, pillar, &self.work.tree_name)?;
+        for (phase, step) in steps {
+            if self.control.token().is_cancelled() {
+                return Err(cancelled());
+            }
+            self.begun.push(*step);
+            self.one(*phase, *step).await?;
+        }
+        Ok(())
+    }
+
+    /// Does the steps that put everything back; goes on after a failure, and reports the first.
+    pub async fn undo(&mut self, steps: &[Step]) -> Result<(), Failure> {
+        let mut first = Ok(());
+        for step in steps {
+            let result = self.one(Phase::Deploy, *step).await;
+            if first.is_ok() {
+                first = result;
+            }
+        }
+        self.note_records();
+        first
+    }
+
+    async fn one(&mut self, phase: Phase, step: Step) -> Result<(), Failure> {
+        let (at, clock_at) = (Instant::now(), clock::now());
+        let result = self.perform(phase, step).await;
+        let (status, note) = match &result {
+            Ok(Done::Did(note)) => (StepStatus::Done, note.clone()),
+            Ok(Done::Skipped(because)) => (StepStatus::Skipped, because.words().to_owned()),
+            Err(failure) => (StepStatus::Failed, failure.what.clone()),
+        };
+        self.records.push(StepRecord {
+            phase: phase.as_str().to_owned(),
+            name: step.to_string(),
+            status: status.as_str().to_owned(),
+            started_at: clock_at,
+            microseconds: i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX),
+            note: self.redactor.redact(&note),
+        });
+        result.map(drop)
+    }
+
+    async fn perform(&mut self, phase: Phase, step: Step) -> Result<Done, Failure> {
+        match step {
+            Step::PrepareDirectories => self.prepare_directories(),
+            Step::WipeBuild => self.wipe_build(),
+            Step::Checkout => self.checkout(),
+            Step::Hook(hook) => self.run_hook(phase, hook).await,
+            Step::Compile => self.compile().await,
+            Step::Pack => self.pack().await,
+            Step::Unpack => self.unpack(),
+            Step::ReleaseCommand => self.release_command().await,
+            Step::PrepareRef => self.prepare_ref().await,
+            Step::Exchange => self.exchange(),
+            Step::Start => self.start().await,
+            Step::Check => self.check().await,
+            Step::Route => self.route(),
+            Step::MoveRef => self.move_ref().await,
+            Step::RouteBack => self.route_back(),
+            Step::StopNew => self.stop_new().await,
+            Step::ExchangeBack => self.exchange_back(),
+            Step::KeepFailed => self.keep_failed(),
+            Step::StartOld => self.start_old().await,
+            Step::CheckOld => self.check_old().await,
+            Step::DiscardTree => self.discard_tree(),
+            Step::DiscardRelease => self.discard_release(),
+            Step::CleanBuild => self.clean_build(),
+        }
+    }
+
+    /// The verdict reaches the disk: from here on the release is live whatever happens.
+    pub async fn settle(&mut self) -> Result<ReleaseVersion, Failure> {
+        let version = self.work.version.ok_or_else(|| missing("a release number"))?;
+        self.note_records();
+        let (name, number) = (&self.order.project.name, self.order.number);
+        self.context.store.finish_live(name, number, version, clock::now())?;
+        self.context.set_live(name, self.work.new);
+        self.tell_live(version);
+        Ok(version)
+    }
+
+    fn note_records(&self) {
+        if let Err(error) = self.context.store.record_steps(&self.order.project.name, self.order.number, &self.records) {
+            tracing::error!(%error, "steps could not be recorded");
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    /// The commit that this is about.
+    fn commit(&self) -> Option<CommitId> {
+        match &self.order.goal {
+            Goal::Commit { commit, .. } => Some(commit.clone()),
+            Goal::Release(_) => self.work.release.as_ref().and_then(ReleaseRecord::commit_id),
+        }
+    }
+
+    fn commit_text(&self) -> String {
+        self.commit().map(|commit| commit.to_string()).unwrap_or_default()
+    }
+}
+
+/// One privileged operation; see `system::privileged`.
+fn as_root(operation: &Operation) -> Result<(), Failure> {
+    privileged::perform(operation)
+}
+
+fn cancelled() -> Failure {
+    Failure::new(Code::Cancelled, "cancelled before the switch").hint("push again when you are ready")
+}
+
+/// A step was reached without what an earlier one leaves: a fault of the plan.
+fn missing(what: &str) -> Failure {
+    Failure::new(Code::Internal, format!("the plan reached a step without {what}"))
+}

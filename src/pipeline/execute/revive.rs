@@ -1,0 +1,36 @@
+//! Starting a live release again after the server's own restart: from `run/` as it is, with the variables it was
+//! cooked with. Shares the instance recipe with the switch.
+
+use crate::archives::Manifest;
+use crate::model::{Failure, ReleaseVersion};
+use crate::pipeline::context::{Context, LiveSet};
+use crate::pipeline::instances::{self, Running};
+use crate::router::{Route, Target};
+use crate::runtime::Restarts;
+use crate::store::ProjectRecord;
+
+/// Starts the processes of `version` and routes to them at once: there is nothing else to route to.
+pub async fn revive(context: &Context, project: &ProjectRecord, version: ReleaseVersion) -> Result<(), Failure> {
+    let release = context.store.release(&project.name, version)?.ok_or_else(|| super::no_release(version))?;
+    let manifest = Manifest::parse(release.manifest.as_bytes())?;
+    let places = context.project_places(&project.name);
+    let running = Running {
+        project,
+        places: &places,
+        version,
+        commit: release.commit.clone(),
+        mode: context.mode_of(project),
+        environment: super::environment_of(&release),
+        tree: places.run(),
+        generation: 0,
+    };
+    let specs = instances::specs(context, &running, &manifest)?;
+    let port = specs.iter().find_map(|spec| spec.port);
+    let set = context.supervisor.start_set(&project.name, specs, Restarts::BackOff).await;
+    context.set_live(&project.name, Some(LiveSet { set, version, port }));
+    if let Some(port) = port {
+        let route = Route { project: project.name.clone(), target: Target::Port(port) };
+        context.router.set(&context.host_of(&project.name), route);
+    }
+    Ok(())
+}

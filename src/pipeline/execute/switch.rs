@@ -1,0 +1,154 @@
+//! The switch: the branch is prepared, `run/` exchanged, the new processes started beside the old ones and checked,
+//! the router turned, the branch moved. Each effect that recovery must know about has its row first.
+
+use super::{Done, Execution, as_root, cancelled, missing};
+use crate::git::refs::{self, PreparedUpdate};
+use crate::model::{Because, Code, CommitId, Failure, Repository};
+use crate::notify::words::Stage;
+use crate::pipeline::context::LiveSet;
+use crate::pipeline::gather::HealthSpec;
+use crate::pipeline::Goal;
+use crate::pipeline::instances::{self, Running};
+use crate::router::{Route, Target};
+use crate::runtime::health::{self, HealthCheck, Unhealthy};
+use crate::runtime::Restarts;
+use crate::store::Switch;
+use crate::system::privileged::Operation;
+use crate::system::reading;
+use std::path::PathBuf;
+
+/// Lines of a process that a failure repeats.
+const LAST_LINES: usize = 10;
+
+impl Execution<'_> {
+    pub(super) async fn prepare_ref(&mut self) -> Result<Done, Failure> {
+        let Goal::Commit { commit, previous, branch } = &self.order.goal else { return Err(missing("a branch")) };
+        let repository = self.places.repository(Repository::Project);
+        let old = previous.clone().unwrap_or_else(CommitId::zero);
+        let prepared = PreparedUpdate::prepare(&self.context.git, &repository, &[(branch.clone(), old, commit.clone())]).await;
+        self.work.prepared = Some(prepared.map_err(|error| {
+            Failure::new(Code::Stale, format!("{branch} cannot move: {error}")).hint("fetch, then push again")
+        })?);
+        Done::quietly()
+    }
+
+    /// From here on nobody cancels, and everything is undone by `ExchangeBack`.
+    pub(super) fn exchange(&mut self) -> Result<Done, Failure> {
+        self.control.pass_the_gate().map_err(|_| cancelled())?;
+        self.close_stage(Stage::BackUp, &crate::notify::words::skipped(Because::NoBackupPolicy));
+        let (name, number) = (&self.order.project.name, self.order.number);
+        as_root(&Operation::SyncFileSystem { path: self.places.root().to_owned() })?;
+        let inode = reading::inode(&self.work.tree).map_err(|error| Failure::internal("switch", &error))?;
+        self.context.store.intend_switch(name, number, inode)?;
+        as_root(&Operation::Exchange { a: self.work.tree.clone(), b: self.places.run() })?;
+        self.context.store.note_switch(name, number, Switch::Switched)?;
+        self.work.tree = self.places.run();
+        Done::quietly()
+    }
+
+    pub(super) async fn start(&mut self) -> Result<Done, Failure> {
+        let version = self.work.version.ok_or_else(|| missing("a release number"))?;
+        let manifest = self.work.manifest.as_ref().ok_or_else(|| missing("a manifest"))?;
+        let specs = instances::specs(self.context, &self.running()?, manifest)?;
+        let port = specs.iter().find_map(|spec| spec.port);
+        let old = self.order.project.live.map_or("nothing".to_owned(), |version| version.to_string());
+        self.close_stage(Stage::Switch, &format!("{old} -> {version}"));
+        let count = specs.len();
+        let set = self.context.supervisor.start_set(&self.order.project.name, specs, Restarts::Never).await;
+        self.work.new = Some(LiveSet { set, version, port });
+        Ok(Done::Did(format!("{count} processes")))
+    }
+
+    pub(super) async fn check(&mut self) -> Result<Done, Failure> {
+        let live = self.work.new.ok_or_else(|| missing("processes"))?;
+        let Some(port) = live.port else {
+            self.close_stage(Stage::Check, "no web process: nothing to ask");
+            return Ok(Done::Skipped(Because::NothingDeclared));
+        };
+        let spec = self.health_spec()?;
+        let config = &self.gathered.config.health;
+        let check = HealthCheck {
+            kind: spec.kind,
+            port,
+            timeout: spec.timeout,
+            interval: config.interval,
+            successes: config.successes,
+        };
+        match health::wait_healthy(&check, &self.context.supervisor, live.set).await {
+            Ok(healthy) => {
+                let note = healthy.to_string();
+                self.close_stage(Stage::Check, &note);
+                Ok(Done::Did(note))
+            }
+            Err(unhealthy) => {
+                self.close_stage(Stage::Check, &unhealthy.to_string());
+                Err(self.unhealthy(&unhealthy, live))
+            }
+        }
+    }
+
+    /// The router sends new requests to the new processes; they may restart from here on.
+    pub(super) fn route(&mut self) -> Result<Done, Failure> {
+        let live = self.work.new.ok_or_else(|| missing("processes"))?;
+        self.context.supervisor.keep(live.set);
+        self.point_router_at(Some(live));
+        self.work.old = self.context.live(&self.order.project.name);
+        Done::quietly()
+    }
+
+    pub(super) async fn move_ref(&mut self) -> Result<Done, Failure> {
+        let prepared = self.work.prepared.take().ok_or_else(|| missing("a prepared branch"))?;
+        prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error))?;
+        let repository = self.places.repository(Repository::Project);
+        tokio::task::block_in_place(|| refs::sync(&repository)).map_err(|e| Failure::internal("sync the branch", &e))?;
+        Done::quietly()
+    }
+
+    pub(super) fn point_router_at(&self, live: Option<LiveSet>) {
+        let name = &self.order.project.name;
+        let host = self.context.host_of(name);
+        match live.and_then(|live| live.port) {
+            Some(port) => self.context.router.set(&host, Route { project: name.clone(), target: Target::Port(port) }),
+            None => self.context.router.remove(&host),
+        }
+    }
+
+    /// Where the tree that starts is: in `run/` since the exchange.
+    pub(super) fn live_tree(&self) -> PathBuf {
+        self.work.tree.clone()
+    }
+
+    /// What of the new release runs, for process recipes.
+    pub(super) fn running(&self) -> Result<Running<'_>, Failure> {
+        Ok(Running {
+            project: &self.order.project,
+            places: &self.places,
+            version: self.work.version.ok_or_else(|| missing("a release number"))?,
+            commit: self.commit_text(),
+            mode: self.gathered.mode,
+            environment: self.app_environment(),
+            tree: self.work.tree.clone(),
+            generation: self.order.number.0,
+        })
+    }
+
+    fn health_spec(&self) -> Result<HealthSpec, Failure> {
+        super::super::gather::health_of_tree(&self.work.tree, &self.context.host_of(&self.order.project.name), &self.gathered.config)
+    }
+
+    fn unhealthy(&self, unhealthy: &Unhealthy, live: LiveSet) -> Failure {
+        let version = live.version;
+        let what = match unhealthy {
+            Unhealthy::Exited { process, exit } => format!("{version}: {process} ended at once: {exit}"),
+            other => format!("{version} did not become healthy: {other}"),
+        };
+        let mut failure = Failure::new(Code::Unhealthy, what);
+        for line in self.context.supervisor.recent_output(live.set, LAST_LINES) {
+            failure = failure.detail(self.redactor.redact(&line));
+        }
+        match unhealthy {
+            Unhealthy::WrongPort { .. } => failure.hint("listen on 127.0.0.1:$PORT; the variable changes with each start"),
+            Unhealthy::Exited { .. } | Unhealthy::NoAnswer { .. } => failure,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is left to do after the verdict was told: stop the old processes, archive the old tree, drop what is not kept.
+//! Nobody waits for it but the next deployment of the same project.
+
+use super::{Execution, as_root};
+use crate::archives::retention::{self, KeptRelease};
+use crate::archives::{shelf, trees};
+use crate::layouts::ProjectPlaces;
+use crate::model::{DeploymentNumber, Failure, ProjectName, ReleaseVersion};
+use crate::pipeline::context::{Context, LiveSet};
+use crate::system::UserIds;
+use crate::system::privileged::Operation;
+use std::path::PathBuf;
+
+/// Work left over, as data; [`Tidy::carry_out`] does it.
+pub struct Tidy {
+    jobs: Option<Jobs>,
+}
+
+struct Jobs {
+    project: ProjectName,
+    places: ProjectPlaces,
+    number: DeploymentNumber,
+    build_user: UserIds,
+    /// Processes of the release that was live before.
+    old: Option<LiveSet>,
+    /// The tree that was `run/` before.
+    old_tree: Option<PathBuf>,
+    live: ReleaseVersion,
+    previous: Option<ReleaseVersion>,
+    keep: usize,
+}
+
+impl Tidy {
+    pub fn nothing() -> Self {
+        Self { jobs: None }
+    }
+
+    /// Does it; what fails is logged, and found again by the next deployment's tidying.
+    pub async fn carry_out(self, context: &Context) {
+        let Some(jobs) = self.jobs else { return };
+        if let Some(old) = jobs.old {
+            context.supervisor.stop_set(old.set).await;
+        }
+        let results = tokio::task::block_in_place(|| {
+            [jobs.archive_old(), jobs.prune_archives(), jobs.prune_releases(context), jobs.clean()]
+        });
+        for failure in results.into_iter().filter_map(Result::err) {
+            tracing::warn!(project = %jobs.project, "tidying: {failure}");
+        }
+    }
+}
+
+impl Execution<'_> {
+    /// Ends the execution; what remains is for [`Tidy`].
+    pub fn finish(self) -> Tidy {
+        let (Some(live), true) = (self.work.new, self.begun.last().is_some()) else { return Tidy::nothing() };
+        let jobs = Jobs {
+            project: self.order.project.name.clone(),
+            number: self.order.number,
+            build_user: self.order.project.build_user,
+            old: self.work.old,
+            old_tree: Some(self.places.deployed(&self.work.tree_name)),
+            live: live.version,
+            previous: self.order.project.live,
+            keep: self.gathered.config.releases.keep,
+            places: self.places,
+        };
+        Tidy { jobs: Some(jobs) }
+    }
+}
+
+impl Jobs {
+    fn archive_old(&self) -> Result<(), Failure> {
+        let Some(tree) = self.old_tree.as_ref().filter(|tree| tree.is_dir()) else { return Ok(()) };
+        if self.previous.is_none() {
+            return trees::remove_tree(tree);
+        }
+        let directory = self.places.archived(self.number);
+        as_root(&Operation::MakeDirectory { path: directory, owner: UserIds::of(0), mode: 0o750 })?;
+        as_root(&Operation::Rename { from: tree.clone(), to: self.places.archived_run(self.number) })
+    }
+
+    /// Keeps the newest archived tree and the newest failed one.
+    fn prune_archives(&self) -> Result<(), Failure> {
+        let names = crate::system::reading::names(&self.places.archives())
+            .map_err(|error| Failure::internal("list the archives", &error))?;
+        for suffix in ["", ".failed"] {
+            let mut numbers: Vec<u32> = names
+                .iter()
+                .filter_map(|name| match suffix {
+                    "" => name.parse().ok(),
+                    suffix => name.strip_suffix(suffix)?.parse().ok(),
+                })
+                .collect();
+            numbers.sort_unstable();
+            numbers.pop();
+            for number in numbers {
+                super::undo::discard(&self.places, &self.places.archives().join(format!("{number}{suffix}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prune_releases(&self, context: &Context) -> Result<(), Failure> {
+        let records = context.store.releases(&self.project)?;
+        let kept: Vec<KeptRelease> = records
+            .iter()
+            .map(|record| KeptRelease {
+                version: record.version,
+                live: record.version == self.live,
+                pinned: false,
+                served: record.served,
+            })
+            .collect();
+        for version in retention::plan(&kept, self.keep).remove {
+            let Some(record) = records.iter().find(|record| record.version == version) else { continue };
+            context.store.prune_release(&self.project, version)?;
+            shelf::remove(&self.places.release(&record.file_name))?;
+        }
+        Ok(())
+    }
+
+    fn clean(&self) -> Result<(), Failure> {
+        super::prepare::empty(&self.places.build(), self.build_user)?;
+        trees::remove_tree(&self.places.env_dir(self.number))?;
+        trees::remove_tree(&self.places.common_dir(self.number))
+    }
+}

@@ -1,0 +1,93 @@
+//! What the log hears while steps are carried out. Sentences come from `notify::words`.
+
+use super::Execution;
+use crate::model::{Code, CommitId, Failure, ReleaseVersion};
+use crate::notify::words::{self, Stage};
+use crate::pipeline::Goal;
+
+impl Execution<'_> {
+    pub(super) fn tell_opening(&self) {
+        let (name, number) = (&self.order.project.name, self.order.number);
+        let platform = self.gathered.config.platform.as_str();
+        match &self.order.goal {
+            Goal::Commit { commit, .. } => {
+                self.log.line(&words::opening(name, number, commit, &self.order.subject, platform));
+            }
+            Goal::Release(version) => self.log.line(&format!("-----> {name}: deploy {number}, {version} again, to {platform}")),
+        }
+        self.log.line(&words::detail("Ctrl-C cancels until step 4; from there it only detaches"));
+    }
+
+    /// A stage whose details follow; told once.
+    pub(super) fn open_stage(&mut self, stage: Stage, text: &str) {
+        if self.work.opened != Some(stage) {
+            self.work.opened = Some(stage);
+            self.log.line(&words::stage(stage, text, None));
+        }
+    }
+
+    /// A stage that is over.
+    pub(super) fn close_stage(&mut self, stage: Stage, text: &str) {
+        self.work.opened = Some(stage);
+        self.log.line(&words::stage(stage, &self.redactor.redact(text), Some(self.elapsed())));
+    }
+
+    pub(super) fn tell_detail(&self, text: &str) {
+        self.log.line(&words::detail(text));
+    }
+
+    pub(super) fn tell_live(&mut self, version: ReleaseVersion) {
+        let keep = self.gathered.config.releases.keep;
+        self.close_stage(Stage::Tidy, &format!("keeps {keep} releases"));
+        let seconds = self.started.elapsed().as_secs_f64();
+        let url = self.work.new.and_then(|live| live.port).map(|_| self.context.url_of(&self.order.project.name));
+        for line in words::live(&self.order.project.name, version, seconds, url.as_deref()) {
+            self.log.line(&line);
+        }
+    }
+
+    /// What went wrong; told before the undoing starts, because that may take a while.
+    pub fn announce_failure(&self, failure: &Failure, reported: Code) {
+        self.log.line(&format!("error: {}", self.redactor.redact(&failure.what)));
+        for line in &failure.details {
+            self.log.line(&words::detail(line));
+        }
+        if reported == Code::RolledBack {
+            let old = self.order.project.live.map(|version| version.to_string()).unwrap_or_default();
+            self.log.line(&format!("-----> Rolling back to {old}"));
+        }
+    }
+
+    /// What serves now, and what next.
+    pub fn announce_put_back(&self, failure: &Failure, reported: Code) {
+        let name = &self.order.project.name;
+        let live = self.order.project.live.map(|version| (version, self.live_commit(version)));
+        let live_words = live.as_ref().map(|(version, commit)| (*version, commit.as_str()));
+        match (reported, live_words) {
+            (Code::RolledBack, Some((version, commit))) => {
+                self.log.line(&format!("warning: {name} {version} ({commit}) is live again"));
+            }
+            _ => self.log.line(&words::detail(&words::still_serving(name, live_words))),
+        }
+        for hint in &failure.hints {
+            self.log.line(&format!("hint: {hint}"));
+        }
+        let log_hint = format!("hint: whole log: commis log {name} {}", self.order.number.0);
+        self.log.line(&log_hint);
+    }
+
+    pub fn announce_rollback_failed(&self, failure: &Failure) {
+        self.log.line(&format!("error: ROLLBACK FAILED, {} needs an admin", self.order.project.name));
+        self.log.line(&words::detail(&failure.what));
+        self.log.line(&words::detail("the failed and the previous release are both kept"));
+        for hint in &failure.hints {
+            self.log.line(&format!("hint: {hint}"));
+        }
+    }
+
+    fn live_commit(&self, version: ReleaseVersion) -> String {
+        let release = self.context.store.release(&self.order.project.name, version).ok().flatten();
+        let commit = release.and_then(|release| CommitId::parse(&release.commit));
+        commit.map(|commit| commit.short().to_owned()).unwrap_or_else(|| "?".into())
+    }
+}

@@ -1,0 +1,252 @@
+//! gather: looks at everything once, before anything is changed. Chooses nothing; what it saw is what is planned from.
+//!
+//! A tree, Procfile, pillar or project file that cannot be understood ends the deployment here.
+
+use super::context::Context;
+use super::plan::Facts;
+use super::{Goal, Order};
+use crate::archives::shelf;
+use crate::buildpacks::{self, Choice};
+use crate::config::pillar::{self, PillarSources, Value};
+use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
+use crate::git::{self, Tree, TreeLimits};
+use crate::hooks;
+use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, Repository};
+use crate::runtime::health::HealthKind;
+use crate::system::reading;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that was seen. No `Debug`: it holds the pillar.
+pub struct Gathered {
+    pub config: Arc<ServerConfig>,
+    pub facts: Facts,
+    pub mode: Mode,
+    /// `None` when an earlier release is deployed.
+    pub source: Option<Source>,
+    pub pillar_commit: Option<CommitId>,
+    /// The `common` tree as hooks find it.
+    pub common: serde_json::Value,
+    /// The pillar's `env:`.
+    pub environment: Vec<(String, String)>,
+    pub settings: ProjectConfig,
+}
+
+/// A commit that will be built.
+pub struct Source {
+    pub commit: CommitId,
+    pub tree: Tree,
+    pub hooks: BTreeMap<hooks::Hook, String>,
+    pub choice: Option<Choice>,
+}
+
+/// How the web process shows that it is well; read from a tree.
+pub struct HealthSpec {
+    pub kind: HealthKind,
+    pub timeout: Duration,
+}
+
+const SMALL_FILE: usize = 1 << 20;
+
+/// Looks.
+///
+/// # Errors
+/// `Refused`, `BadConfig`, `NoRecipe` for what the project or its pillar got wrong, `DiskFull` when it cannot fit.
+pub fn look(context: &Context, order: &Order) -> Result<Gathered, Failure> {
+    let config = context.config();
+    let places = context.project_places(&order.project.name);
+    let mode = context.mode_of(&order.project);
+    let (pillar_commit, pillar_files) = read_pillar(&places.repository(Repository::Pillar), &config)?;
+    let mut sources = PillarSources { defaults: Vec::new(), pillar: pillar_files };
+    let mut settings = ProjectConfig::default();
+    let source = match &order.goal {
+        Goal::Release(_) => None,
+        Goal::Commit { commit, .. } => {
+            let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
+            let tree = objects.tree(commit, &limits(&config))?;
+            let files = ProjectFiles { objects: &objects, commit, tree: &tree };
+            settings = files.settings()?;
+            sources.defaults = files.pillar_defaults()?;
+            let mode = settings.mode.unwrap_or(mode);
+            require_cooking(&order.project.name, mode)?;
+            fits(places.root(), tree.bytes)?;
+            let (hooks, choice) = files.recipe(&settings)?;
+            Some(Source { commit: commit.clone(), tree, hooks, choice })
+        }
+    };
+    let mode = settings.mode.unwrap_or(mode);
+    let merged = pillar::assemble(&sources, &pillar_context(order, mode, &config))?;
+    let environment = pillar::environment(&merged)?;
+    let facts = Facts {
+        mode,
+        trigger: order.trigger,
+        hooks: source.as_ref().map(|s| s.hooks.keys().copied().collect()).unwrap_or_default(),
+        buildpack: source.as_ref().and_then(|s| s.choice.as_ref()).map(|choice| choice.pack.name().to_owned()),
+        previous: order.project.live,
+    };
+    let common = common(order, mode, &config, &merged);
+    Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings })
+}
+
+/// The modes that this version deploys.
+fn require_cooking(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
+    match mode {
+        Mode::Cooking => Ok(()),
+        Mode::Editable | Mode::Final => {
+            let what = format!("{project} is in mode {}, which this version does not deploy yet", mode.as_str());
+            let hint = "set platform = \"staging\" in commis.toml, or mode = \"cooking\" in .commis/project.toml";
+            Err(Failure::new(Code::Refused, what).hint(hint))
+        }
+    }
+}
+
+/// Build, archive and deployed tree: three copies and some air.
+fn fits(root: &Path, tree_bytes: u64) -> Result<(), Failure> {
+    let needed = shelf::needed_bytes(tree_bytes);
+    let free = shelf::free_bytes(root)?;
+    if free >= needed {
+        return Ok(());
+    }
+    let words = crate::notify::words::size;
+    let what = format!("not enough room below {}: needs {}, has {}", root.display(), words(needed), words(free));
+    Err(Failure::new(Code::DiskFull, what).hint("free space on the server, then push again: nothing was changed"))
+}
+
+fn limits(config: &ServerConfig) -> TreeLimits {
+    TreeLimits {
+        max_files: config.trees.max_files as usize,
+        max_bytes: config.trees.max_bytes,
+        max_file: config.trees.max_file,
+        max_depth: config.trees.max_depth as usize,
+        ..TreeLimits::default()
+    }
+}
+
+/// The head of the pillar and its files, in merge order.
+fn read_pillar(repository: &Path, config: &ServerConfig) -> Result<(Option<CommitId>, Vec<(String, String)>), Failure> {
+    let objects = git::open(repository).map_err(Failure::from)?;
+    let branches = config.git.deploy_branches.iter().filter_map(|name| RefName::parse(&format!("refs/heads/{name}")));
+    let mut head = None;
+    for branch in branches {
+        if head.is_none() {
+            head = objects.resolve(&branch).map_err(Failure::from)?;
+        }
+    }
+    let Some(commit) = head else { return Ok((None, Vec::new())) };
+    let tree = objects.tree(&commit, &limits(config))?;
+    let names: Vec<&str> = tree.entries.iter().map(|entry| entry.path.as_str()).collect();
+    let mut files = Vec::new();
+    for name in pillar::pillar_files(&names)? {
+        let bytes = objects.read_file(&commit, name, SMALL_FILE).map_err(Failure::from)?.unwrap_or_default();
+        files.push((format!("pillar/{name}"), text(&format!("pillar/{name}"), bytes)?));
+    }
+    Ok((Some(commit), files))
+}
+
+/// The files of a commit that configure us.
+struct ProjectFiles<'a> {
+    objects: &'a git::Objects,
+    commit: &'a CommitId,
+    tree: &'a Tree,
+}
+
+impl ProjectFiles<'_> {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        if !self.tree.entries.iter().any(|entry| entry.path == path) {
+            return Ok(None);
+        }
+        self.objects.read_file(self.commit, path, SMALL_FILE).map_err(Failure::from)
+    }
+
+    fn settings(&self) -> Result<ProjectConfig, Failure> {
+        const FILE: &str = ".commis/project.toml";
+        match self.read(FILE)? {
+            Some(bytes) => ProjectConfig::parse(&text(FILE, bytes)?, FILE),
+            None => Ok(ProjectConfig::default()),
+        }
+    }
+
+    fn pillar_defaults(&self) -> Result<Vec<(String, String)>, Failure> {
+        let names: Vec<&str> = self.tree.entries.iter().map(|entry| entry.path.as_str()).collect();
+        let mut files = Vec::new();
+        for name in pillar::default_files(&names) {
+            if let Some(bytes) = self.read(name)? {
+                files.push((name.to_owned(), text(name, bytes)?));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Hooks and buildpack; also reads what would only fail later: Procfile and app.json.
+    fn recipe(&self, settings: &ProjectConfig) -> Result<(BTreeMap<hooks::Hook, String>, Option<Choice>), Failure> {
+        if self.tree.entries.is_empty() {
+            return Err(Failure::new(Code::Refused, "the pushed commit has no files").hint("add files, commit, push again"));
+        }
+        if let Some(bytes) = self.read("Procfile")? {
+            procfile::parse(&bytes)?;
+        }
+        if let Some(bytes) = self.read("app.json")? {
+            AppJson::parse(&text("app.json", bytes)?)?;
+        }
+        let hooks = hooks::find(self.tree)?;
+        let choice = buildpacks::choose(self.tree, settings.buildpack.as_deref());
+        match choice {
+            Ok(choice) => Ok((hooks, choice)),
+            // Hooks alone are a recipe too.
+            Err(failure) if failure.code == Code::NoRecipe && !hooks.is_empty() => Ok((hooks, None)),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        Failure::new(Code::BadConfig, format!("{name} line {line}: not UTF-8")).hint("save the file as UTF-8")
+    })
+}
+
+/// What Jinja in a pillar may name.
+fn pillar_context(order: &Order, mode: Mode, config: &ServerConfig) -> Value {
+    let entry = |key: &str, value: &str| (key.to_owned(), Value::Text(value.to_owned()));
+    Value::Map(vec![
+        entry("project", order.project.name.as_str()),
+        entry("mode", mode.as_str()),
+        entry("platform", config.platform.as_str()),
+    ])
+}
+
+fn common(order: &Order, mode: Mode, config: &ServerConfig, merged: &Value) -> serde_json::Value {
+    serde_json::json!({
+        "project": order.project.name.as_str(),
+        "deployment": order.number.0,
+        "mode": mode.as_str(),
+        "platform": config.platform.as_str(),
+        "trigger": order.trigger.as_str(),
+        "domain": config.router.domain,
+        "pillar": pillar::to_json(merged),
+    })
+}
+
+/// The health check that a deployed tree asks for: `.commis/project.toml`, else `app.json`, else the port answers.
+pub fn health_of_tree(tree: &Path, host: &str, config: &ServerConfig) -> Result<HealthSpec, Failure> {
+    const SETTINGS: &str = ".commis/project.toml";
+    let read = |name: &str| match reading::read_regular(&tree.join(name), SMALL_FILE as u64) {
+        Ok(bytes) => text(name, bytes).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new(Code::BadConfig, error.to_string())),
+    };
+    let settings = match read(SETTINGS)? {
+        Some(text) => ProjectConfig::parse(&text, SETTINGS)?,
+        None => ProjectConfig::default(),
+    };
+    let app = read("app.json")?.map(|text| AppJson::parse(&text)).transpose()?.and_then(|app| app.health);
+    let (app_path, app_timeout) = app.map(|health| (health.path, health.timeout)).unwrap_or_default();
+    let kind = match settings.health.path.or(app_path) {
+        Some(path) => HealthKind::Http { path, host: host.to_owned() },
+        None => HealthKind::Port,
+    };
+    Ok(HealthSpec { kind, timeout: settings.health.timeout.or(app_timeout).unwrap_or(config.health.timeout) })
+}

@@ -1,0 +1,83 @@
+//! From a release to the processes that should run: one instance of each process type but `release`.
+
+use super::context::Context;
+use super::launch::{self, ProcessPlace, Profile};
+use super::view;
+use crate::archives::Manifest;
+use crate::layouts::ProjectPlaces;
+use crate::model::{Failure, Mode, ProcessName, ProcessType, ReleaseVersion};
+use crate::runtime::{InstanceSpec, free_port};
+use crate::store::ProjectRecord;
+use crate::system::cgroups::GroupLimits;
+use crate::system::{Job, Limits};
+use std::path::PathBuf;
+
+/// What runs, and where it is.
+pub struct Running<'a> {
+    pub project: &'a ProjectRecord,
+    pub places: &'a ProjectPlaces,
+    pub version: ReleaseVersion,
+    pub commit: String,
+    pub mode: Mode,
+    /// The project's variables.
+    pub environment: Vec<(String, String)>,
+    /// The tree, seen by the processes at `run/`.
+    pub tree: PathBuf,
+    /// Makes the names of this start unique.
+    pub generation: u32,
+}
+
+/// What the supervisor is to start.
+pub fn specs(context: &Context, running: &Running<'_>, manifest: &Manifest) -> Result<Vec<InstanceSpec>, Failure> {
+    let kinds = manifest.processes.iter().filter_map(|(kind, command)| Some((ProcessType::parse(kind)?, command)));
+    kinds.filter(|(kind, _)| !kind.is_release()).map(|(kind, command)| spec(context, running, (kind, command))).collect()
+}
+
+fn spec(context: &Context, running: &Running<'_>, (kind, command): (ProcessType, &str)) -> Result<InstanceSpec, Failure> {
+    let port = match kind.is_web() {
+        true => Some(free_port().map_err(|error| Failure::internal("find a free port", &error))?),
+        false => None,
+    };
+    let process = ProcessName { kind, index: 1 };
+    let config = context.config();
+    Ok(InstanceSpec {
+        project: running.project.name.clone(),
+        release: running.version,
+        generation: running.generation,
+        port,
+        job: Job {
+            argv: launch::argv(command, running.profile()),
+            env: running.environment_of(&process.to_string(), port),
+            directory: running.places.run(),
+            user: running.project.app_user,
+            view: view::app_view(&running.project.name, running.places, &running.tree, &context.exe),
+            limits: Limits::default(),
+            cgroups: Vec::new(),
+        },
+        process,
+        group: GroupLimits { memory: Some(config.apps.memory), pids: Some(config.apps.pids), cpus: None },
+    })
+}
+
+impl Running<'_> {
+    pub fn profile(&self) -> Profile {
+        let scripts = self.tree.join(".profile.d").is_dir() || self.tree.join(".profile").is_file();
+        if scripts { Profile::Scripts } else { Profile::Absent }
+    }
+
+    /// The whole environment of a process.
+    pub fn environment_of(&self, process: &str, port: Option<u16>) -> Vec<(String, String)> {
+        let place = ProcessPlace {
+            project: self.project.name.as_str(),
+            mode: self.mode.as_str(),
+            release: self.version.to_string(),
+            commit: &self.commit,
+            process: process.to_owned(),
+            port,
+            run: &self.places.run(),
+            data: &self.places.data(),
+            path: view::search_path(self.places),
+        };
+        launch::environment(&self.environment, &place)
+    }
+}

@@ -1,0 +1,57 @@
+//! The recipes: which steps each phase consists of, one short function per phase, in order. Pure.
+//!
+//! To add a phase: `model::Phase` and its row in `Mode::verdict`, a recipe here, the words in `notify::words`, the
+//! golden plans. gather's own looking is in `gather.rs`; it chooses nothing.
+
+use super::plan::Facts;
+use super::step::Step;
+use crate::hooks::Hook;
+use crate::model::{Mode, Trigger};
+
+/// Directories, an empty `build/` and, when something will be built, the tree in it.
+pub fn pre_install(facts: &Facts) -> Vec<Step> {
+    let mut steps = vec![Step::PrepareDirectories, Step::WipeBuild];
+    if builds(facts) {
+        steps.push(Step::Checkout);
+        steps.extend(hook(facts, Hook::PreInstall));
+    }
+    steps
+}
+
+pub fn configure(facts: &Facts) -> Vec<Step> {
+    if builds(facts) { hook(facts, Hook::Configure).into_iter().collect() } else { Vec::new() }
+}
+
+/// The buildpack first: hooks may use what it installed.
+pub fn build(facts: &Facts) -> Vec<Step> {
+    let compile = facts.buildpack.as_ref().map(|_| Step::Compile);
+    compile.into_iter().chain(hook(facts, Hook::Build)).chain(hook(facts, Hook::PostBuild)).collect()
+}
+
+pub fn bundle(facts: &Facts) -> Vec<Step> {
+    hook(facts, Hook::Bundle).into_iter().chain([Step::Pack]).collect()
+}
+
+/// Up to `Exchange` the old version is untouched; from there to `MoveRef` everything can be undone.
+pub fn deploy(facts: &Facts) -> Vec<Step> {
+    let mut steps = vec![Step::Unpack, Step::ReleaseCommand];
+    steps.extend(hook(facts, Hook::Deploy));
+    if facts.trigger == Trigger::Push {
+        steps.push(Step::PrepareRef);
+    }
+    steps.extend([Step::Exchange, Step::Start, Step::Check, Step::Route]);
+    steps.extend(hook(facts, Hook::PostDeploy));
+    steps.extend(hook(facts, Hook::PostInstall));
+    if facts.trigger == Trigger::Push {
+        steps.push(Step::MoveRef);
+    }
+    steps
+}
+
+fn builds(facts: &Facts) -> bool {
+    facts.trigger != Trigger::Rollback && facts.mode == Mode::Cooking
+}
+
+fn hook(facts: &Facts, hook: Hook) -> Option<Step> {
+    facts.hooks.contains(&hook).then_some(Step::Hook(hook))
+}

@@ -1,0 +1,99 @@
+//! The closed list of everything that a deployment may do to the machine. Pure.
+//!
+//! To add a step: a variant here with its words, its place in a recipe of `phases/`, its arm in `execute.rs`, what
+//! undoes it in `rollback.rs`, and the golden plans in `tests/plans/`.
+
+use crate::hooks::Hook;
+use std::fmt;
+
+/// One thing that a deployment does. Steps name places, not values: what is in a place is read when it is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Step {
+    /// Make what is missing of the project's directories, with their owners.
+    PrepareDirectories,
+    /// `build/` becomes empty; the environment directory and the common tree are written.
+    WipeBuild,
+    /// The commit's tree is written into `build/`, by us, file by file.
+    Checkout,
+    /// A hook of the project runs as its user.
+    Hook(Hook),
+    /// The chosen buildpack's `bin/compile` runs in `build/`.
+    Compile,
+    /// `build/` becomes a release archive with its digest.
+    Pack,
+    /// The archive becomes a tree below `deploy/`, verified against the manifest.
+    Unpack,
+    /// The `release:` line of the Procfile runs in the new tree.
+    ReleaseCommand,
+    /// The branch's new value is prepared: its lock is held and its old value checked.
+    PrepareRef,
+    /// `run/` and the new tree change places.
+    Exchange,
+    /// The processes of the new tree start, beside the old ones.
+    Start,
+    /// They answer their health check.
+    Check,
+    /// The router sends requests to them.
+    Route,
+    /// The branch takes its new value.
+    MoveRef,
+
+    /// Undo of `Route`.
+    RouteBack,
+    /// Undo of `Start`.
+    StopNew,
+    /// Undo of `Exchange`.
+    ExchangeBack,
+    /// The tree that did not work goes to `archives/<n>.failed`.
+    KeepFailed,
+    /// The previous release runs; starts what of it does not.
+    StartOld,
+    /// The previous release answers its health check.
+    CheckOld,
+    /// Undo of `Unpack` when nothing of the tree ever ran.
+    DiscardTree,
+    /// Undo of `Pack`: the archive of a release that was never live.
+    DiscardRelease,
+    /// Undo of `WipeBuild`, `Checkout` and all that wrote below `build/`.
+    CleanBuild,
+}
+
+impl Step {
+    /// The name in journals and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::PrepareDirectories => "prepare-directories",
+            Step::WipeBuild => "wipe-build",
+            Step::Checkout => "checkout",
+            Step::Hook(hook) => hook.name(),
+            Step::Compile => "compile",
+            Step::Pack => "pack",
+            Step::Unpack => "unpack",
+            Step::ReleaseCommand => "release-command",
+            Step::PrepareRef => "prepare-ref",
+            Step::Exchange => "exchange",
+            Step::Start => "start",
+            Step::Check => "check",
+            Step::Route => "route",
+            Step::MoveRef => "move-ref",
+            Step::RouteBack => "route-back",
+            Step::StopNew => "stop-new",
+            Step::ExchangeBack => "exchange-back",
+            Step::KeepFailed => "keep-failed",
+            Step::StartOld => "start-old",
+            Step::CheckOld => "check-old",
+            Step::DiscardTree => "discard-tree",
+            Step::DiscardRelease => "discard-release",
+            Step::CleanBuild => "clean-build",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Hook(hook) => write!(f, "hook {}", hook.name()),
+            other => f.write_str(other.name()),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What scripts and processes of a project see of the disk: nothing of the project but what they need. Pure.
+//!
+//! Builds see `build/` at the `run/` path, so that absolute paths in what they make are right once it is deployed.
+//! Processes see their own release at that path whatever is exchanged outside, so old and new live side by side.
+
+use crate::layouts::ProjectPlaces;
+use crate::model::{DeploymentNumber, ProjectName};
+use crate::system::job::{Access, Bind, Identity, Privacy, View};
+use std::path::{Path, PathBuf};
+
+/// Where the server's own things are.
+pub struct Tools<'a> {
+    /// This program.
+    pub exe: &'a Path,
+    /// Tools for buildpacks; left out when it is not there.
+    pub tools: Option<&'a Path>,
+    /// The chosen buildpack.
+    pub buildpack: Option<&'a Path>,
+}
+
+/// The view of hooks and buildpacks up to bundle.
+pub fn build_view(project: &ProjectName, places: &ProjectPlaces, number: DeploymentNumber, tools: &Tools<'_>) -> View {
+    let mut binds = vec![
+        writable(places.build(), places.run()),
+        writable(places.cache(), places.cache()),
+        readable(places.env_dir(number), places.view_env()),
+        writable(places.common_dir(number), places.view_common()),
+        readable(tools.exe.to_owned(), places.view_bin().join("commis")),
+    ];
+    binds.extend(tools.tools.map(|path| readable(path.to_owned(), places.view_tools())));
+    binds.extend(tools.buildpack.map(|path| readable(path.to_owned(), places.view_buildpack())));
+    view(places, binds, format!("{project}-build"), places.cache().join("home"))
+}
+
+/// The view of hooks from deploy on, of the `release:` line: the deployed tree at `run/`, read-only, and `data/`.
+pub fn deploy_view(project: &ProjectName, places: &ProjectPlaces, number: DeploymentNumber, tree: &Path, exe: &Path) -> View {
+    let mut view = app_view(project, places, tree, exe);
+    view.binds.push(writable(places.common_dir(number), places.view_common()));
+    view
+}
+
+/// The view of the application's processes.
+pub fn app_view(project: &ProjectName, places: &ProjectPlaces, tree: &Path, exe: &Path) -> View {
+    let binds = vec![
+        readable(tree.to_owned(), places.run()),
+        writable(places.data(), places.data()),
+        readable(exe.to_owned(), places.view_bin().join("commis")),
+    ];
+    view(places, binds, project.to_string(), places.run())
+}
+
+/// `PATH` inside a view.
+pub fn search_path(places: &ProjectPlaces) -> String {
+    format!("{}:/usr/local/bin:/usr/bin:/bin", places.view_bin().display())
+}
+
+fn view(places: &ProjectPlaces, binds: Vec<Bind>, name: String, home: PathBuf) -> View {
+    View {
+        cover: Some(places.root().to_owned()),
+        binds,
+        tmp: Privacy::Private,
+        identity: Some(Identity { name, home }),
+    }
+}
+
+fn readable(source: PathBuf, target: PathBuf) -> Bind {
+    Bind { source, target, access: Access::ReadOnly }
+}
+
+fn writable(source: PathBuf, target: PathBuf) -> Bind {
+    Bind { source, target, access: Access::ReadWrite }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layouts::Places;
+
+    #[test]
+    fn a_process_sees_its_release_read_only_and_no_repository() {
+        let places = Places { projects: "/p".into(), state: "/s".into(), runtime: "/r".into(), logs: "/l".into() };
+        let blog = ProjectName::parse("blog").unwrap();
+        let view = app_view(&blog, &places.project(&blog), Path::new("/p/blog/deploy/x"), Path::new("/usr/bin/commis"));
+        assert_eq!(view.cover.as_deref(), Some(Path::new("/p/blog")));
+        let seen: Vec<String> =
+            view.binds.iter().map(|bind| format!("{} {:?}", bind.target.display(), bind.access)).collect();
+        assert_eq!(seen, ["/p/blog/run ReadOnly", "/p/blog/data ReadWrite", "/p/blog/bin/commis ReadOnly"]);
+    }
+}

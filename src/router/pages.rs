@@ -1,0 +1,131 @@
+//! The answers that the router gives itself: small pages without outside parts, and the bodies of all answers.
+//! No page names a project, and none repeats what the client sent.
+
+use super::exchange::{Exchange, Progress};
+use super::front::InFlight;
+use super::pool::Lease;
+use super::strict::Refusal;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// An answer of the router's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Page {
+    UnknownHost,
+    BadGateway,
+    NoRelease,
+    Timeout,
+}
+
+impl Page {
+    pub fn response(self, in_flight: InFlight) -> Response<Reply> {
+        let (status, text) = match self {
+            Page::UnknownHost => (StatusCode::NOT_FOUND, include_str!("pages/404.html")),
+            Page::BadGateway => (StatusCode::BAD_GATEWAY, include_str!("pages/502.html")),
+            Page::NoRelease => (StatusCode::SERVICE_UNAVAILABLE, include_str!("pages/503.html")),
+            Page::Timeout => (StatusCode::GATEWAY_TIMEOUT, include_str!("pages/504.html")),
+        };
+        let mut response = plain(status, text.into(), "text/html; charset=utf-8", in_flight);
+        if self == Page::NoRelease {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        response
+    }
+}
+
+/// The answer to what was no request; the connection ends with it.
+pub fn refused(refusal: Option<Refusal>, in_flight: InFlight) -> Response<Reply> {
+    let refusal = refusal.unwrap_or(Refusal::Bad("malformed request"));
+    let status = match refusal {
+        Refusal::Bad(_) => StatusCode::BAD_REQUEST,
+        Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+    };
+    let mut response = plain(status, format!("{refusal}\n").into(), "text/plain; charset=utf-8", in_flight);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn plain(status: StatusCode, text: Bytes, kind: &'static str, in_flight: InFlight) -> Response<Reply> {
+    let mut response = Response::new(Reply { content: Content::Page(Some(text)), _in_flight: in_flight });
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The body of an answer: a page, or what the application sends.
+pub struct Reply {
+    content: Content,
+    _in_flight: InFlight,
+}
+
+enum Content {
+    Page(Option<Bytes>),
+    Application { body: Incoming, lease: Option<Lease>, upload: Option<Arc<Progress>> },
+}
+
+impl Reply {
+    pub fn application(body: Incoming, lease: Lease, upload: Option<Arc<Progress>>, in_flight: InFlight) -> Self {
+        let ended = body.is_end_stream();
+        let mut content = Content::Application { body, lease: Some(lease), upload };
+        if ended {
+            content.give_back();
+        }
+        Self { content, _in_flight: in_flight }
+    }
+
+    pub fn empty(in_flight: InFlight) -> Self {
+        Self { content: Content::Page(None), _in_flight: in_flight }
+    }
+}
+
+impl Content {
+    /// The connection to the application goes back to the pool as soon as the last byte is read from it.
+    fn give_back(&mut self) {
+        if let Content::Application { lease, upload, .. } = self
+            && Exchange::is_uploaded(upload.as_ref())
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let content = &mut self.get_mut().content;
+        let body = match content {
+            Content::Page(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Content::Application { body, .. } => body,
+        };
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        if frame.is_none() || body.is_end_stream() {
+            content.give_back();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Page(text) => text.is_none(),
+            Content::Application { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Content::Application { body, .. } => body.size_hint(),
+        }
+    }
+}

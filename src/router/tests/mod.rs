@@ -1,0 +1,5 @@
+//! The router over real sockets: a recording application behind it, raw clients in front of it.
+
+mod front;
+mod serving;
+mod support;

@@ -1,0 +1,138 @@
+//! Opening the doors, announcing them, and closing them in reverse order.
+
+use super::reception::Desk;
+use crate::config::{self, ServerConfig};
+use crate::git::HookListener;
+use crate::layouts::Places;
+use crate::model::{Code, Failure};
+use crate::operations::Platform;
+use crate::router::{self, Router, RouterConfig};
+use crate::ssh::{self, SshConfig};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Everything that listens.
+pub struct Doors {
+    pub http: router::Server,
+    pub ssh: ssh::Door,
+    pub hook: HookListener,
+    pub control: UnixListener,
+}
+
+/// Binds the router's port.
+pub async fn bind_http(config: &ServerConfig, router: &Router) -> Result<router::Server, Failure> {
+    let listen = config.router.http;
+    let settings = RouterConfig {
+        header_timeout: config.router.header_timeout,
+        response_timeout: config.router.response_timeout,
+        ..RouterConfig::new(listen)
+    };
+    router::bind(settings, router.clone()).await.map_err(|error| {
+        Failure::new(Code::ServerConfig, format!("router.http: cannot listen on {listen}: {error}"))
+            .hint("another program has the port; choose another one, or 0 for a free one")
+    })
+}
+
+pub fn ssh_config(config: &ServerConfig, places: &Places) -> SshConfig {
+    SshConfig {
+        listen: config.ssh.listen,
+        grace: config.ssh.grace,
+        max_unauthenticated: config.ssh.max_unauthenticated as usize,
+        max_unauthenticated_per_source: config.ssh.max_unauthenticated_per_source as usize,
+        max_channels: config.ssh.max_channels as usize,
+        keepalive: config.ssh.keepalive,
+        projects_root: places.projects.clone(),
+        host_key: places.host_key(),
+    }
+}
+
+/// Recovers, serves, and returns after a drain.
+pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf>) -> Result<(), Failure> {
+    for recovered in platform.recover().await? {
+        tracing::info!(project = %recovered.project, "recovered: {}", recovered.what);
+    }
+    let (stop, stopped) = watch::channel(Phase::Open);
+    let until = |phase: Phase| {
+        let mut stopped = stopped.clone();
+        async move {
+            let _ = stopped.wait_for(|now| *now >= phase).await;
+        }
+    };
+    let reception = Arc::new(Desk::new(platform.clone()));
+    let ssh = tokio::spawn(doors.ssh.serve(reception, until(Phase::NoNewWork)));
+    let control = tokio::spawn(crate::api::server::serve(doors.control, platform.clone(), until(Phase::NoNewWork)));
+    let hook = tokio::spawn(hooks(doors.hook, platform.clone()));
+    let http = tokio::spawn(doors.http.serve(until(Phase::NoTraffic)));
+    announce(&platform);
+    wait_for_end(&platform, config_file).await?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("draining");
+    let _ = stop.send(Phase::NoNewWork);
+    platform.drain().await;
+    let _ = stop.send(Phase::NoTraffic);
+    platform.stop_applications().await;
+    hook.abort();
+    let grace = tokio::time::sleep(std::time::Duration::from_secs(5));
+    tokio::pin!(grace);
+    tokio::select! {
+        _ = async { let _ = tokio::join!(ssh, control, http); } => {}
+        () = &mut grace => tracing::info!("connections were still open at the end"),
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Open,
+    /// Running deployments end; applications still answer.
+    NoNewWork,
+    NoTraffic,
+}
+
+async fn hooks(listener: HookListener, platform: Platform) {
+    loop {
+        match listener.accept().await {
+            Ok(conversation) => {
+                let platform = platform.clone();
+                tokio::spawn(async move { platform.handle_push(conversation).await });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a git hook could not be heard");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// The one line that scripts wait for.
+fn announce(platform: &Platform) {
+    let addresses = platform.addresses();
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "commis: ready ssh={} http={}", addresses.ssh, addresses.http);
+    let _ = stdout.flush();
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// SIGTERM and SIGINT end the wait, SIGHUP reloads.
+async fn wait_for_end(platform: &Platform, file: Option<PathBuf>) -> Result<(), Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::internal("listen for signals", &error));
+    let (mut term, mut int, mut hup) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = int.recv() => return Ok(()),
+            _ = hup.recv() => match config::load(file.as_deref()) {
+                Ok(config) => {
+                    tracing::info!("configuration read again");
+                    platform.reload(config);
+                }
+                Err(failure) => tracing::error!("configuration not taken: {failure}"),
+            },
+        }
+    }
+}

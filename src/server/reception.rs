@@ -1,0 +1,118 @@
+//! Joins the ssh door to the hall: keys become actors, exec lines become git services and verbs.
+
+use crate::api::{self, wire::Frame};
+use crate::model::Actor;
+use crate::operations::{Direction, GitService, GitStreams, Left, Platform};
+use crate::ssh::{Channel, Departure, PresentedKey, Reception, RepositoryPath, Request};
+use crate::verbs::{self, ConfigVerb, Invocation, KeyVerb, Said, Verb};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Larger input is cut.
+const INPUT_MAX: u64 = 1 << 20;
+
+/// Receives everybody who comes by ssh.
+pub struct Desk {
+    platform: Platform,
+}
+
+impl Desk {
+    pub fn new(platform: Platform) -> Self {
+        Self { platform }
+    }
+
+    async fn git(&self, actor: &Actor, service: GitService, channel: Channel) -> u32 {
+        let Channel { stdin, stdout, stderr, gone, .. } = channel;
+        let left = async move {
+            match gone.wait().await {
+                Departure::Closed => Left::Closed,
+                Departure::Lost => Left::Lost,
+            }
+        };
+        self.platform.serve_git(actor, service, GitStreams { stdin, stdout, stderr }, left).await
+    }
+
+    async fn verb(&self, actor: Actor, words: Vec<String>, mut channel: Channel) -> u32 {
+        let invocation = match verbs::parse(words) {
+            Said::Verb(invocation) => *invocation,
+            Said::Help(text) => {
+                let _ = channel.stdout.write_all(text.as_bytes()).await;
+                return 0;
+            }
+            Said::Wrong(text) => {
+                let _ = channel.stderr.write_all(text.as_bytes()).await;
+                return 64;
+            }
+        };
+        let mut input = String::new();
+        if reads_input(&invocation) {
+            let _ = (&mut channel.stdin).take(INPUT_MAX).read_to_string(&mut input).await;
+        }
+        let mut frames = api::answer(self.platform.clone(), actor, invocation, input);
+        loop {
+            let frame = tokio::select! {
+                frame = frames.recv() => frame,
+                _ = channel.gone.wait() => return 255,
+            };
+            let written = match frame {
+                Some(Frame::Out(text)) => channel.stdout.write_all(text.as_bytes()).await,
+                Some(Frame::Err(text)) => channel.stderr.write_all(text.as_bytes()).await,
+                Some(Frame::Exit(code)) => return code.into(),
+                None => return 70,
+            };
+            if written.is_err() {
+                return 255;
+            }
+        }
+    }
+
+    async fn greet(&self, actor: &Actor, mut channel: Channel) -> u32 {
+        let rank = if actor.is_admin() { "an admin key" } else { "a developer key" };
+        let text = format!(
+            "You are {}, with {rank}. There is no shell here.\n  ssh ... help      what can be said\n  ssh ... list      projects\n",
+            actor.name
+        );
+        let _ = channel.stdout.write_all(text.as_bytes()).await;
+        0
+    }
+}
+
+impl Reception for Desk {
+    async fn knows(&self, key: &PresentedKey) -> bool {
+        self.platform.recognise(&key.fingerprint).is_some()
+    }
+
+    async fn recognise(&self, key: &PresentedKey) -> Option<Actor> {
+        self.platform.recognise(&key.fingerprint)
+    }
+
+    async fn serve(&self, actor: Actor, request: Request, channel: Channel) -> u32 {
+        let service = |path: RepositoryPath, direction, protocol| GitService {
+            project: path.project,
+            repository: path.kind,
+            direction,
+            protocol,
+        };
+        match request {
+            Request::ReceivePack { repository, git_protocol } => {
+                self.git(&actor, service(repository, Direction::Receive, git_protocol), channel).await
+            }
+            Request::UploadPack { repository, git_protocol } => {
+                self.git(&actor, service(repository, Direction::Upload, git_protocol), channel).await
+            }
+            Request::Verb(words) if words.first().is_some_and(|word| word == "help") => {
+                self.verb(actor, vec!["--help".into()], channel).await
+            }
+            Request::Verb(words) => self.verb(actor, words, channel).await,
+            Request::Nothing => self.greet(&actor, channel).await,
+        }
+    }
+}
+
+fn reads_input(invocation: &Invocation) -> bool {
+    match &invocation.verb {
+        Verb::Key { verb: KeyVerb::Add { .. } } => true,
+        Verb::Config { verb: ConfigVerb::Set { variables, .. } } => variables.iter().any(|word| word == "-"),
+        _ => false,
+    }
+}
+

@@ -1,0 +1,82 @@
+//! Looking at files of others without being led astray: never through a final symlink, never a device, never more than
+//! was asked for. And small things that the server's own files need.
+
+use super::files::FileError;
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// The bytes of a regular file. A link, a device, a directory or a file of more than `max` bytes is an error.
+pub fn read_regular(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    let failed = |error: std::io::Error| FileError::new("read", path, error);
+    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(path).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    if !meta.is_file() || meta.len() > max {
+        let why = if meta.is_file() { "too large" } else { "not a regular file" };
+        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
+    }
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The inode of what a name names, a final link itself.
+pub fn inode(path: &Path) -> Result<u64, FileError> {
+    std::fs::symlink_metadata(path).map(|meta| meta.ino()).map_err(|error| FileError::new("look at", path, error))
+}
+
+/// Names in a directory, sorted; those that are not UTF-8 are left out. A directory that is not there has none.
+pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| FileError::new("list", path, error))?,
+    };
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// A log file for appending, empty at first, 0640, its directory 0750.
+pub fn create_log(path: &Path) -> std::io::Result<File> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+        std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o750))?;
+    }
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).custom_flags(O_NOFOLLOW).open(path)
+}
+
+/// A socket that only root can open, in the place of one that a dead server left.
+pub fn bind_private_socket(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Bound under a private name first: between bind and chmod nobody else can reach it.
+    let hidden = path.with_extension("new");
+    let _ = std::fs::remove_file(&hidden);
+    let listener = tokio::net::UnixListener::bind(&hidden)?;
+    std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&hidden, path)?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_a_fifo_and_a_giant_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("file"), "text").unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read_regular(&path("file"), 4).unwrap(), b"text");
+        assert!(read_regular(&path("file"), 3).is_err());
+        assert!(read_regular(&path("link"), 10).is_err());
+        assert!(read_regular(&path("fifo"), 10).is_err());
+        assert_eq!(names(&path("absent")).unwrap(), Vec::<String>::new());
+    }
+}

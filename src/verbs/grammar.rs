@@ -1,0 +1,253 @@
+//! What can be said to a server, as a clap tree whose values travel as JSON. Pure.
+//!
+//! To add a verb: a variant here with its help and an example, its arm in `operations::perform`, its answer in
+//! `operations::records` and `operations::show`, and the page `docs/verbs.md`, which a test regenerates.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// A verb with how the answer shall look.
+#[derive(Parser, Clone, Debug, Serialize, Deserialize)]
+#[command(name = "commis", about = "Push, cook, deploy, check; and put back what was not well", max_term_width = 100)]
+#[command(disable_help_subcommand = true, version, subcommand_required = true, arg_required_else_help = true)]
+pub struct Invocation {
+    #[command(subcommand)]
+    pub verb: Verb,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// How an answer looks.
+#[derive(Args, Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Output {
+    /// Answer in JSON (one object; JSON Lines where it streams)
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
+pub enum Verb {
+    /// Public keys that may push
+    Key {
+        #[command(subcommand)]
+        verb: KeyVerb,
+    },
+    /// Create, list and destroy projects
+    Project {
+        #[command(subcommand)]
+        verb: ProjectVerb,
+    },
+    /// List projects and what is live
+    #[command(after_help = "Example:\n  commis list --json")]
+    List,
+    /// A project, or one of its deployments
+    #[command(after_help = "Examples:\n  commis show blog\n  commis show blog 42 --json")]
+    Show {
+        project: String,
+        /// Number of a deployment
+        number: Option<u32>,
+    },
+    /// The log of a deployment
+    #[command(after_help = "Example:\n  commis log blog 42 -f")]
+    Log {
+        project: String,
+        /// Number of the deployment; the newest when absent
+        number: Option<u32>,
+        /// Follow until it ends
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// What the application prints
+    #[command(after_help = "Example:\n  commis logs blog -f")]
+    Logs {
+        project: String,
+        /// Follow until interrupted
+        #[arg(short, long)]
+        follow: bool,
+        /// Start with so many lines
+        #[arg(short = 'n', long, default_value_t = 100)]
+        lines: usize,
+    },
+    /// Releases that are kept
+    #[command(after_help = "Example:\n  commis releases blog")]
+    Releases { project: String },
+    /// Deploy the branch's commit again, with today's configuration
+    #[command(after_help = "Example:\n  commis deploy blog")]
+    Deploy { project: String },
+    /// Cancel what is being deployed, before its switch
+    #[command(after_help = "Example:\n  commis cancel blog")]
+    Cancel { project: String },
+    /// Deploy an earlier release, without building
+    #[command(after_help = "Examples:\n  commis rollback blog\n  commis rollback blog v41")]
+    Rollback {
+        project: String,
+        /// The release; the previous good one when absent
+        release: Option<String>,
+    },
+    /// Configuration of a project, or a check of the server's own
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// The host key, as a line for known_hosts
+    #[command(after_help = "Example:\n  commis hostkey >> ~/.ssh/known_hosts")]
+    Hostkey,
+    /// Check the machine, and say which protections are active
+    #[command(after_help = "Example:\n  commis doctor")]
+    Doctor,
+    /// The server at a glance
+    #[command(after_help = "Example:\n  commis status --json")]
+    Status,
+}
+
+#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
+pub enum KeyVerb {
+    /// Add the public key on standard input
+    #[command(after_help = "Examples:\n  commis key add jane --admin < ~/.ssh/id_ed25519.pub\n  commis key add jenkins --project blog < ci.pub")]
+    Add {
+        /// How logs and lists call it
+        name: String,
+        /// May manage keys and projects
+        #[arg(long, conflicts_with = "project")]
+        admin: bool,
+        /// Only this project exists for the key; may be repeated
+        #[arg(long)]
+        project: Vec<String>,
+    },
+    /// List keys
+    #[command(after_help = "Example:\n  commis key list")]
+    List,
+    /// Remove a key
+    #[command(after_help = "Example:\n  commis key remove jenkins")]
+    Remove { name: String },
+}
+
+#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
+pub enum ProjectVerb {
+    /// Create a project with its two repositories
+    #[command(after_help = "Example:\n  commis project create blog")]
+    Create {
+        name: String,
+        /// Instead of the platform's mode
+        #[arg(long)]
+        mode: Option<ModeWord>,
+    },
+    /// List projects
+    #[command(after_help = "Example:\n  commis project list")]
+    List,
+    /// Stop a project and delete its code, releases and data
+    #[command(after_help = "Example:\n  commis project destroy blog --confirm blog")]
+    Destroy {
+        name: String,
+        /// The name once more
+        #[arg(long)]
+        confirm: Option<String>,
+    },
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModeWord {
+    Editable,
+    Cooking,
+    Final,
+}
+
+#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
+pub enum ConfigVerb {
+    /// Set variables: a commit in the pillar, effective with the next deployment
+    #[command(after_help = "Example:\n  commis config set blog GREETING=hello --deploy")]
+    Set {
+        project: String,
+        /// NAME=VALUE, several; `-` reads such lines from standard input, for secrets
+        #[arg(required = true)]
+        variables: Vec<String>,
+        /// Deploy at once
+        #[arg(long)]
+        deploy: bool,
+    },
+    /// Remove variables
+    #[command(after_help = "Example:\n  commis config unset blog GREETING")]
+    Unset {
+        project: String,
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Deploy at once
+        #[arg(long)]
+        deploy: bool,
+    },
+    /// Names of a project's variables; values only with --values
+    #[command(after_help = "Example:\n  commis config show blog --values")]
+    Show {
+        project: String,
+        #[arg(long)]
+        values: bool,
+    },
+    /// Check the server's configuration file (on the server itself)
+    #[command(after_help = "Example:\n  commis config check --file /etc/commis/commis.toml")]
+    Check {
+        /// The file; COMMIS_CONFIG or /etc/commis/commis.toml when absent
+        #[arg(long)]
+        file: Option<std::path::PathBuf>,
+    },
+    /// Print the annotated configuration file
+    #[command(after_help = "Example:\n  commis config template > /etc/commis/commis.toml")]
+    Template,
+}
+
+/// What became of some words.
+pub enum Said {
+    Verb(Box<Invocation>),
+    /// Help or version was asked for: text for standard output, exit 0.
+    Help(String),
+    /// Not understood: text for standard error, exit 64.
+    Wrong(String),
+}
+
+/// Understands the words after `commis`.
+pub fn parse(words: Vec<String>) -> Said {
+    let words = super::aliases::translate(words);
+    match Invocation::try_parse_from(std::iter::once("commis".to_owned()).chain(words)) {
+        Ok(invocation) => Said::Verb(Box::new(invocation)),
+        Err(error) if error.use_stderr() => Said::Wrong(error.render().to_string()),
+        Err(error) => Said::Help(error.render().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_is_consistent_and_every_verb_shows_an_example() {
+        Invocation::command().debug_assert();
+        fn leaves(command: &clap::Command, path: &str) {
+            for sub in command.get_subcommands() {
+                let path = format!("{path} {}", sub.get_name());
+                if sub.has_subcommands() {
+                    leaves(sub, &path);
+                } else {
+                    let after = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                    assert!(after.contains(&path), "{path} has no example");
+                }
+            }
+        }
+        leaves(&Invocation::command(), "commis");
+    }
+
+    #[test]
+    fn a_verb_survives_the_journey_as_json() {
+        let Said::Verb(said) = parse(vec!["show".into(), "blog".into(), "42".into(), "--json".into()]) else {
+            panic!("not understood")
+        };
+        let there = serde_json::to_string(&said).unwrap();
+        let back: Invocation = serde_json::from_str(&there).unwrap();
+        assert!(back.output.json && matches!(back.verb, Verb::Show { number: Some(42), .. }));
+    }
+
+    #[test]
+    fn nonsense_is_wrong_and_help_is_help() {
+        assert!(matches!(parse(vec!["fly".into()]), Said::Wrong(text) if text.contains("fly")));
+        assert!(matches!(parse(vec!["show".into(), "--help".into()]), Said::Help(text) if text.contains("42")));
+    }
+}

@@ -1,0 +1,1 @@
+document.title = "static, with a script";
