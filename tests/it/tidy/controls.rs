@@ -81,6 +81,9 @@ fn what_grew_too_large_is_seen() {
     assert_eq!(functions(wide).len(), 1);
     let fits = "impl X {\n    fn five(&mut self, a: Map<u8, u8>, b: [u8; 2], c: fn(u8, u8) -> u8, d: u8, e: u8) {}\n}";
     assert_eq!(functions(fits), []);
+    let ours = "impl X {\n    fn wide(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8) {}\n}\n";
+    assert_eq!(functions(&format!("impl Y for X {{\n    fn fits() {{}}\n}}\n{ours}")).len(), 1);
+    assert_eq!(functions(&ours.replace("impl X", "impl Y for X")), [], "the trait has decided");
 }
 
 #[test]

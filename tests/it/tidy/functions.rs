@@ -8,7 +8,7 @@ pub struct Function {
     pub line: usize,
     /// From the line of the `fn` to the line of its closing brace.
     pub lines: usize,
-    /// Without the receiver.
+    /// Without the receiver; 0 where a trait, perhaps somebody else's, has decided.
     pub parameters: usize,
 }
 
@@ -16,6 +16,7 @@ pub struct Function {
 pub fn of(source: &Source) -> Vec<Function> {
     let code = source.code.as_str();
     let mut found = Vec::new();
+    let of_traits = trait_blocks(code);
     for (at, _) in code.match_indices("fn ") {
         let inside_word = code[..at].bytes().next_back().is_some_and(is_word);
         let name: String = code[at + 3..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
@@ -23,10 +24,18 @@ pub fn of(source: &Source) -> Vec<Function> {
             continue;
         }
         let (line, last) = (source.line(at), source.line(item_end(code, at).min(code.len() - 1)));
-        let parameters = parameters(&code[at + 3 + name.len()..]);
+        let decided = of_traits.iter().any(|block| block.contains(&at));
+        let parameters = if decided { 0 } else { parameters(&code[at + 3 + name.len()..]) };
         found.push(Function { name, line, lines: last - line + 1, parameters });
     }
     found
+}
+
+/// Where the file implements traits.
+fn trait_blocks(code: &str) -> Vec<std::ops::Range<usize>> {
+    let starts = code.match_indices("impl").map(|(at, _)| at).filter(|at| *at == 0 || code[..*at].ends_with('\n'));
+    let of_trait = |at: &usize| code[*at..].split('{').next().is_some_and(|header| header.contains(" for "));
+    starts.filter(of_trait).map(|at| at..item_end(code, at)).collect()
 }
 
 /// Counts what stands between the parentheses after a function's name and generics.

@@ -1,0 +1,164 @@
+"""The two servers that are compared: a Commis of our own, and Debian's OpenSSH with plain git. Both on loopback."""
+
+import http.client
+import os
+import pathlib
+import re
+import socket
+import subprocess
+
+from machine import Broken, run, wait_for
+
+MIRRORS = """SSL_CERT_FILE SSL_CERT_DIR PIP_CERT PIP_INDEX_URL UV_DEFAULT_INDEX NODE_EXTRA_CA_CERTS npm_config_registry
+http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY""".split()
+
+
+class Commis:
+    """A server with files, ports and users of its own."""
+
+    def __init__(self, room, binary, name="ours"):
+        self.room, self.binary, self.root = room, str(binary), room.path / name
+        self.root.mkdir(mode=0o711)
+        self.config = self.root / "commis.toml"
+        self.config.write_text(self.configuration())
+        self.log = self.root / "server.log"
+        ready = self.root / "ready"
+        with open(ready, "wb") as file:
+            self.process = room.start([self.binary, "serve", "--config", str(self.config)], self.log, stdout=file)
+        line = wait_for(lambda: self.alive() and re.search(r"^commis: ready .*$", ready.read_text(), re.M)).group(0)
+        self.port = int(re.search(r"ssh=\S+:(\d+)", line).group(1))
+        self.http = int(re.search(r"http=\S+:(\d+)", line).group(1))
+        with open(f"{room.key}.pub", "rb") as public:
+            self.verb("key", "add", "bench", "--admin", stdin=public)
+        room.trust(self.port, re.search(r"ssh-ed25519 \S+", self.verb("hostkey")).group(0))
+
+    def configuration(self):
+        first = 500_000 + os.getpid() % 1000 * 1000 + (0 if self.root.name == "ours" else 500)
+        lines = ['platform = "staging"', "[paths]"]
+        lines += [f'{place} = "{self.root / place}"' for place in ("projects", "state", "runtime", "logs")]
+        lines += ["[ssh]", 'listen = "127.0.0.1:0"', "[router]", 'http = "127.0.0.1:0"', 'domain = "localhost"']
+        lines += ["[users]", f"first = {first}", "count = 500", "[builds.env]"]
+        lines += [f'{name} = "{os.environ[name]}"' for name in MIRRORS if os.environ.get(name)]
+        return "\n".join(lines) + "\n"
+
+    def alive(self):
+        if self.process.poll() is not None:
+            raise Broken("the server ended:\n" + "\n".join(self.log.read_text().splitlines()[-12:]))
+        return True
+
+    def verb(self, *words, stdin=subprocess.DEVNULL):
+        return run([self.binary, *words], env=self.room.environment | {"COMMIS_CONFIG": str(self.config)}, stdin=stdin)
+
+    def url(self, project):
+        return f"ssh://commis@127.0.0.1:{self.port}/{project}"
+
+    def create(self, project):
+        self.verb("project", "create", project)
+        return self.url(project)
+
+    def destroy(self, project):
+        self.verb("project", "destroy", project, "--confirm", project)
+
+    def page(self, project, path="/"):
+        return fetch(self.http, path, f"{project}.localhost")
+
+    def ssh(self, *words):
+        return self.room.ssh + ["-p", str(self.port), "commis@127.0.0.1", *words]
+
+    def resident(self):
+        """Megabytes that the processes of this program hold now, without the applications."""
+        return sum(memory(pid, "VmRSS") for pid in family(self.process.pid) if self.is_ours(pid)) / 1e6
+
+    def highest(self):
+        """Megabytes that the server's first process ever held."""
+        return memory(self.process.pid, "VmHWM") / 1e6
+
+    def is_ours(self, pid):
+        try:
+            return os.path.samefile(f"/proc/{pid}/exe", self.binary)
+        except OSError:
+            return False
+
+
+class OpenSsh:
+    """Debian's sshd with git behind it, the way people set it up by hand, logged in as root."""
+
+    def __init__(self, room):
+        self.room, self.root = room, room.path / "other"
+        self.root.mkdir()
+        pathlib.Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        host_key = self.root / "host_key"
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key)])
+        (self.root / "authorized_keys").write_text(pathlib.Path(f"{room.key}.pub").read_text())
+        self.port = free_port()
+        config = self.root / "sshd_config"
+        config.write_text(self.configuration(host_key))
+        room.start(["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], self.root / "sshd.log", stdout=subprocess.DEVNULL)
+        wait_for(lambda: answers(self.port))
+        room.trust(self.port, pathlib.Path(f"{host_key}.pub").read_text())
+
+    def configuration(self, host_key):
+        lines = ["ListenAddress 127.0.0.1", f"Port {self.port}", f"HostKey {host_key}", "PidFile none", "UsePAM no"]
+        lines += [f"AuthorizedKeysFile {self.root}/authorized_keys", "StrictModes no", "PermitRootLogin prohibit-password"]
+        # Root's start-up files are not what is compared: at this level bash leaves them alone.
+        lines += ["PrintMotd no", "MaxStartups 100", "SetEnv SHLVL=1"]
+        return "\n".join(lines) + "\n"
+
+    def create(self, name, hook="exit 0"):
+        """A bare repository with a post-receive hook."""
+        path = self.root / f"{name}.git"
+        self.room.git(self.root, "init", "--quiet", "--bare", "--initial-branch=main", str(path))
+        file = path / "hooks" / "post-receive"
+        file.write_text(f"#!/bin/sh\n{hook}\n")
+        file.chmod(0o755)
+        return f"ssh://root@127.0.0.1:{self.port}{path}"
+
+    def ssh(self, *words):
+        return self.room.ssh + ["-p", str(self.port), "root@127.0.0.1", *words]
+
+
+def fetch(port, path="/", host=None):
+    """The text of a page, or an empty one while nothing good answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path, headers={"Host": host} if host else {})
+        answer = connection.getresponse()
+        text = answer.read().decode(errors="replace")
+        return text if answer.status == 200 else ""
+    except OSError:
+        return ""
+    finally:
+        connection.close()
+
+
+def free_port():
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return door.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as door:
+        return door.connect_ex(("127.0.0.1", port)) == 0
+
+
+def memory(pid, field):
+    """Bytes of one field of /proc/PID/status; 0 when the process is gone."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.M)
+    return int(found.group(1)) * 1024 if found else 0
+
+
+def family(pid):
+    """A process and everything it started."""
+    found = [pid]
+    for member in found:
+        for task in pathlib.Path(f"/proc/{member}/task").glob("*/children"):
+            try:
+                found += [int(child) for child in task.read_text().split()]
+            except OSError:
+                continue
+    return found
