@@ -114,9 +114,13 @@ fn make_roots(places: &Places) -> Result<(), Failure> {
     for (path, mode) in
         [(&places.projects, 0o755), (&places.state, 0o711), (&places.runtime, 0o711), (&places.logs, 0o750)]
     {
-        files::create_directory_all(path, mode, root).map_err(|error| {
-            Failure::new(Code::ServerConfig, error.chain()).hint("commis serve runs as root, and its paths must be writable")
-        })?;
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let refused = |error: &dyn std::error::Error| {
+            let what = format!("{}: {}", path.display(), crate::model::failure::chain(error));
+            Failure::new(Code::ServerConfig, what).hint("commis serve runs as root, and its paths must be writable")
+        };
+        made.map_err(|error| refused(&error))?;
+        files::create_directory(path, mode, root).map_err(|error| refused(&error))?;
     }
     Ok(())
 }

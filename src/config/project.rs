@@ -25,7 +25,7 @@ pub struct ProjectConfig {
     pub health: Health,
     pub build: Build,
     /// Directory inside the tree that a static site is served from; relative, without `..`.
-    pub static_root: String,
+    pub static_root: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,7 +56,7 @@ impl Default for ProjectConfig {
             buildpack: None,
             health: Health { path: None, timeout: None },
             build: Build { env: BuildVariables::All, timeout: None, memory: None },
-            static_root: "public".into(),
+            static_root: None,
         }
     }
 }
@@ -78,7 +78,7 @@ impl ProjectConfig {
                 timeout: from.maybe("build.timeout", duration(1_000, 7 * 86_400_000))?,
                 memory: from.maybe("build.memory", memory())?,
             },
-            static_root: from.maybe("static.root", inner_path())?.unwrap_or(defaults.static_root),
+            static_root: from.maybe("static.root", inner_path())?,
         })
     }
 }
@@ -197,8 +197,8 @@ mod tests {
     #[test]
     fn a_static_root_stays_inside_the_project() {
         let read = |root: &str| ProjectConfig::parse(&format!("static.root = \"{root}\""), "project.toml");
-        assert_eq!(read("dist/site").unwrap().static_root, "dist/site");
-        assert_eq!(read(".").unwrap().static_root, ".");
+        assert_eq!(read("dist/site").unwrap().static_root.as_deref(), Some("dist/site"));
+        assert_eq!(read(".").unwrap().static_root.as_deref(), Some("."));
         for bad in ["", "/etc", "../x", "a/../../x", "a//b", "a\\u0000"] {
             assert!(read(bad).is_err(), "{bad}");
         }

@@ -86,6 +86,17 @@ impl ProjectPlaces {
         &self.root
     }
 
+    /// The root's name while it is being destroyed; no project can have it.
+    pub fn doomed(&self) -> PathBuf {
+        let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.root.with_file_name(format!(".destroyed-{name}"))
+    }
+
+    /// A directory of the layout catalogue, by its name there.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        if name == "." { self.root.clone() } else { self.root.join(name) }
+    }
+
     pub fn repository(&self, kind: Repository) -> PathBuf {
         self.root.join("git").join(match kind {
             Repository::Project => "project.git",

@@ -49,6 +49,7 @@ impl RefName {
         let rest = ["refs/heads/", "refs/tags/", "refs/notes/"].iter().find_map(|prefix| text.strip_prefix(prefix))?;
         let part_ok = |part: &str| {
             !part.is_empty()
+                && part != "HEAD"
                 && !part.starts_with(['-', '.'])
                 && !part.ends_with(".lock")
                 && !part.ends_with('.')
@@ -103,7 +104,7 @@ mod tests {
             "refs/heads/.a",
             "refs/heads/a.lock",
             "refs/heads/a//b",
-            "refs/heads/é",
+            "refs/heads/é", "refs/heads/HEAD",
         ];
         for bad in bad {
             assert!(RefName::parse(bad).is_none(), "{bad}");

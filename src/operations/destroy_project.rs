@@ -5,6 +5,7 @@ use super::authorize::Action;
 use super::records::Reply;
 use crate::archives::trees;
 use crate::model::{Actor, Code, Failure};
+use crate::system::privileged::{self, Operation};
 
 impl Platform {
     pub(super) async fn destroy_project(&self, actor: &Actor, name: &str, confirm: Option<&str>) -> Result<Reply, Failure> {
@@ -24,11 +25,18 @@ impl Platform {
         let places = self.context.project_places(&project.name);
         tokio::task::block_in_place(|| {
             // By rename first: a crash in the middle leaves nothing that looks like a project.
-            archives::discard(places.root())?;
+            destroy_root(&places)?;
             trees::remove_tree(places.logs())?;
             trees::remove_tree(places.runtime())
         })?;
         self.context.store.remove_project(&project.name)?;
         Ok(Reply::Done { done: format!("destroyed {name}"), changed: true })
     }
+}
+
+fn destroy_root(places: &crate::layouts::ProjectPlaces) -> Result<(), Failure> {
+    let doomed = places.doomed();
+    trees::remove_tree(&doomed)?;
+    privileged::perform(&Operation::Rename { from: places.root().to_owned(), to: doomed.clone() })?;
+    trees::remove_tree(&doomed)
 }

@@ -5,6 +5,7 @@ use super::authorize::{Action, authorize};
 use super::records::{Check, Reply};
 use crate::model::{Actor, Failure};
 use crate::notify::words;
+use crate::system::cgroups::Enforcer;
 use crate::system::files;
 
 /// Less free space than this is worth a warning.
@@ -15,8 +16,12 @@ impl Platform {
         authorize(actor, Action::Inspect, None)?;
         let mut checks = vec![self.check_git().await, self.check_space()];
         checks.extend(self.context.sandbox.cgroups().enforced().into_iter().map(|limit| {
-            let verdict = if limit.is_enforced() { "ok" } else { "warning" };
-            line(verdict, &format!("limit of {}", limit.name()), &limit.to_string())
+            let (verdict, by) = match &limit.by {
+                Enforcer::CgroupV1 => ("ok", "by cgroup v1".to_owned()),
+                Enforcer::CgroupV2 => ("ok", "by cgroup v2".to_owned()),
+                Enforcer::Nobody(why) => ("warning", format!("not enforced: {why}")),
+            };
+            line(verdict, &format!("limit {:?}", limit.limit).to_lowercase(), &by)
         }));
         checks.extend(["python3", "node", "npm", "cargo"].map(check_program));
         checks.push(self.check_uv());

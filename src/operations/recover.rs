@@ -11,6 +11,9 @@ use crate::store::{DeploymentRecord, ProjectRecord, Status, Switch};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, reading};
 
+/// How long the processes of an earlier life may take to die.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// What was done about one project.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recovered {
@@ -23,7 +26,10 @@ impl Platform {
     pub async fn recover(&self) -> Result<Vec<Recovered>, Failure> {
         let mut report = Vec::new();
         for name in self.context.sandbox.cgroups().leftovers() {
-            self.context.sandbox.cgroups().clear(&name).await;
+            let group = self.context.sandbox.cgroups().group(&name);
+            if group.kill().is_ok() && group.wait_empty(PATIENCE).await {
+                let _ = group.remove();
+            }
         }
         for row in self.context.store.unfinished_deployments()? {
             let what = match self.end_unfinished(&row) {

@@ -3,8 +3,8 @@
 use crate::config::ServerConfig;
 use crate::git::Git;
 use crate::layouts::{Places, ProjectPlaces};
-use crate::model::{Mode, ProjectName, ReleaseVersion};
-use crate::router::Router;
+use crate::model::{Failure, Mode, ProjectName, ReleaseVersion};
+use crate::router::{Route, Router, Target};
 use crate::runtime::{SetId, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::store::{ProjectRecord, Store};
@@ -25,6 +25,8 @@ pub struct Context {
     pub router: Router,
     /// This program, for views in which `commis` must be found.
     pub exe: PathBuf,
+    /// Where the router listens.
+    pub http: SocketAddr,
     live: Arc<Mutex<HashMap<ProjectName, LiveSet>>>,
 }
 
@@ -47,6 +49,7 @@ pub struct Parts {
     pub supervisor: Supervisor,
     pub router: Router,
     pub exe: PathBuf,
+    pub http: SocketAddr,
 }
 
 impl Context {
@@ -60,6 +63,7 @@ impl Context {
             supervisor: parts.supervisor,
             router: parts.router,
             exe: parts.exe,
+            http: parts.http,
             live: Arc::default(),
         }
     }
@@ -89,7 +93,7 @@ impl Context {
 
     /// Where people find the application: the router's port is named unless it is 80.
     pub fn url_of(&self, project: &ProjectName) -> String {
-        let port = self.router.port();
+        let port = self.http.port();
         let host = self.host_of(project);
         if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") }
     }
@@ -114,5 +118,23 @@ impl Context {
             Some(live) => sets.insert(project.clone(), live),
             None => sets.remove(project),
         }
+    }
+}
+
+impl Context {
+    /// Sends the requests for a project to its processes, or to nobody. The host's name stays its own.
+    pub fn point_router_at(&self, project: &ProjectName, live: Option<LiveSet>) -> Result<(), Failure> {
+        let host = self.host_of(project);
+        let Some(port) = live.and_then(|live| live.port) else {
+            self.router.remove(&host);
+            return Ok(());
+        };
+        let route = Route { project: project.clone(), target: Target::Port(port) };
+        self.router.set(&host, route).map(drop).map_err(|error| Failure::internal("route", &error))
+    }
+
+    /// The pillar's `env:` as it is now, for `config show`.
+    pub fn pillar_environment(&self, project: &ProjectRecord) -> Result<Vec<(String, String)>, Failure> {
+        super::gather::pillar_environment(self, project)
     }
 }

@@ -9,12 +9,13 @@ use crate::archives::shelf;
 use crate::buildpacks::{self, Choice};
 use crate::config::pillar::{self, PillarSources, Value};
 use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
-use crate::git::{self, Tree, TreeLimits};
+use crate::git::{self, Kind, Tree, TreeLimits};
 use crate::hooks;
 use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, Repository};
 use crate::runtime::health::HealthKind;
+use crate::store::ProjectRecord;
 use crate::system::reading;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,17 +78,32 @@ pub fn look(context: &Context, order: &Order) -> Result<Gathered, Failure> {
         }
     };
     let mode = settings.mode.unwrap_or(mode);
-    let merged = pillar::assemble(&sources, &pillar_context(order, mode, &config))?;
+    let merged = pillar::assemble(&sources, &about(&order.project.name, mode, &config))?;
     let environment = pillar::environment(&merged)?;
     let facts = Facts {
         mode,
         trigger: order.trigger,
         hooks: source.as_ref().map(|s| s.hooks.keys().copied().collect()).unwrap_or_default(),
-        buildpack: source.as_ref().and_then(|s| s.choice.as_ref()).map(|choice| choice.pack.name().to_owned()),
+        buildpack: source.as_ref().and_then(|s| s.choice.as_ref()).map(|choice| choice.pack.name.clone()),
         previous: order.project.live,
     };
     let common = common(order, mode, &config, &merged);
     Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings })
+}
+
+/// The pillar's `env:` over the defaults of the commit that the deploy branch names.
+pub fn pillar_environment(context: &Context, project: &ProjectRecord) -> Result<Vec<(String, String)>, Failure> {
+    let config = context.config();
+    let places = context.project_places(&project.name);
+    let (_, pillar) = read_pillar(&places.repository(Repository::Pillar), &config)?;
+    let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
+    let mut defaults = Vec::new();
+    if let Some(commit) = head(&objects, &config)? {
+        let tree = objects.tree(&commit, &limits(&config))?;
+        defaults = ProjectFiles { objects: &objects, commit: &commit, tree: &tree }.pillar_defaults()?;
+    }
+    let about = about(&project.name, context.mode_of(project), &config);
+    pillar::environment(&pillar::assemble(&PillarSources { defaults, pillar }, &about)?)
 }
 
 /// The modes that this version deploys.
@@ -127,14 +143,7 @@ fn limits(config: &ServerConfig) -> TreeLimits {
 /// The head of the pillar and its files, in merge order.
 fn read_pillar(repository: &Path, config: &ServerConfig) -> Result<(Option<CommitId>, Vec<(String, String)>), Failure> {
     let objects = git::open(repository).map_err(Failure::from)?;
-    let branches = config.git.deploy_branches.iter().filter_map(|name| RefName::parse(&format!("refs/heads/{name}")));
-    let mut head = None;
-    for branch in branches {
-        if head.is_none() {
-            head = objects.resolve(&branch).map_err(Failure::from)?;
-        }
-    }
-    let Some(commit) = head else { return Ok((None, Vec::new())) };
+    let Some(commit) = head(&objects, config)? else { return Ok((None, Vec::new())) };
     let tree = objects.tree(&commit, &limits(config))?;
     let names: Vec<&str> = tree.entries.iter().map(|entry| entry.path.as_str()).collect();
     let mut files = Vec::new();
@@ -143,6 +152,17 @@ fn read_pillar(repository: &Path, config: &ServerConfig) -> Result<(Option<Commi
         files.push((format!("pillar/{name}"), text(&format!("pillar/{name}"), bytes)?));
     }
     Ok((Some(commit), files))
+}
+
+/// The first of the deploy branches that is there.
+fn head(objects: &git::Objects, config: &ServerConfig) -> Result<Option<CommitId>, Failure> {
+    let branches = config.git.deploy_branches.iter().filter_map(|name| RefName::parse(&format!("refs/heads/{name}")));
+    for branch in branches {
+        if let Some(commit) = objects.resolve(&branch).map_err(Failure::from)? {
+            return Ok(Some(commit));
+        }
+    }
+    Ok(None)
 }
 
 /// The files of a commit that configure us.
@@ -190,15 +210,40 @@ impl ProjectFiles<'_> {
         if let Some(bytes) = self.read("app.json")? {
             AppJson::parse(&text("app.json", bytes)?)?;
         }
-        let hooks = hooks::find(self.tree)?;
-        let choice = buildpacks::choose(self.tree, settings.buildpack.as_deref());
-        match choice {
-            Ok(choice) => Ok((hooks, choice)),
+        let hooks = hooks::find(self.tree.entries.iter().map(hook_entry))?;
+        let asked = settings.buildpack.as_deref();
+        // A build hook without a named buildpack is the whole recipe.
+        if hooks.contains_key(&hooks::Hook::Build) && asked.is_none() {
+            return Ok((hooks, None));
+        }
+        match choose(self.tree, asked) {
+            Ok(choice) => Ok((hooks, Some(choice))),
             // Hooks alone are a recipe too.
             Err(failure) if failure.code == Code::NoRecipe && !hooks.is_empty() => Ok((hooks, None)),
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// The buildpack for a tree.
+fn choose(tree: &Tree, asked: Option<&str>) -> Result<Choice, Failure> {
+    with_files(tree, |files| buildpacks::choose(files, asked))
+}
+
+/// Questions that buildpacks ask about a tree's files.
+pub fn with_files<R>(tree: &Tree, ask: impl FnOnce(buildpacks::Tree<'_>) -> R) -> R {
+    let files: HashMap<&str, &Kind> = tree.entries.iter().map(|entry| (entry.path.as_str(), &entry.kind)).collect();
+    let executable = |path: &str| matches!(files.get(path), Some(Kind::File { executable: true }));
+    ask(buildpacks::Tree { exists: &|path| files.contains_key(path), executable: &executable })
+}
+
+fn hook_entry(entry: &git::Entry) -> hooks::Entry<'_> {
+    let kind = match entry.kind {
+        Kind::File { executable: true } => hooks::Kind::Executable,
+        Kind::File { executable: false } => hooks::Kind::Plain,
+        Kind::Symlink { .. } => hooks::Kind::Link,
+    };
+    hooks::Entry { path: &entry.path, kind }
 }
 
 fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
@@ -209,10 +254,10 @@ fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
 }
 
 /// What Jinja in a pillar may name.
-fn pillar_context(order: &Order, mode: Mode, config: &ServerConfig) -> Value {
+fn about(project: &ProjectName, mode: Mode, config: &ServerConfig) -> Value {
     let entry = |key: &str, value: &str| (key.to_owned(), Value::Text(value.to_owned()));
     Value::Map(vec![
-        entry("project", order.project.name.as_str()),
+        entry("project", project.as_str()),
         entry("mode", mode.as_str()),
         entry("platform", config.platform.as_str()),
     ])

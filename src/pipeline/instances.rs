@@ -29,8 +29,8 @@ pub struct Running<'a> {
 
 /// What the supervisor is to start.
 pub fn specs(context: &Context, running: &Running<'_>, manifest: &Manifest) -> Result<Vec<InstanceSpec>, Failure> {
-    let kinds = manifest.processes.iter().filter_map(|(kind, command)| Some((ProcessType::parse(kind)?, command)));
-    kinds.filter(|(kind, _)| !kind.is_release()).map(|(kind, command)| spec(context, running, (kind, command))).collect()
+    let kinds = manifest.base.processes.iter();
+    kinds.filter(|(kind, _)| !kind.is_release()).map(|(kind, command)| spec(context, running, (kind.clone(), command))).collect()
 }
 
 fn spec(context: &Context, running: &Running<'_>, (kind, command): (ProcessType, &str)) -> Result<InstanceSpec, Failure> {
@@ -55,7 +55,7 @@ fn spec(context: &Context, running: &Running<'_>, (kind, command): (ProcessType,
             cgroups: Vec::new(),
         },
         process,
-        group: GroupLimits { memory: Some(config.apps.memory), pids: Some(config.apps.pids), cpus: None },
+        group: GroupLimits { memory: Some(config.apps.memory), pids: Some(config.apps.pids.into()), cpus: None },
     })
 }
 

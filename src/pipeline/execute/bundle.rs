@@ -2,7 +2,6 @@
 
 use super::{Done, Execution, missing};
 use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, UnpackLimits};
-use crate::buildpacks;
 use crate::config::procfile;
 use crate::layouts::places;
 use crate::model::{Code, Failure, ProcessType, ReleaseVersion};
@@ -22,7 +21,6 @@ impl Execution<'_> {
         let commit = self.commit().ok_or_else(|| missing("a commit"))?;
         let version = self.context.store.take_version(name, number)?;
         self.work.version = Some(version);
-        let processes = self.processes().await?;
         let base = ManifestBase {
             project: name.clone(),
             version,
@@ -56,23 +54,27 @@ impl Execution<'_> {
 
     /// The Procfile as the build left it, over the buildpack's defaults.
     async fn processes(&self) -> Result<BTreeMap<ProcessType, String>, Failure> {
-        let mut processes = self.default_processes().await?;
-        match reading::read_regular(&self.places.build().join("Procfile"), PROCFILE_MAX) {
-            Ok(bytes) => processes.extend(procfile::parse(&bytes)?),
-            Err(error) if error.is_not_found() => {}
+        let declared = match reading::read_regular(&self.places.build().join("Procfile"), PROCFILE_MAX) {
+            Ok(bytes) => procfile::parse(&bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(Failure::new(Code::BadConfig, format!("Procfile: {error}"))),
+        };
+        if declared.keys().any(ProcessType::is_web) {
+            return Ok(declared);
         }
+        let mut processes = self.default_processes().await?;
+        processes.extend(declared);
         Ok(processes)
     }
 
+    /// What the buildpack says, where the Procfile may not say everything.
     async fn default_processes(&self) -> Result<BTreeMap<ProcessType, String>, Failure> {
-        let Some(choice) = self.gathered.source.as_ref().and_then(|source| source.choice.as_ref()) else {
-            return Ok(BTreeMap::new());
-        };
-        let settings = &self.gathered.settings;
-        match buildpacks::constant_release(choice, settings.static_root.as_deref()) {
-            Some(release) => Ok(release.processes),
-            None => Ok(buildpacks::parse_release(&self.release_output(choice).await?)?.processes),
+        if let Some(known) = self.known_release() {
+            return Ok(known.processes);
+        }
+        match self.gathered.source.as_ref().and_then(|source| source.choice.as_ref()) {
+            Some(choice) => Ok(self.release_info(choice).await?.processes),
+            None => Ok(BTreeMap::new()),
         }
     }
 

@@ -150,7 +150,7 @@ impl<'a> Execution<'a> {
 
     async fn one(&mut self, phase: Phase, step: Step) -> Result<(), Failure> {
         let (at, clock_at) = (Instant::now(), clock::now());
-        let result = self.perform(phase, step).await;
+        let result = self.perform(step).await;
         let (status, note) = match &result {
             Ok(Done::Did(note)) => (StepStatus::Done, note.clone()),
             Ok(Done::Skipped(because)) => (StepStatus::Skipped, because.words().to_owned()),
@@ -167,12 +167,12 @@ impl<'a> Execution<'a> {
         result.map(drop)
     }
 
-    async fn perform(&mut self, phase: Phase, step: Step) -> Result<Done, Failure> {
+    async fn perform(&mut self, step: Step) -> Result<Done, Failure> {
         match step {
             Step::PrepareDirectories => self.prepare_directories(),
             Step::WipeBuild => self.wipe_build(),
             Step::Checkout => self.checkout(),
-            Step::Hook(hook) => self.run_hook(phase, hook).await,
+            Step::Hook(hook) => self.run_hook(hook).await,
             Step::Compile => self.compile().await,
             Step::Pack => self.pack().await,
             Step::Unpack => self.unpack(),

@@ -69,15 +69,15 @@ impl Execution<'_> {
 
 /// Makes what is missing of a project's directories.
 pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: UserIds) -> Result<(), Failure> {
-    make(places.root(), UserIds::of(0), 0o755)?;
     for directory in catalogue::directories() {
-        let owner = match directory.owner {
-            Owner::Root => UserIds::of(0),
-            Owner::Git => git,
-            Owner::Build => project.build_user,
-            Owner::App => project.app_user,
+        let id = |owner: &Owner| match owner {
+            Owner::Root => 0,
+            Owner::Git => git.uid,
+            Owner::Build => project.build_user.uid,
+            Owner::App => project.app_user.uid,
         };
-        make(&places.root().join(&directory.name), owner, directory.mode)?;
+        let owner = UserIds { uid: id(&directory.owner), gid: id(&directory.group) };
+        make(&places.directory(&directory.name), owner, directory.mode)?;
     }
     make(places.logs(), UserIds::of(0), 0o750)?;
     make(places.runtime(), UserIds::of(0), 0o711)

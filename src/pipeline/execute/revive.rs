@@ -5,7 +5,6 @@ use crate::archives::Manifest;
 use crate::model::{Failure, ReleaseVersion};
 use crate::pipeline::context::{Context, LiveSet};
 use crate::pipeline::instances::{self, Running};
-use crate::router::{Route, Target};
 use crate::runtime::Restarts;
 use crate::store::ProjectRecord;
 
@@ -27,10 +26,7 @@ pub async fn revive(context: &Context, project: &ProjectRecord, version: Release
     let specs = instances::specs(context, &running, &manifest)?;
     let port = specs.iter().find_map(|spec| spec.port);
     let set = context.supervisor.start_set(&project.name, specs, Restarts::BackOff).await;
-    context.set_live(&project.name, Some(LiveSet { set, version, port }));
-    if let Some(port) = port {
-        let route = Route { project: project.name.clone(), target: Target::Port(port) };
-        context.router.set(&context.host_of(&project.name), route);
-    }
-    Ok(())
+    let live = Some(LiveSet { set, version, port });
+    context.set_live(&project.name, live);
+    context.point_router_at(&project.name, live)
 }

@@ -1,27 +1,39 @@
 //! Scripts of the project: hooks, buildpacks, the `release:` line. Each runs as a job in its view and its cgroup.
 
 use super::{Done, Execution, missing};
-use crate::buildpacks;
+use crate::buildpacks::contract::{self, BuildContext, BuildPaths, Call, ReleaseInfo};
+use crate::buildpacks::Choice;
+use crate::hooks::contract::HookPaths;
 use crate::hooks::{self, Hook, HookContext, Who};
 use crate::layouts::places::COMMON_FILE;
-use crate::model::{Because, Code, Exit, Failure, Phase};
+use crate::model::{Because, Code, Exit, Failure};
 use crate::notify::words::{self, Stage};
 use crate::notify::clean_line;
+use crate::pipeline::gather::with_files;
 use crate::pipeline::launch;
 use crate::pipeline::view::{self, Tools};
-use crate::sandbox::Task;
+use crate::sandbox::{Stream, Task};
 use crate::system::cgroups::GroupLimits;
 use crate::system::{Job, Limits, UserIds, View};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Lines of a script that a failure repeats.
 const LAST_LINES: usize = 10;
+/// What takes the lines of a script.
+type LineSink<'a> = &'a mut (dyn FnMut(Stream, &[u8]) + Send);
+
+/// More of `bin/release` is not read.
+const ANSWER_MAX: usize = 1 << 20;
 /// A common tree larger than this is refused.
 const COMMON_MAX: u64 = 1 << 20;
+
+/// The pack whose scripts are the project's own.
+const INLINE: &str = "inline";
+/// Where Debian keeps the certificates that programs should trust.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A script, ready to run.
 struct Script {
@@ -39,19 +51,19 @@ pub(super) struct Ran {
 }
 
 impl Execution<'_> {
-    pub(super) async fn run_hook(&mut self, phase: Phase, hook: Hook) -> Result<Done, Failure> {
+    pub(super) async fn run_hook(&mut self, hook: Hook) -> Result<Done, Failure> {
         if hook.runs_as() == Who::BuildUser {
             self.open_stage(Stage::Build, "hooks");
         }
         let user = self.user_of(hook.runs_as());
         self.write_common(user)?;
         let path = format!(".commis/hooks/{}", hook.name());
-        let job = self.hook_job(phase, hook, user, &path);
+        let job = self.hook_job(hook, user, &path);
         let script = Script { title: format!("hook {}", hook.name()), job, deadline: self.gathered.config.hooks.timeout };
         self.tell_detail(&format!("hook {}", hook.name()));
         let ran = self.run_script(script).await?;
         if !ran.exit.is_success() {
-            return Err(hooks::failure(hook, &ran.exit, ran.seconds, &ran.last_lines));
+            return Err(hooks::failure(hook, &ran.exit, Duration::from_secs_f64(ran.seconds), &ran.last_lines));
         }
         self.read_common()?;
         Ok(Done::Did(ran.exit.to_string()))
@@ -60,40 +72,109 @@ impl Execution<'_> {
     pub(super) async fn compile(&mut self) -> Result<Done, Failure> {
         let source = self.gathered.source.as_ref().ok_or_else(|| missing("a commit"))?;
         let choice = source.choice.as_ref().ok_or_else(|| missing("a buildpack"))?;
-        self.open_stage(Stage::Build, &format!("{} found: {}", choice.pack.title(), choice.why));
-        if choice.pack.needs_no_build() {
-            return Ok(Done::Skipped(Because::NothingDeclared));
+        self.open_stage(Stage::Build, &format!("{} found: {}", title_of(choice), choice.why));
+        if self.known_release().is_some() {
+            return Ok(Done::Did("nothing to compile".into()));
         }
-        let directory = self.context.places.buildpacks().join(choice.pack.name());
-        let call = buildpacks::compile_call(&choice.pack, &buildpacks::CallPlaces {
-            build: self.places.run(),
-            cache: self.places.cache(),
-            env: self.places.view_env(),
-            buildpack: self.places.view_buildpack(),
-        });
-        let mut env = self.script_environment(Phase::Build, UserIds::of(0));
-        env.extend(call.env);
-        let job = Job {
-            argv: call.argv,
-            env,
-            directory: self.places.run(),
-            user: self.order.project.build_user,
-            view: self.build_view(Some(&directory)),
-            limits: Limits::default(),
-            cgroups: Vec::new(),
-        };
-        let deadline = self.gathered.settings.build.timeout.unwrap_or(self.gathered.config.builds.timeout);
-        let title = format!("buildpack {}", choice.pack.name());
-        let ran = self.run_script(Script { title: title.clone(), job, deadline }).await?;
+        let call = self.pack_call(choice, contract::compile_call)?;
+        let deadline = self.build_timeout();
+        let title = format!("buildpack {}", choice.pack.name);
+        let ran = self.run_script(Script { title: title.clone(), job: self.pack_job(choice, call), deadline }).await?;
         if ran.exit.is_success() {
-            return Ok(Done::Did(format!("{}: {}", choice.pack.name(), choice.why)));
+            return Ok(Done::Did(format!("{}: {}", choice.pack.name, choice.why)));
         }
         Err(script_failure(Code::BuildFailed, &title, &ran))
     }
 
+    /// What the buildpack would come to, when that is known without running it.
+    pub(super) fn known_release(&self) -> Option<ReleaseInfo> {
+        let source = self.gathered.source.as_ref()?;
+        let choice = source.choice.as_ref()?;
+        let settings = self.pack_settings();
+        let names: Vec<&str> = settings.iter().chain(&self.gathered.environment).map(|(name, _)| name.as_str()).collect();
+        with_files(&source.tree, |files| contract::without_process(choice.pack, files, &names))
+    }
+
+    /// `bin/release` of the buildpack: default processes and variables.
+    pub(super) async fn release_info(&self, choice: &Choice) -> Result<ReleaseInfo, Failure> {
+        let call = self.pack_call(choice, contract::release_call)?;
+        let script = std::path::Path::new(call.argv.first().map(String::as_str).unwrap_or_default());
+        let inside = script.strip_prefix(self.places.run()).ok().map(|path| self.places.build().join(path));
+        if inside.is_some_and(|path| !path.is_file()) {
+            return Ok(ReleaseInfo::default());
+        }
+        let title = format!("buildpack {} release", choice.pack.name);
+        let mut text = Vec::new();
+        let script = Script { title: title.clone(), job: self.pack_job(choice, call), deadline: self.build_timeout() };
+        let ran = self.run_quietly(script, &mut text).await?;
+        if !ran.exit.is_success() {
+            return Err(script_failure(Code::BuildFailed, &title, &ran));
+        }
+        contract::parse_release(&String::from_utf8_lossy(&text))
+    }
+
+    fn pack_call(
+        &self,
+        choice: &Choice,
+        call: fn(BuildPaths<'_>, &BuildContext<'_>) -> Call,
+    ) -> Result<Call, Failure> {
+        let run = self.places.run();
+        let pack = if choice.pack.name == INLINE { run.clone() } else { self.places.view_buildpack() };
+        let (cache, env_dir) = (self.places.cache(), self.places.view_env());
+        let certificates = certificates();
+        let (settings, platform) = (self.pack_settings(), self.platform_variables());
+        let context = BuildContext {
+            project: &self.order.project.name,
+            mode: self.gathered.mode,
+            deployment: self.order.number,
+            release: self.work.version,
+            commit: &self.commit().ok_or_else(|| missing("a commit"))?,
+            certificates: certificates.as_deref(),
+            settings: &settings,
+            platform: &platform,
+        };
+        Ok(call(BuildPaths { pack: &pack, build: &run, cache: &cache, env_dir: &env_dir }, &context))
+    }
+
+    fn pack_job(&self, choice: &Choice, call: Call) -> Job {
+        let directory = self.context.places.buildpacks().join(&choice.pack.name);
+        let pack = (choice.pack.name != INLINE).then_some(directory.as_path());
+        Job {
+            argv: call.argv,
+            env: call.env,
+            directory: call.directory,
+            user: self.order.project.build_user,
+            view: self.build_view(pack),
+            limits: Limits::default(),
+            cgroups: Vec::new(),
+        }
+    }
+
+    /// Settings of the project that packs understand as variables.
+    fn pack_settings(&self) -> Vec<(String, String)> {
+        let root = self.gathered.settings.static_root.clone();
+        root.map(|root| ("COMMIS_STATIC_ROOT".to_owned(), root)).into_iter().collect()
+    }
+
+    /// The server's own variables for builds: where tools are, mirrors.
+    fn platform_variables(&self) -> Vec<(String, String)> {
+        let tools = self.places.view_tools();
+        let mut variables = vec![("PATH".to_owned(), format!("{}:{}", tools.display(), view::search_path(&self.places)))];
+        if self.tools_directory().is_some_and(|path| path.join("uv").is_file()) {
+            variables.push(("COMMIS_UV".to_owned(), tools.join("uv").display().to_string()));
+        }
+        variables.extend(self.gathered.config.builds.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        variables
+    }
+
+    fn build_timeout(&self) -> Duration {
+        let most = self.gathered.config.builds.timeout;
+        self.gathered.settings.build.timeout.map_or(most, |asked| asked.min(most))
+    }
+
     pub(super) async fn release_command(&mut self) -> Result<Done, Failure> {
         let manifest = self.work.manifest.as_ref().ok_or_else(|| missing("a manifest"))?;
-        let Some(command) = manifest.processes.get("release").cloned() else {
+        let Some(command) = manifest.base.processes.iter().find(|(kind, _)| kind.is_release()).map(|(_, command)| command.clone()) else {
             return Ok(Done::Skipped(Because::NothingDeclared));
         };
         let name = &self.order.project.name;
@@ -116,7 +197,7 @@ impl Execution<'_> {
         Err(script_failure(Code::ReleaseFailed, "release command", &ran))
     }
 
-    fn hook_job(&self, phase: Phase, hook: Hook, user: UserIds, path: &str) -> Job {
+    fn hook_job(&self, hook: Hook, user: UserIds, path: &str) -> Job {
         let name = &self.order.project.name;
         let view = match hook.runs_as() {
             Who::BuildUser => self.build_view(None),
@@ -127,7 +208,7 @@ impl Execution<'_> {
         };
         Job {
             argv: vec![self.places.run().join(path).display().to_string()],
-            env: self.script_environment(phase, user),
+            env: self.hook_environment(hook),
             directory: self.places.run(),
             user,
             view,
@@ -155,83 +236,106 @@ impl Execution<'_> {
         }
     }
 
-    /// The variables of hooks and buildpacks; `user` decides whose home it is.
-    fn script_environment(&self, phase: Phase, user: UserIds) -> Vec<(String, String)> {
-        let is_app = user == self.order.project.app_user;
-        let home = if is_app { self.places.run() } else { self.places.cache().join("home") };
-        let pillar = if is_app { self.gathered.environment.clone() } else { self.build_environment() };
-        let mut env = hooks::environment(&HookContext {
-            project: self.order.project.name.as_str(),
+    /// The variables of a hook.
+    fn hook_environment(&self, hook: Hook) -> Vec<(String, String)> {
+        let run = self.places.run();
+        let (home, pillar) = match hook.runs_as() {
+            Who::BuildUser => (self.places.cache().join("home"), self.build_environment()),
+            Who::AppUser => (run.clone(), self.app_environment()),
+        };
+        let mut platform = self.platform_variables();
+        platform.push(("SOURCE_VERSION".into(), self.commit_text()));
+        let common = self.places.view_common().join(COMMON_FILE);
+        hooks::environment(HookContext {
+            hook,
+            project: &self.order.project.name,
             mode: self.gathered.mode,
-            phase,
             deployment: self.order.number,
             release: self.work.version,
-            run: self.places.run(),
-            data: self.places.data(),
-            common: self.places.view_common().join(COMMON_FILE),
-            home,
-            path: format!("{}:{}", view::search_path(&self.places), self.places.view_tools().display()),
-            pillar,
-        });
-        if !is_app {
-            env.extend(self.gathered.config.builds.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        env.push(("SOURCE_VERSION".into(), self.commit_text()));
-        env
+            // Up to bundle the tree at work is seen at the run path, so that absolute paths are right.
+            paths: HookPaths { build: &run, run: &run, data: &self.places.data(), common: &common, home: &home },
+            pillar: &pillar,
+            platform: &platform,
+        })
     }
 
     /// The pillar's variables that builds may see.
     pub(super) fn build_environment(&self) -> Vec<(String, String)> {
-        let allowed = |name: &str| self.gathered.settings.build.allows(name);
+        let allowed = |name: &str| self.gathered.settings.build.env.gives(name);
         self.gathered.environment.iter().filter(|(name, _)| allowed(name)).cloned().collect()
     }
 
     /// Runs a script to its end, its lines going to the log as they come.
     async fn run_script(&self, script: Script) -> Result<Ran, Failure> {
-        let config = &self.gathered.config.builds;
-        let limits = GroupLimits {
-            memory: Some(self.gathered.settings.build.memory.unwrap_or(config.memory)),
-            pids: Some(config.pids),
-            cpus: config.cpus,
-        };
-        let group = format!("{}.{}.{}", self.order.project.name, self.order.number.0, script.title.replace([' ', '_'], "-"));
-        let task = Task { name: group, job: script.job, group: limits, deadline: Some(script.deadline) };
-        let began = Instant::now();
-        let last_heard = Arc::new(AtomicU64::new(0));
         let mut last_lines = VecDeque::new();
-        let heard = last_heard.clone();
         let mut on_line = |_, raw: &[u8]| {
-            heard.store(began.elapsed().as_secs(), Ordering::Relaxed);
             let line = self.redactor.redact(&clean_line(raw));
             self.log.line(&words::script_line(&line));
-            if !line.trim().is_empty() {
-                last_lines.push_back(line);
-            }
-            if last_lines.len() > LAST_LINES {
-                last_lines.pop_front();
-            }
+            remember(&mut last_lines, line);
         };
-        let exit = {
-            let run = self.context.sandbox.run(task, &mut on_line, self.control.token());
-            tokio::pin!(run);
-            let mut tick = tokio::time::interval(Duration::from_secs(1));
-            loop {
-                tokio::select! {
-                    exit = &mut run => break exit,
-                    _ = tick.tick() => {
-                        let now = began.elapsed().as_secs();
-                        if now.saturating_sub(last_heard.load(Ordering::Relaxed)) >= config.silence.as_secs().max(1) {
-                            last_heard.store(now, Ordering::Relaxed);
-                            self.log.line(&words::still_at_it(&format!("at {}", script.title), now));
-                        }
+        let (exit, seconds) = self.run_watched(script, &mut on_line).await?;
+        Ok(Ran { exit, seconds, last_lines: last_lines.into() })
+    }
+
+    /// Runs a script whose standard output is an answer; only its complaints go to the log.
+    async fn run_quietly(&self, script: Script, answer: &mut Vec<u8>) -> Result<Ran, Failure> {
+        let mut last_lines = VecDeque::new();
+        let mut on_line = |stream, raw: &[u8]| {
+            if stream == Stream::Out {
+                if answer.len() < ANSWER_MAX {
+                    answer.extend_from_slice(raw);
+                    answer.push(b'\n');
+                }
+                return;
+            }
+            let line = self.redactor.redact(&clean_line(raw));
+            self.log.line(&words::script_line(&line));
+            remember(&mut last_lines, line);
+        };
+        let (exit, seconds) = self.run_watched(script, &mut on_line).await?;
+        Ok(Ran { exit, seconds, last_lines: last_lines.into() })
+    }
+
+    /// Runs a script, and says so when it is silent for long.
+    async fn run_watched(&self, script: Script, on_line: LineSink<'_>) -> Result<(Exit, f64), Failure> {
+        let group = format!("{}.{}.{}", self.order.project.name, self.order.number.0, script.title.replace([' ', '_'], "-"));
+        let task = Task { name: group, job: script.job, group: self.build_limits(), deadline: Some(script.deadline) };
+        let began = Instant::now();
+        let last_heard = AtomicU64::new(0);
+        let silence = self.gathered.config.builds.silence.as_secs().max(1);
+        let mut listen = |stream, raw: &[u8]| {
+            last_heard.store(began.elapsed().as_secs(), Ordering::Relaxed);
+            on_line(stream, raw);
+        };
+        let run = self.context.sandbox.run(task, &mut listen, self.control.token());
+        tokio::pin!(run);
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let exit = loop {
+            tokio::select! {
+                exit = &mut run => break exit,
+                _ = tick.tick() => {
+                    let now = began.elapsed().as_secs();
+                    if now.saturating_sub(last_heard.load(Ordering::Relaxed)) >= silence {
+                        last_heard.store(now, Ordering::Relaxed);
+                        self.log.line(&words::still_at_it(&format!("at {}", script.title), now));
                     }
                 }
             }
         };
-        if exit == Exit::Cancelled {
-            return Err(super::cancelled());
+        match exit {
+            Exit::Cancelled => Err(super::cancelled()),
+            exit => Ok((exit, began.elapsed().as_secs_f64())),
         }
-        Ok(Ran { exit, seconds: began.elapsed().as_secs_f64(), last_lines: last_lines.into() })
+    }
+
+    fn build_limits(&self) -> GroupLimits {
+        let config = &self.gathered.config.builds;
+        let asked = self.gathered.settings.build.memory;
+        GroupLimits {
+            memory: Some(asked.map_or(config.memory, |asked| asked.min(config.memory))),
+            pids: Some(config.pids.into()),
+            cpus: config.cpus.map(f64::from),
+        }
     }
 
     /// Takes the common tree as the last script left it.
@@ -249,6 +353,27 @@ impl Execution<'_> {
         self.work.common = value;
         Ok(())
     }
+}
+
+fn remember(last_lines: &mut VecDeque<String>, line: String) {
+    if !line.trim().is_empty() {
+        last_lines.push_back(line);
+    }
+    if last_lines.len() > LAST_LINES {
+        last_lines.pop_front();
+    }
+}
+
+/// The machine's certificates, when it has them in one file.
+fn certificates() -> Option<std::path::PathBuf> {
+    let path = std::path::PathBuf::from(CERTIFICATES);
+    path.is_file().then_some(path)
+}
+
+/// `Python`, for the line that says what was found.
+fn title_of(choice: &Choice) -> String {
+    let mut letters = choice.pack.name.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// `buildpack python: exit 1 after 12 s`, with the last lines.

@@ -9,7 +9,6 @@ use crate::pipeline::context::LiveSet;
 use crate::pipeline::gather::HealthSpec;
 use crate::pipeline::Goal;
 use crate::pipeline::instances::{self, Running};
-use crate::router::{Route, Target};
 use crate::runtime::health::{self, HealthCheck, Unhealthy};
 use crate::runtime::Restarts;
 use crate::store::Switch;
@@ -91,7 +90,7 @@ impl Execution<'_> {
     pub(super) fn route(&mut self) -> Result<Done, Failure> {
         let live = self.work.new.ok_or_else(|| missing("processes"))?;
         self.context.supervisor.keep(live.set);
-        self.point_router_at(Some(live));
+        self.point_router_at(Some(live))?;
         self.work.old = self.context.live(&self.order.project.name);
         Done::quietly()
     }
@@ -104,13 +103,8 @@ impl Execution<'_> {
         Done::quietly()
     }
 
-    pub(super) fn point_router_at(&self, live: Option<LiveSet>) {
-        let name = &self.order.project.name;
-        let host = self.context.host_of(name);
-        match live.and_then(|live| live.port) {
-            Some(port) => self.context.router.set(&host, Route { project: name.clone(), target: Target::Port(port) }),
-            None => self.context.router.remove(&host),
-        }
+    pub(super) fn point_router_at(&self, live: Option<LiveSet>) -> Result<(), Failure> {
+        self.context.point_router_at(&self.order.project.name, live)
     }
 
     /// Where the tree that starts is: in `run/` since the exchange.

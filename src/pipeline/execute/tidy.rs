@@ -62,7 +62,7 @@ impl Execution<'_> {
             old_tree: Some(self.places.deployed(&self.work.tree_name)),
             live: live.version,
             previous: self.order.project.live,
-            keep: self.gathered.config.releases.keep,
+            keep: self.gathered.config.releases.keep as usize,
             places: self.places,
         };
         Tidy { jobs: Some(jobs) }

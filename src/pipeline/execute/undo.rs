@@ -13,7 +13,7 @@ use std::path::Path;
 
 impl Execution<'_> {
     pub(super) fn route_back(&mut self) -> Result<Done, Failure> {
-        self.point_router_at(self.context.live(&self.order.project.name));
+        self.point_router_at(self.context.live(&self.order.project.name))?;
         Done::quietly()
     }
 
