@@ -1,1 +1,32 @@
-//! (room under construction)
+//! Releases made portable and kept: a tree becomes one deterministic `tar.zst` with its manifest, and comes back from it
+//! exactly, or not at all.
+//!
+//! An archive is `commis-release.json` (what it is), `tree/` (what runs), `commis-tree.json` (what must have come), in the
+//! one order and the one spelling that [`pack`] writes, compressed in independent frames. [`unpack`] accepts nothing else.
+//! Paths come in as arguments: places are named in `layouts`. What a release may do is decided in `pipeline`.
+
+pub mod manifest;
+pub mod pack;
+pub mod retention;
+pub mod shelf;
+pub mod trees;
+pub mod unpack;
+
+mod compress;
+mod expand;
+mod faults;
+mod frames;
+mod header;
+mod listing;
+mod mounts;
+mod names;
+mod plant;
+mod settle;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use manifest::{Buildpack, Manifest, ManifestBase};
+pub use pack::{Packed, pack};
+pub use unpack::{Expect, Links, UnpackLimits, Unpacked, unpack};

@@ -1,0 +1,118 @@
+//! The digest of a tree: sha256 over one line per entry, in the order of a walk. Pure; who reads the files is up to the
+//! caller. The same lines come from a build, from an archive and from a deployed tree, so that the three can be compared.
+//!
+//! ```text
+//! d <path>                            a directory
+//! f <sha256 of content> <size> <path> a file        (x instead of f: executable)
+//! l <length of target> <target> <path>  a symbolic link
+//! ```
+//! Names hold no control characters, so a line is a line.
+
+use sha2::{Digest, Sha256};
+
+/// One entry as the digest sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Line<'a> {
+    Directory,
+    File { exec: Exec, size: u64, sha256: &'a [u8; 32] },
+    Link { target: &'a str },
+}
+
+/// The one bit of a file's mode that a release keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exec {
+    Plain,
+    Program,
+}
+
+impl Exec {
+    /// The owner's x bit counts, as in git.
+    pub fn of_mode(mode: u32) -> Self {
+        if mode & 0o100 != 0 { Exec::Program } else { Exec::Plain }
+    }
+
+    pub fn mode(self) -> u32 {
+        match self {
+            Exec::Plain => 0o644,
+            Exec::Program => 0o755,
+        }
+    }
+}
+
+/// What a whole tree adds up to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TreeSum {
+    /// Regular files; neither directories nor links.
+    pub files: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+/// Takes the entries of one tree in order.
+#[derive(Default)]
+pub struct Listing {
+    hash: Sha256,
+    files: u64,
+    bytes: u64,
+}
+
+impl Listing {
+    pub fn add(&mut self, path: &str, line: Line<'_>) {
+        match line {
+            Line::Directory => self.hash.update(format!("d {path}\n")),
+            Line::Link { target } => self.hash.update(format!("l {} {target} {path}\n", target.len())),
+            Line::File { exec, size, sha256 } => {
+                self.files += 1;
+                self.bytes += size;
+                let kind = if exec == Exec::Program { 'x' } else { 'f' };
+                self.hash.update(format!("{kind} {} {size} {path}\n", hex(sha256)));
+            }
+        }
+    }
+
+    pub fn finish(self) -> TreeSum {
+        TreeSum { files: self.files, bytes: self.bytes, sha256: hex(&self.hash.finalize().0) }
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_property_that_runs_changes_the_digest() {
+        let sum = |path: &str, line: Line<'_>| {
+            let mut listing = Listing::default();
+            listing.add(path, line);
+            listing.finish().sha256
+        };
+        let (one, two) = ([1; 32], [2; 32]);
+        let file = |exec, size, sha256| Line::File { exec, size, sha256 };
+        let all = [
+            sum("a", file(Exec::Plain, 1, &one)),
+            sum("a", file(Exec::Program, 1, &one)),
+            sum("a", file(Exec::Plain, 1, &two)),
+            sum("a", file(Exec::Plain, 2, &one)),
+            sum("b", file(Exec::Plain, 1, &one)),
+            sum("a", Line::Directory),
+            sum("a", Line::Link { target: "b c" }),
+            sum("c a", Line::Link { target: "b" }),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn hex_is_what_sha256sum_prints() {
+        assert_eq!(hex(&[0, 1, 0xab, 0xff]), "0001abff");
+    }
+}

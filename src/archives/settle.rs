@@ -1,0 +1,45 @@
+//! Making a finished file or tree appear under its name, whole or not at all. Nothing here knows what is in it.
+
+use super::faults::machine;
+use crate::model::{Code, Failure};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Where something grows until it is whole: a sibling, so that the last rename stays on one file system.
+pub fn partial(path: &Path) -> PathBuf {
+    suffixed(path, ".partial")
+}
+
+/// `<path><suffix>`.
+pub fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Renames, never replacing anything.
+pub fn reveal(partial: &Path, path: &Path) -> Result<(), Failure> {
+    match renameat2(AT_FDCWD, partial, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EEXIST) => Err(Failure::new(Code::Exists, format!("{} is there already", path.display()))),
+        Err(error) => Err(machine(format!("rename {}", partial.display()), error)),
+    }
+}
+
+/// A small file that is there with all its bytes, or not at all, also after a power cut.
+pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let partial = partial(path);
+    let during = |error| machine(format!("write {}", path.display()), error);
+    let mut file = File::create(&partial).map_err(during)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(during)?;
+    std::fs::rename(&partial, path).map_err(during)
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_directory(path: &Path) -> Result<(), Failure> {
+    let synced = File::open(path).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| machine(format!("sync {}", path.display()), error))
+}

@@ -1,0 +1,134 @@
+//! The directory of a project's archives: what stands there, what it takes, what a new release will need. Which of them
+//! go is decided in `retention`; file names are made in `layouts`.
+
+use super::faults::machine;
+use super::{settle, trees};
+use crate::model::{Failure, ProjectName, ReleaseVersion};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// What stands beside an archive and goes with it.
+const COMPANIONS: [&str; 3] = [".sha256", ".sig", ".intoto.json"];
+const ARCHIVE: &str = ".tar.zst";
+
+/// One archive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OnShelf {
+    pub version: ReleaseVersion,
+    /// First seven digits of the commit.
+    pub commit7: String,
+    pub path: PathBuf,
+    /// Size of the archive file.
+    pub bytes: u64,
+}
+
+/// The archives of a project, oldest first; other files are not ours and not listed. No directory is an empty shelf.
+pub fn list(releases: &Path, project: &ProjectName) -> Result<Vec<OnShelf>, Failure> {
+    let during = |error| machine(format!("read {}", releases.display()), error);
+    let mut found = Vec::new();
+    for entry in entries(releases)? {
+        let Some((version, commit7)) = entry.file_name().to_str().and_then(|name| parse_name(name, project)) else {
+            continue;
+        };
+        let data = entry.metadata().map_err(during)?;
+        if data.is_file() {
+            found.push(OnShelf { version, commit7, path: entry.path(), bytes: data.len() });
+        }
+    }
+    found.sort_by_key(|archive| archive.version);
+    Ok(found)
+}
+
+/// Removes an archive and what stands beside it; the archive first, so that a name on the shelf is always complete.
+pub fn remove(archive: &Path) -> Result<(), Failure> {
+    let all = std::iter::once(archive.to_owned()).chain(COMPANIONS.map(|suffix| settle::suffixed(archive, suffix)));
+    for path in all {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(machine(format!("remove {}", path.display()), error));
+            }
+            _ => {}
+        }
+    }
+    settle::sync_directory(archive.parent().unwrap_or(Path::new(".")))
+}
+
+/// Removes what an interrupted [`pack`](super::pack()) or [`unpack`](super::unpack()) left in a directory (`*.partial`),
+/// and says what it was. Only for the holder of the project's lock.
+pub fn sweep(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut swept = Vec::new();
+    for entry in entries(directory)? {
+        if entry.file_name().as_encoded_bytes().ends_with(b".partial") {
+            trees::remove_tree(&entry.path())?;
+            swept.push(entry.path());
+        }
+    }
+    Ok(swept)
+}
+
+/// Free bytes that packing and unpacking a tree need at worst: an archive that does not shrink, the tree a second time,
+/// a fifth for blocks and directories, and room for the records.
+pub fn needed_bytes(tree_bytes: u64) -> u64 {
+    tree_bytes.saturating_mul(2).saturating_add(tree_bytes / 5).saturating_add(64 << 20)
+}
+
+/// Bytes that a user other than root could still write on the file system of `path`.
+pub fn free_bytes(path: &Path) -> Result<u64, Failure> {
+    let stat = nix::sys::statvfs::statvfs(path);
+    let stat = stat.map_err(|error| machine(format!("look at the space of {}", path.display()), error))?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+fn entries(directory: &Path) -> Result<Vec<fs::DirEntry>, Failure> {
+    match fs::read_dir(directory).and_then(Iterator::collect) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(|error| machine(format!("read {}", directory.display()), error)),
+    }
+}
+
+/// `blog-v42-3f9c2e1.tar.zst` of `blog`.
+fn parse_name(name: &str, project: &ProjectName) -> Option<(ReleaseVersion, String)> {
+    let rest = name.strip_suffix(ARCHIVE)?.strip_prefix(project.as_str())?.strip_prefix('-')?;
+    let (version, commit) = rest.split_once('-')?;
+    let hex = commit.len() == 7 && commit.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let version = version.starts_with('v').then(|| ReleaseVersion::parse(version)).flatten()?;
+    hex.then(|| (version, commit.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shelf_lists_its_own_archives_by_age_and_removes_them_whole() {
+        let place = tempfile::tempdir().unwrap();
+        let blog = ProjectName::parse("blog").unwrap();
+        let names = [
+            "blog-v10-3f9c2e1.tar.zst",
+            "blog-v9-0000000.tar.zst",
+            "blog-v9-0000000.tar.zst.sha256",
+            "blog-v11-3f9c2e1.tar.zst.partial",
+            "blog-2-v1-3f9c2e1.tar.zst",
+            "blog-v0-3f9c2e1.tar.zst",
+            "blog-7-3f9c2e1.tar.zst",
+            "notes.txt",
+        ];
+        names.iter().for_each(|name| fs::write(place.path().join(name), name).unwrap());
+        let versions =
+            || list(place.path(), &blog).unwrap().iter().map(|archive| archive.version.0).collect::<Vec<_>>();
+        assert_eq!(versions(), [9, 10]);
+        remove(&place.path().join("blog-v9-0000000.tar.zst")).unwrap();
+        assert_eq!(versions(), [10]);
+        assert!(!place.path().join("blog-v9-0000000.tar.zst.sha256").exists());
+        assert_eq!(sweep(place.path()).unwrap(), [place.path().join("blog-v11-3f9c2e1.tar.zst.partial")]);
+        assert_eq!(list(&place.path().join("absent"), &blog), Ok(vec![]));
+    }
+
+    #[test]
+    fn space_is_counted_and_estimated_generously() {
+        assert!(free_bytes(Path::new("/tmp")).unwrap() > 0);
+        assert!(needed_bytes(100_000_000) >= 200_000_000);
+        assert_eq!(needed_bytes(u64::MAX), u64::MAX);
+    }
+}
