@@ -19,7 +19,8 @@ export_config() {
     name=${file##*/}
     [[ -f $file && $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]] || continue
     case $name in
-      PATH | HOME | LANG | BUILD_DIR | CACHE_DIR | ENV_DIR | IFS | BASH_ENV | ENV | SHELLOPTS | BASHOPTS) continue ;;
+      PATH | HOME | LANG | BUILD_DIR | CACHE_DIR | ENV_DIR | IFS | ENV | BASH* | SHELLOPTS) continue ;;
+      UID | EUID | PPID | pack | file | name | value) continue ;; # the shell's, and our own
       GIT_* | LD_* | CPATH | CPPATH | LIBRARY_PATH | PYTHONHOME | PYTHONPATH | VIRTUAL_ENV) continue ;;
     esac
     value=$(cat -- "$file" && printf x)

@@ -207,5 +207,9 @@ mod tests {
         let mut conversation = listener.accept().await.unwrap();
         assert_eq!(conversation.token, "t0ken");
         assert!(conversation.read_push().await.is_err());
+        let mut patient = tokio::spawn(async move { conversation.gone().await });
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut patient).await.is_err());
+        drop(good);
+        patient.await.unwrap();
     }
 }

@@ -44,7 +44,7 @@ pub enum Verdict {
     /// The ref has been moved, by us, durably.
     Ok,
     /// git is to move the ref itself once it has this answer. For pushes of shallow clones, where only git can record
-    /// where history is cut; the `reference-transaction` hook then makes it durable before the pusher is told.
+    /// where history is cut (it ends with a BUG otherwise); the `reference-transaction` hook then makes it durable before the pusher is told.
     GitMoves,
     /// The ref was not moved; the text is what the pusher reads in brackets.
     Ng(String),

@@ -32,7 +32,8 @@ pub fn shorten(line: String, max: usize) -> String {
 
 /// Cuts a line so that it is at most `max` bytes long.
 pub fn shorten_bytes(line: &str, max: usize) -> &str {
-    line.get(..line.floor_char_boundary(max)).unwrap_or("")
+    let end = (0..=max.min(line.len())).rev().find(|end| line.is_char_boundary(*end));
+    line.get(..end.unwrap_or(0)).unwrap_or("")
 }
 
 /// Characters that a reader does not see as what they are.

@@ -1,5 +1,6 @@
 //! The shape of a project on disk. Every path that Commis builds is built in [`places`]; nobody else joins strings.
 
+pub mod catalogue;
 pub mod places;
 
 pub use places::{Places, ProjectPlaces};
