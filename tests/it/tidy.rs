@@ -30,12 +30,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &["model", "system"]),
     ("notify", &["model", "system"]),
     ("pipeline", BEFORE_PIPELINE),
+    // What can be said to a server, as data; who carries it out comes next.
+    ("verbs", &["model"]),
     ("operations", BEFORE_OPERATIONS),
-    ("verbs", &["model", "operations"]),
     // Has a trait of its own for what it calls; the roof connects it.
-    ("ssh", &["model", "layouts"]),
-    ("api", &["model", "config", "operations", "verbs"]),
-    ("cli", &["model", "config", "api", "verbs"]),
+    ("ssh", &["model", "layouts", "system"]),
+    ("api", &["model", "config", "system", "operations", "verbs"]),
+    ("cli", &["model", "config", "layouts", "api", "verbs"]),
     ("server", EVERYTHING),
 ];
 
@@ -46,7 +47,7 @@ const BEFORE_PIPELINE: &[&str] = &[
 #[rustfmt::skip]
 const BEFORE_OPERATIONS: &[&str] = &[
     "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "router", "runtime", "store", "notify",
-    "pipeline",
+    "pipeline", "verbs",
 ];
 #[rustfmt::skip]
 const EVERYTHING: &[&str] = &[
@@ -54,7 +55,7 @@ const EVERYTHING: &[&str] = &[
     "pipeline", "operations", "verbs", "ssh", "api", "cli",
 ];
 
-/// Files that only decide. `*` is every file below; a file that starts with `!` is left out of the star before it.
+/// Files that only decide, besides those whose head says "Pure". `*` is every file below, except those with a `!`.
 const PURE: &[&str] = &[
     "src/model/*",
     "src/config/*",
@@ -83,7 +84,11 @@ const PURE: &[&str] = &[
 const BANNED_NAMES: &[&str] = &["utils", "helpers", "common", "manager", "misc", "base", "impl"];
 
 /// What breaks a rule and may: (place, rule, because). One that is no longer needed fails, so that the list only shrinks.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("src/operations/keys.rs", "edges", "what a public key is, is said once, by the door that checks it"),
+    ("src/cli/mod.rs", "edges", "exit codes are in operations/outcome.rs, the one map from failures to the outside"),
+    ("src/pipeline/launch.rs", "shells", "lines of a Procfile are bash's by contract; they are passed as one argument"),
+];
 
 #[test]
 fn rooms_use_only_the_rooms_below_them() {
@@ -96,9 +101,8 @@ fn every_room_is_in_the_table_and_every_entry_is_a_room() {
     for (room, uses) in EDGES {
         assert!(found.iter().any(|name| name == room), "the table of edges names `{room}`, which is no room");
         let above = EDGES.iter().skip_while(|(name, _)| name != room).map(|(name, _)| *name);
-        for upward in above.filter(|name| uses.contains(name)) {
-            assert!(*room == "cli" || *room == "server", "`{room}` uses `{upward}`, which is not below it");
-        }
+        let upward: Vec<&str> = above.filter(|name| uses.contains(name)).collect();
+        assert!(upward.is_empty(), "`{room}` may use {upward:?} by the table, but they are not below it");
     }
 }
 
@@ -118,7 +122,10 @@ fn deciding_files_touch_nothing() {
             "the list of pure files names {path}, which is gone"
         );
     }
-    settle(sources.iter().filter(|source| is_pure(&source.path)).flat_map(checks::purity).collect(), "purity");
+    settle(
+        sources.iter().filter(|source| is_pure(&source.path) || source.says_pure()).flat_map(checks::purity).collect(),
+        "purity",
+    );
 }
 
 #[test]

@@ -30,6 +30,12 @@ impl Source {
         Some(inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs"))
     }
 
+    /// Whether the head of the file promises that it only decides.
+    pub fn says_pure(&self) -> bool {
+        let mut head = self.text.lines().map_while(|line| line.strip_prefix("//!"));
+        head.any(|line| line.split_whitespace().any(|word| matches!(word, "Pure." | "Pure:" | "Pure;" | "Pure,")))
+    }
+
     /// Number of the line (from 1) at this byte.
     pub fn line(&self, at: usize) -> usize {
         1 + self.code.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
