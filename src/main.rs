@@ -1,13 +1,22 @@
 //! The one binary: `serve` is the server, everything else its client; three hidden uses come first, before any thread.
 
+use commis::git::{install, relay};
 use std::process::exit;
 
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
     let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg == word);
-    if args.first().is_some_and(|name| name.as_encoded_bytes().ends_with(b"proc-receive")) {
-        let (socket, token) = commis::config::load::hook_env();
-        exit(commis::git::relay::run_relay(&socket, &token));
+    // git calls its hooks by their names, which are links to this program.
+    match args.first().map(std::path::Path::new).and_then(|path| path.file_name()).and_then(|name| name.to_str()) {
+        Some(install::PROC_RECEIVE) => {
+            let (socket, token) = commis::config::load::hook_env();
+            exit(relay::run_relay(&socket, &token));
+        }
+        Some(install::REFERENCE_TRANSACTION) => {
+            let state = args.get(1).map(|state| state.to_string_lossy().into_owned()).unwrap_or_default();
+            exit(relay::run_reference_transaction(&state));
+        }
+        _ => {}
     }
     if is(1, "sandbox-init") {
         // This process is about to become somebody else's program.

@@ -7,7 +7,7 @@ use crate::git;
 use crate::model::{Actor, Code, CommitId, DeploymentNumber, Failure, RefName, ReleaseVersion, Repository, Trigger};
 use crate::notify::{DeploymentLog, words};
 use crate::pipeline::queue::{Standing, Ticket};
-use crate::pipeline::{self, Control, Goal, Handle, Order, Verdict};
+use crate::pipeline::{self, Control, Goal, Handle, Mover, Order, Verdict};
 use crate::store::{NewDeployment, ProjectRecord};
 use crate::system::{clock, files};
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ impl Platform {
             let remote = self.context.remote_of(&project.name, self.addresses.ssh);
             return Err(failure.hint(format!("push one: git push {remote} HEAD:refs/heads/main")));
         };
-        let goal = Goal::Commit { previous: Some(commit.clone()), commit, branch };
+        let goal = Goal::Commit { previous: Some(commit.clone()), commit, branch, mover: Mover::Nobody };
         let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal })?;
         self.follow(name, handle, talk).await
     }
@@ -144,7 +144,7 @@ impl Platform {
         (trigger, goal, subject): (Trigger, &Goal, &str),
     ) -> Result<DeploymentNumber, Failure> {
         let (commit, previous, branch) = match goal {
-            Goal::Commit { commit, previous, branch } => (Some(commit), previous.as_ref(), Some(branch.as_str())),
+            Goal::Commit { commit, previous, branch, .. } => (Some(commit), previous.as_ref(), Some(branch.as_str())),
             Goal::Release(_) => (None, None, None),
         };
         let new = NewDeployment {

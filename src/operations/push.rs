@@ -8,8 +8,9 @@ use crate::git::refs::{self, Change};
 use crate::git::{self, HookConversation, HookWriter, PushCommand, Received, Verdict as RefVerdict};
 use crate::model::{Actor, Code, CommitId, Failure, ProjectName, RefName, Repository, Trigger};
 use crate::notify::words;
-use crate::pipeline::{Goal, Handle, Verdict};
+use crate::pipeline::{Goal, Handle, Mover, Verdict};
 use crate::store::ProjectRecord;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A push whose git is running.
@@ -20,6 +21,14 @@ pub struct PushSession {
     pub repository: Repository,
     /// The deployment that it set off, for a Ctrl-C.
     pub deployment: Arc<Mutex<Option<Handle>>>,
+    /// The client's history is cut off: git itself must move the refs.
+    pub shallow: Arc<AtomicBool>,
+}
+
+impl PushSession {
+    fn is_shallow(&self) -> bool {
+        self.shallow.load(Ordering::SeqCst)
+    }
 }
 
 /// What a ref's fate is, before anything is done.
@@ -148,20 +157,16 @@ impl Platform {
         let repository = self.context.project_places(&project.name).repository(session.repository);
         let mut verdicts = Vec::new();
         let mut hints = std::collections::BTreeSet::new();
-        let mut stored = false;
         for fate in fates {
             let verdict = match fate {
                 Fate::Refuse(reason) => RefVerdict::Ng(reason),
                 Fate::Store { change, hint } => {
                     hints.extend(hint);
-                    stored = true;
-                    match refs::update(&self.context.git, &repository, &[change]).await {
-                        Ok(()) => RefVerdict::Ok,
-                        Err(error) => RefVerdict::Ng(format!("stale: {}", words::cut(&error.to_string(), 200))),
-                    }
+                    self.store_ref(session, &repository, change).await
                 }
                 Fate::Deploy { commit, previous, branch } => {
-                    let goal = Goal::Commit { commit, previous, branch };
+                    let mover = if session.is_shallow() { Mover::Git } else { Mover::Us };
+                    let goal = Goal::Commit { commit, previous, branch, mover };
                     let wish = Wish { project: project.clone(), trigger: Trigger::Push, goal };
                     self.deploy_pushed(session, wish, pusher).await
                 }
@@ -171,11 +176,21 @@ impl Platform {
         for hint in hints {
             tell(pusher, &hint).await;
         }
-        if stored && let Err(error) = tokio::task::block_in_place(|| refs::sync(&repository)) {
-            let failure = Failure::internal("make the push durable", &error);
-            return verdicts.iter().map(|_| ng(&failure, project, None)).collect();
-        }
         verdicts
+    }
+
+    /// Objects first, then the ref: what is acknowledged is on the disk, in this order.
+    async fn store_ref(&self, session: &PushSession, repository: &std::path::Path, change: Change) -> RefVerdict {
+        if let Err(error) = tokio::task::block_in_place(|| refs::sync(repository)) {
+            return RefVerdict::Ng(format!("internal: the push could not be made durable: {error}"));
+        }
+        if session.is_shallow() {
+            return RefVerdict::GitMoves;
+        }
+        match refs::update(&self.context.git, repository, &[change]).await {
+            Ok(()) => RefVerdict::Ok,
+            Err(error) => RefVerdict::Ng(format!("stale: {}", words::cut(&error.to_string(), 200))),
+        }
     }
 
     /// Launches the deployment, shows its log, and turns its verdict into the ref's.
@@ -197,6 +212,7 @@ impl Platform {
             }
         }
         match handle.wait().await {
+            Some(Verdict::Live { .. }) if session.is_shallow() => RefVerdict::GitMoves,
             Some(Verdict::Live { .. }) => RefVerdict::Ok,
             Some(Verdict::NotLive { failure, live }) => {
                 let project = ProjectRecord { live, ..project };

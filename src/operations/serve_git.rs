@@ -146,6 +146,7 @@ impl Platform {
             project: project.name.clone(),
             repository: service.repository,
             deployment: std::sync::Arc::default(),
+            shallow: std::sync::Arc::default(),
         };
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), session.clone());
         let path = self.context.project_places(&project.name).repository(service.repository);
@@ -157,7 +158,7 @@ impl Platform {
         };
         let mut command = receive_pack(&self.context.git, &path, &options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut sniffer = Sniffer::from(Manner::Unknown);
+        let mut sniffer = Sniffer { shallow: session.shallow.clone(), ..Sniffer::from(Manner::Unknown) };
         let (status, how) = match command.spawn() {
             Ok(child) => pump(child, streams, left, &mut sniffer).await,
             Err(error) => (not_started(streams, &error).await, None),
@@ -197,11 +198,13 @@ fn refusal(failure: &Failure) -> String {
 struct Sniffer {
     manner: Manner,
     seen: Vec<u8>,
+    /// Set when the client's history is cut off.
+    shallow: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl From<Manner> for Sniffer {
     fn from(manner: Manner) -> Self {
-        Self { manner, seen: Vec::new() }
+        Self { manner, seen: Vec::new(), shallow: std::sync::Arc::default() }
     }
 }
 
@@ -213,11 +216,9 @@ impl Sniffer {
             return;
         }
         self.seen.extend_from_slice(bytes.get(..Self::MOST.min(bytes.len())).unwrap_or(bytes));
-        self.manner = match pktline::client_is_quiet(&self.seen) {
-            None => return,
-            Some(true) => Manner::Quiet,
-            Some(false) => Manner::Terminal,
-        };
+        let Some(hello) = pktline::client_hello(&self.seen) else { return };
+        self.manner = if hello.quiet { Manner::Quiet } else { Manner::Terminal };
+        self.shallow.store(hello.shallow, std::sync::atomic::Ordering::SeqCst);
         self.seen = Vec::new();
     }
 }

@@ -4,7 +4,7 @@
 
 use super::context::Context;
 use super::plan::Facts;
-use super::{Goal, Order};
+use super::{Goal, Mover, Order};
 use crate::archives::shelf;
 use crate::buildpacks::{self, Choice};
 use crate::config::pillar::{self, PillarSources, Value};
@@ -85,6 +85,10 @@ pub fn look(context: &Context, order: &Order) -> Result<Gathered, Failure> {
         trigger: order.trigger,
         hooks: source.as_ref().map(|s| s.hooks.keys().copied().collect()).unwrap_or_default(),
         buildpack: source.as_ref().and_then(|s| s.choice.as_ref()).map(|choice| choice.pack.name.clone()),
+        mover: match &order.goal {
+            Goal::Commit { mover, .. } => *mover,
+            Goal::Release(_) => Mover::Nobody,
+        },
         previous: order.project.live,
     };
     let common = common(order, mode, &config, &merged);

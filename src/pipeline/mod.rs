@@ -39,9 +39,20 @@ pub struct Order {
 /// Where a deployment starts from.
 pub enum Goal {
     /// A commit, to be built. `previous` is what the branch says now.
-    Commit { commit: CommitId, previous: Option<CommitId>, branch: RefName },
+    Commit { commit: CommitId, previous: Option<CommitId>, branch: RefName, mover: Mover },
     /// A release that is ready.
     Release(ReleaseVersion),
+}
+
+/// Who moves the branch when the deployment is live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mover {
+    /// A step of the plan.
+    Us,
+    /// git itself, after the answer: it must do so for pushes from shallow clones.
+    Git,
+    /// Nobody: the branch is there already.
+    Nobody,
 }
 
 /// How it ended.

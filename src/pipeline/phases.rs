@@ -3,6 +3,7 @@
 //! To add a phase: `model::Phase` and its row in `Mode::verdict`, a recipe here, the words in `notify::words`, the
 //! golden plans. gather's own looking is in `gather.rs`; it chooses nothing.
 
+use super::Mover;
 use super::plan::Facts;
 use super::step::Step;
 use crate::hooks::Hook;
@@ -36,13 +37,13 @@ pub fn bundle(facts: &Facts) -> Vec<Step> {
 pub fn deploy(facts: &Facts) -> Vec<Step> {
     let mut steps = vec![Step::Unpack, Step::ReleaseCommand];
     steps.extend(hook(facts, Hook::Deploy));
-    if facts.trigger == Trigger::Push {
+    if facts.mover == Mover::Us {
         steps.push(Step::PrepareRef);
     }
     steps.extend([Step::Exchange, Step::Start, Step::Check, Step::Route]);
     steps.extend(hook(facts, Hook::PostDeploy));
     steps.extend(hook(facts, Hook::PostInstall));
-    if facts.trigger == Trigger::Push {
+    if facts.mover == Mover::Us {
         steps.push(Step::MoveRef);
     }
     steps

@@ -1,6 +1,7 @@
 //! What a deployment will do, decided once from what gather saw. Pure: printed, compared and tested without a machine.
 
 use super::phases;
+use super::Mover;
 use super::step::Step;
 use crate::hooks::Hook;
 use crate::model::{Because, Mode, Phase, ReleaseVersion, Trigger, Verdict};
@@ -16,6 +17,8 @@ pub struct Facts {
     pub hooks: BTreeSet<Hook>,
     /// Name of the buildpack, when one applies.
     pub buildpack: Option<String>,
+    /// Who moves the branch at the end.
+    pub mover: Mover,
     /// What is live now.
     pub previous: Option<ReleaseVersion>,
 }

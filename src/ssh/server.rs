@@ -70,6 +70,11 @@ impl Door {
         host_key::public_line(&self.key)
     }
 
+    /// `SHA256:...` of the host key.
+    pub fn host_key_fingerprint(&self) -> String {
+        host_key::fingerprint(&self.key)
+    }
+
     /// Serves until `shutdown`, then accepts nobody and returns when everything that runs has been served. Dropping
     /// the future ends every connection at once.
     pub async fn serve<R: Reception>(self, reception: Arc<R>, shutdown: impl Future<Output = ()> + Send) {

@@ -83,7 +83,8 @@ impl Execution<'_> {
             Some(release) => release,
             None => self.chosen_release()?,
         };
-        let expect = Expect { sha256: release.sha256.clone(), limits: UnpackLimits::default() };
+        let limits = UnpackLimits { ratio: None, ..UnpackLimits::default() };
+        let expect = Expect { sha256: release.sha256.clone(), limits };
         let archive = self.places.release(&release.file_name);
         let unpacked = tokio::task::block_in_place(|| {
             archives::unpack(&archive, &expect, &self.work.tree, UserIds::of(0), Links::AsBuilt)

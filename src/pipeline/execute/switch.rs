@@ -21,7 +21,7 @@ const LAST_LINES: usize = 10;
 
 impl Execution<'_> {
     pub(super) async fn prepare_ref(&mut self) -> Result<Done, Failure> {
-        let Goal::Commit { commit, previous, branch } = &self.order.goal else { return Err(missing("a branch")) };
+        let Goal::Commit { commit, previous, branch, .. } = &self.order.goal else { return Err(missing("a branch")) };
         let repository = self.places.repository(Repository::Project);
         let old = previous.clone().unwrap_or_else(CommitId::zero);
         let prepared = PreparedUpdate::prepare(&self.context.git, &repository, &[(branch.clone(), old, commit.clone())]).await;

@@ -1,0 +1,65 @@
+//! What must not be there when a test is over: files of deployments, processes, mounts, cgroups.
+
+use std::path::Path;
+
+/// Nothing of a finished deployment lies around in the projects.
+pub fn check_projects(projects: &Path, runtime: &Path) {
+    for name in names(projects) {
+        let root = projects.join(&name);
+        assert_eq!(names(&root.join("build")), Vec::<String>::new(), "{name}: build/ is not empty");
+        let deployed: Vec<String> = names(&root.join("deploy")).into_iter().filter(|name| name != "current").collect();
+        assert_eq!(deployed, Vec::<String>::new(), "{name}: trees are left in deploy/");
+        assert_eq!(names(&root.join("trash")), Vec::<String>::new(), "{name}: trash is left");
+        let partial: Vec<String> = names(&root.join("releases")).into_iter().filter(|n| n.contains("partial")).collect();
+        assert_eq!(partial, Vec::<String>::new(), "{name}: half a release");
+        let volatile = names(&runtime.join("projects").join(&name));
+        assert!(volatile.iter().all(|name| name == "deploy.lock"), "{name}: {volatile:?} left in the runtime directory");
+    }
+}
+
+/// The numbers of the users of a world, from its settings.
+pub fn users(settings: &str) -> Vec<u32> {
+    let first = settings.lines().find_map(|line| line.strip_prefix("first = ")?.parse().ok()).unwrap_or(0);
+    (first..first + 200).collect()
+}
+
+/// No process of these users, no mount below the root, no cgroup with a process of ours.
+pub fn check_machine(root: &Path, users: &[u32]) {
+    let processes: Vec<String> = names(Path::new("/proc"))
+        .into_iter()
+        .filter(|pid| pid.bytes().all(|b| b.is_ascii_digit()))
+        .filter(|pid| uid_of(pid).is_some_and(|uid| users.contains(&uid)))
+        .map(|pid| format!("{pid}: {}", command_line(&pid)))
+        .collect();
+    assert_eq!(processes, Vec::<String>::new(), "processes are left");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let root = root.display().to_string();
+    let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&root)).collect();
+    assert_eq!(left, Vec::<&str>::new(), "mounts are left");
+    let id = std::fs::read_to_string(Path::new(&root).join("server_id")).unwrap_or_default();
+    assert!(id.is_empty() || cgroups(&id).is_empty(), "cgroups are left: {:?}", cgroups(&id));
+}
+
+fn cgroups(id: &str) -> Vec<String> {
+    let name = format!("commis-{}", id.trim());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = mounts.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
+    points.map(|point| format!("{point}/{name}")).filter(|path| Path::new(path).exists()).collect()
+}
+
+fn uid_of(pid: &str) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn command_line(pid: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")
+}
+
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,9 @@
+//! The voice of the journeys: a world with a real server in it, projects with real repositories, pushes with the real
+//! git and ssh. Dropping a world stops its server and fails the test when anything is left over.
+
+pub mod leftovers;
+pub mod project;
+pub mod world;
+
+pub use project::{Project, Pushed};
+pub use world::{Page, World};
