@@ -1,6 +1,7 @@
 //! Strangers: connections that have not authenticated. Who has said nothing yet costs only a socket and gives way to
-//! newcomers; who talks needs a place, of which there are few per source and in all, and queues for it. So neither silent sockets
-//! nor two hundred pushes at once from one machine keep anybody out. What happens after authentication is in `session`.
+//! newcomers; who talks needs a place, of which there are few per source and in all, and queues for it. So neither
+//! silent sockets nor two hundred pushes at once from one machine keep anybody out. Authentication itself is in
+//! `session`.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,7 @@
 //! One task per channel that takes everything the client sends, always: russh's connection stands still, output
-//! included, as soon as one channel's input is not taken. Memory first; when that is full, a reader that makes progress is waited
-//! for (so a slow index-pack slows the push down), and input that nobody reads goes to a [`Spill`]. The same task
-//! sees the client leave.
+//! included, as soon as one channel's input is not taken. Memory first; when that is full, a reader that makes
+//! progress is waited for (so a slow index-pack slows the push down), and input that nobody reads goes to a
+//! [`Spill`]. The same task sees the client leave.
 
 use super::channel::Departure;
 use super::spill::Spill;

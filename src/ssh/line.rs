@@ -73,8 +73,8 @@ impl AsyncRead for Line {
 }
 
 impl AsyncWrite for Line {
-    /// What cannot be delivered because the client hung up is thrown away: its last words, which say whether it meant to,
-    /// are still to be read.
+    /// What cannot be delivered because the client hung up is thrown away: its last words, which say whether it
+    /// meant to, are still to be read.
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.socket.poll_write_ready(cx))?;

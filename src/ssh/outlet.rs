@@ -1,6 +1,6 @@
 //! One task per exec that carries output to the client, in order, as fast as the client reads, and then says the
-//! exit status and closes. It alone waits for the client's window, so that no waiter can miss it, and it gives up when the
-//! client has left: russh would let it wait for ever.
+//! exit status and closes. It alone waits for the client's window, so that no waiter can miss it, and it gives up
+//! when the client has left: russh would let it wait for ever.
 
 use super::channel::Gone;
 use bytes::Bytes;

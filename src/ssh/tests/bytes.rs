@@ -1,7 +1,8 @@
 //! Bytes, statuses and departures: what an exec gives and gets.
 
-use super::world::{World, feed, started, text};
+use super::world::{World, feed, signal, started, text};
 use crate::ssh::Departure;
+use nix::sys::signal::Signal;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -54,8 +55,8 @@ fn git_says_which_project_there_is_not() {
 #[test]
 fn twenty_megabytes_go_in_and_come_out() {
     let world = World::new();
-    let input = megabytes(20);
-    for cipher in ["aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"] {
+    for (cipher, size) in [("aes256-gcm@openssh.com", 20), ("chacha20-poly1305@openssh.com", 20), ("aes256-ctr", 1)] {
+        let input = megabytes(size);
         let output = feed(world.ssh(&["-c", cipher], &["cat"]), input.clone());
         assert!(output.stdout == input, "{cipher}: {} bytes, {}", output.stdout.len(), text(&output.stderr));
         assert!(output.status.success());
@@ -92,10 +93,8 @@ fn keys_are_renegotiated_within_a_transfer() {
 #[test]
 fn a_client_that_ends_has_closed() {
     let world = World::new();
-    for signal in [nix::sys::signal::Signal::SIGTERM, nix::sys::signal::Signal::SIGINT] {
-        let mut child = started(world.ssh(&[], &["wait"]));
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
-        child.wait().unwrap();
+    for name in [Signal::SIGTERM, Signal::SIGINT] {
+        signal(&mut started(world.ssh(&[], &["wait"])), name);
         assert_eq!(world.departure(), Departure::Closed);
     }
 }
@@ -109,11 +108,30 @@ fn a_client_that_is_frozen_is_lost() {
     ssh.args(arguments).stdin(Stdio::null());
     let mut child = started(ssh);
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    nix::sys::signal::kill(pid, Signal::SIGSTOP).unwrap();
     let departure = world.departure();
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(departure, Departure::Lost);
+}
+
+#[test]
+fn a_door_that_closes_serves_what_it_has_begun() {
+    let world = World::new();
+    let mut idle = world.ssh(&["-N"], &[]).stderr(Stdio::null()).spawn().unwrap();
+    let mut busy = started(world.ssh(&[], &["wait"]));
+    while world.toy.recognised.lock().unwrap().len() < 2 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(idle.try_wait().unwrap().is_none());
+    world.close();
+    assert_eq!(idle.wait().unwrap().code(), Some(255));
+    assert!(std::net::TcpStream::connect(world.address).is_err());
+    assert!(busy.try_wait().unwrap().is_none() && !world.is_closed());
+    signal(&mut busy, Signal::SIGTERM);
+    while !world.is_closed() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

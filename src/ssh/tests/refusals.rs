@@ -44,8 +44,7 @@ fn a_forwarded_port_leads_nowhere() {
         let count = socket.read(&mut said).unwrap_or(0);
         assert_eq!(text(&said[..count]), greeting);
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    super::world::signal(&mut child, nix::sys::signal::Signal::SIGTERM);
 }
 
 #[test]
@@ -80,6 +79,22 @@ fn old_algorithms_find_no_partner() {
     }
     let options = ["-o", "KexAlgorithms=curve25519-sha256", "-c", "aes256-ctr", "-m", "hmac-sha2-256-etm@openssh.com"];
     assert!(world.ssh(&options, &["echo", "in"]).output().unwrap().status.success());
+}
+
+#[test]
+fn an_rsa_key_signs_with_sha2_or_not_at_all() {
+    let world = World::with_key(&["-t", "rsa", "-b", "3072"], |_| {});
+    for (algorithm, said) in [("rsa-sha2-512", "in\n"), ("rsa-sha2-256", "in\n"), ("ssh-rsa", "")] {
+        let option = format!("PubkeyAcceptedAlgorithms={algorithm}");
+        let output = world.ssh(&["-o", &option], &["echo", "in"]).output().unwrap();
+        assert_eq!(text(&output.stdout), said, "{algorithm} {output:?}");
+    }
+}
+
+#[test]
+fn an_ecdsa_key_gets_in() {
+    let world = World::with_key(&["-t", "ecdsa", "-b", "384"], |_| {});
+    assert!(world.ssh(&[], &["echo", "in"]).output().unwrap().status.success());
 }
 
 struct Trusting;

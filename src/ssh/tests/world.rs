@@ -10,6 +10,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 pub struct World {
     place: tempfile::TempDir,
@@ -17,6 +19,8 @@ pub struct World {
     pub toy: Arc<Toy>,
     departures: Mutex<mpsc::Receiver<Departure>>,
     runtime: Option<tokio::runtime::Runtime>,
+    close: Mutex<Option<oneshot::Sender<()>>>,
+    door: JoinHandle<()>,
 }
 
 /// Knows one key; serves a few words.
@@ -32,10 +36,14 @@ impl World {
     }
 
     pub fn with(adjust: impl FnOnce(&mut SshConfig)) -> Self {
+        Self::with_key(&["-t", "ed25519"], adjust)
+    }
+
+    /// `kind` is what ssh-keygen makes the known key from.
+    pub fn with_key(kind: &[&str], adjust: impl FnOnce(&mut SshConfig)) -> Self {
         let place = tempfile::tempdir().unwrap();
-        for name in ["known", "stranger"] {
-            keygen(&place.path().join(name), &["-t", "ed25519"]);
-        }
+        keygen(&place.path().join("known"), kind);
+        keygen(&place.path().join("stranger"), &["-t", "ed25519"]);
         let line = std::fs::read_to_string(place.path().join("known.pub")).unwrap();
         let (departed, departures) = mpsc::channel();
         let known = keys::parse_public_key(&line).unwrap();
@@ -54,8 +62,11 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let door = runtime.block_on(bind(config, FirstStart::Yes)).unwrap();
         let address = door.local_addr();
-        runtime.spawn(door.serve(toy.clone(), std::future::pending()));
-        Self { place, address, toy, departures: Mutex::new(departures), runtime: Some(runtime) }
+        let (close, closed) = oneshot::channel();
+        let shutdown = async move { closed.await.unwrap_or(()) };
+        let door = runtime.spawn(door.serve(toy.clone(), shutdown));
+        let (departures, close) = (Mutex::new(departures), Mutex::new(Some(close)));
+        Self { place, address, toy, departures, runtime: Some(runtime), close, door }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -80,6 +91,15 @@ impl World {
     /// Next news of a client that left while `wait` was served.
     pub fn departure(&self) -> Departure {
         self.departures.lock().unwrap().recv_timeout(Duration::from_secs(30)).unwrap()
+    }
+
+    /// Begins to close the door.
+    pub fn close(&self) {
+        self.close.lock().unwrap().take().unwrap().send(()).unwrap();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.door.is_finished()
     }
 
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
@@ -120,6 +140,12 @@ pub fn started(mut command: Command) -> Child {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
     assert_eq!(line, "waiting\n");
     child
+}
+
+/// Ends a client, whose `timeout` passes the signal on.
+pub fn signal(child: &mut Child, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
+    child.wait().unwrap();
 }
 
 pub fn text(bytes: &[u8]) -> String {
