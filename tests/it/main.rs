@@ -3,3 +3,4 @@
 mod bench;
 mod job_ends;
 mod sandboxing;
+mod supervising;
