@@ -164,7 +164,7 @@ async fn probe(kind: &HealthKind) -> Probe {
         match kind {
             HealthKind::Alive { time } => {
                 tokio::time::sleep(*time).await;
-                return Probe::Good(None);
+                Probe::Good(None)
             }
             HealthKind::Port { port } => match TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await {
                 Ok(_) => Probe::Good(None),

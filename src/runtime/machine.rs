@@ -114,7 +114,10 @@ pub fn step(rules: Rules, state: ProcessState, event: &ProcessEvent, now: Monoto
             true => (S::Starting { failures }, vec![Action::Start]),
             false => (state, vec![Action::Schedule(until)]),
         },
-        (S::Stopping { deadline }, E::Started) => (state, vec![Action::Terminate, Action::Schedule(deadline)]),
+        (S::Stopping { .. }, E::Started) => {
+            let deadline = now + rules.policy.stop_grace;
+            (S::Stopping { deadline }, vec![Action::Terminate, Action::Schedule(deadline)])
+        }
         (S::Stopping { .. }, E::StartFailed | E::Exited(_)) => (S::Stopped, vec![]),
         (S::Stopping { deadline }, E::Tick) => match now >= deadline {
             true => (state, vec![Action::KillGroup]),
@@ -221,7 +224,7 @@ mod tests {
     fn a_stop_during_the_start_still_ends_it() {
         let (stopping, actions) = step(KEEP, begin().0, &E::StopAsked, secs(0));
         assert_eq!(actions, [Action::Schedule(secs(10))]);
-        assert_eq!(step(KEEP, stopping, &E::Started, secs(1)).1, [Action::Terminate, Action::Schedule(secs(10))]);
+        assert_eq!(step(KEEP, stopping, &E::Started, secs(1)).1, [Action::Terminate, Action::Schedule(secs(11))]);
         assert_eq!(step(KEEP, stopping, &E::StartFailed, secs(1)).0, S::Stopped);
     }
 

@@ -27,7 +27,8 @@ pub fn visible(bytes: &[u8]) -> String {
             push(&mut text, format_args!("\\x{byte:02x}"));
         }
         if text.len() > LONGEST {
-            text.truncate(text.floor_char_boundary(LONGEST));
+            let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            text.truncate(end);
             text.push('…');
             break;
         }
