@@ -79,7 +79,7 @@ async fn serve(options: Serve) -> Result<(), Failure> {
         delay_max: config.apps.restart_delay_max,
         stop_grace: config.apps.stop_grace,
     };
-    let supervisor = Supervisor::new(sandbox.clone(), policy, places.logs.clone());
+    let supervisor = Supervisor::new(sandbox.clone(), policy);
     let router = router::Router::new();
     let http = doors::bind_http(&config, &router).await?;
     let ssh_door = ssh::bind(doors::ssh_config(&config, &places), first_start).await?;
@@ -127,7 +127,8 @@ fn make_roots(places: &Places) -> Result<(), Failure> {
 
 /// One server per state directory.
 fn lock_state(places: &Places) -> Result<files::FileLock, Failure> {
-    let lock = files::FileLock::try_lock(&places.server_lock()).map_err(|error| Failure::internal("lock the state", &error))?;
+    let lock = files::FileLock::try_lock(&places.server_lock())
+        .map_err(|error| Failure::internal("lock the state", &error))?;
     lock.ok_or_else(|| {
         let what = format!("another server runs on {}", places.state.display());
         Failure::new(Code::ServerConfig, what).hint("stop it, or give this one paths of its own")
@@ -153,7 +154,8 @@ fn own_program() -> Result<PathBuf, Failure> {
 }
 
 async fn prepare_git(config: &ServerConfig, places: &Places, exe: &std::path::Path) -> Result<Git, Failure> {
-    let git = Git { program: config.git.program.clone(), user: UserIds::of(config.users.first), hooks: places.git_hooks() };
+    let git =
+        Git { program: config.git.program.clone(), user: UserIds::of(config.users.first), hooks: places.git_hooks() };
     let version = git.version().await.map_err(|error| {
         Failure::new(Code::ServerConfig, format!("git.program: {error}")).hint("apt-get install git")
     })?;
@@ -161,6 +163,7 @@ async fn prepare_git(config: &ServerConfig, places: &Places, exe: &std::path::Pa
         let what = format!("git.program: version {}.{}.{} is too old", version.0, version.1, version.2);
         return Err(Failure::new(Code::ServerConfig, what).hint("2.29 or newer is needed, for proc-receive"));
     }
-    git::install::install_hooks(&git.hooks, exe, git.user).map_err(|e| Failure::internal("install the git hook", &e))?;
+    git::install::install_hooks(&git.hooks, exe, git.user)
+        .map_err(|e| Failure::internal("install the git hook", &e))?;
     Ok(git)
 }

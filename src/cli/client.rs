@@ -28,7 +28,8 @@ async fn talk(places: &Places, call: Call, print: &mut dyn FnMut(&Frame)) -> Res
         Failure::new(Code::Unreachable, format!("no server answers at {}: {error}", socket.display()))
             .hint("start it: commis serve --config FILE; and name the same FILE in COMMIS_CONFIG")
     })?;
-    let broken = |error: &hyper::Error| Failure::new(Code::Unreachable, format!("the server hung up: {}", chain(error)));
+    let broken =
+        |error: &hyper::Error| Failure::new(Code::Unreachable, format!("the server hung up: {}", chain(error)));
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(connection);
@@ -40,7 +41,8 @@ async fn talk(places: &Places, call: Call, print: &mut dyn FnMut(&Frame)) -> Res
         .map_err(|error| Failure::internal("encode the verb", &error))?;
     let mut response = sender.send_request(request).await.map_err(|error| broken(&error))?;
     if !response.status().is_success() {
-        let what = format!("the server does not understand this verb ({}): is it older than this client?", response.status());
+        let what =
+            format!("the server does not understand this verb ({}): is it older than this client?", response.status());
         return Err(Failure::new(Code::Unreachable, what));
     }
     let mut pending = Vec::new();

@@ -12,5 +12,9 @@ pub fn check(file: Option<&Path>) -> Result<String, Failure> {
     let config = config::load(file)?;
     let named = file.map(Path::to_owned).or_else(config::env_file);
     let source = named.map_or("defaults".to_owned(), |path| path.display().to_string());
-    Ok(format!("ok: {source}: platform {}, projects below {}\n", config.platform.as_str(), config.paths.projects.display()))
+    Ok(format!(
+        "ok: {source}: platform {}, projects below {}\n",
+        config.platform.as_str(),
+        config.paths.projects.display()
+    ))
 }

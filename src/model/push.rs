@@ -104,7 +104,8 @@ mod tests {
             "refs/heads/.a",
             "refs/heads/a.lock",
             "refs/heads/a//b",
-            "refs/heads/é", "refs/heads/HEAD",
+            "refs/heads/é",
+            "refs/heads/HEAD",
         ];
         for bad in bad {
             assert!(RefName::parse(bad).is_none(), "{bad}");

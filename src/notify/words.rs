@@ -59,7 +59,13 @@ pub fn skipped(because: Because) -> String {
 }
 
 /// The first line of a deployment.
-pub fn opening(project: &ProjectName, number: DeploymentNumber, commit: &CommitId, subject: &str, platform: &str) -> String {
+pub fn opening(
+    project: &ProjectName,
+    number: DeploymentNumber,
+    commit: &CommitId,
+    subject: &str,
+    platform: &str,
+) -> String {
     let fixed = format!("-----> {project}: deploy {number} of {} \"\" to {platform}", commit.short());
     let room = WIDTH.saturating_sub(fixed.chars().count());
     format!("-----> {project}: deploy {number} of {} \"{}\" to {platform}", commit.short(), cut(subject, room))

@@ -21,14 +21,8 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Action; 6] = [
-        Action::Read,
-        Action::Deploy,
-        Action::Configure,
-        Action::ManageProjects,
-        Action::ManageKeys,
-        Action::Inspect,
-    ];
+    pub const ALL: [Action; 6] =
+        [Action::Read, Action::Deploy, Action::Configure, Action::ManageProjects, Action::ManageKeys, Action::Inspect];
 
     fn words(self) -> &'static str {
         match self {

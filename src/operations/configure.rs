@@ -49,15 +49,10 @@ impl Platform {
         }
         let verb = if changes.iter().any(|(_, value)| value.is_some()) { "set" } else { "unset" };
         let message = format!("config {verb} {}", names.join(" "));
-        let file = CommitFile {
-            branch,
-            file: FILE,
-            content: after.as_bytes(),
-            message: &message,
-            author: &actor.name,
-        };
+        let file = CommitFile { branch, file: FILE, content: after.as_bytes(), message: &message, author: &actor.name };
         let commit = commit_file(&self.context.git, &path, file).await.map_err(Failure::from)?;
-        tokio::task::block_in_place(|| refs::sync(&path)).map_err(|e| Failure::internal("make the pillar durable", &e))?;
+        tokio::task::block_in_place(|| refs::sync(&path))
+            .map_err(|e| Failure::internal("make the pillar durable", &e))?;
         let done = format!(
             "{verb} {} (pillar {}); takes effect with the next deployment: commis deploy {name}",
             names.join(" "),
@@ -69,10 +64,8 @@ impl Platform {
     pub(super) fn show_config(&self, actor: &Actor, name: &str, values: bool) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Configure, name)?;
         let environment = self.context.pillar_environment(&project)?;
-        let variables = environment
-            .into_iter()
-            .map(|(name, value)| Variable { name, value: values.then_some(value) })
-            .collect();
+        let variables =
+            environment.into_iter().map(|(name, value)| Variable { name, value: values.then_some(value) }).collect();
         Ok(Reply::Config { project: project.name.to_string(), variables })
     }
 
@@ -100,7 +93,8 @@ impl Platform {
 }
 
 fn not_text() -> Failure {
-    Failure::new(Code::BadConfig, format!("pillar/{FILE}: not UTF-8")).hint("remove the file from the pillar and set the variables again")
+    Failure::new(Code::BadConfig, format!("pillar/{FILE}: not UTF-8"))
+        .hint("remove the file from the pillar and set the variables again")
 }
 
 #[cfg(test)]

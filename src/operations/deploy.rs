@@ -68,7 +68,8 @@ impl Platform {
             });
         }
         let live = project.live;
-        let earlier = kept.iter().find(|release| release.served.is_some() && live.is_none_or(|live| release.version < live));
+        let earlier =
+            kept.iter().find(|release| release.served.is_some() && live.is_none_or(|live| release.version < live));
         earlier.map(|release| release.version).ok_or_else(|| {
             Failure::new(Code::NotFound, format!("{} has no earlier release that was live", project.name)).hint(&list)
         })
@@ -169,7 +170,8 @@ impl Platform {
                 (result, Some((tidy, lock)))
             }
             Err(failure) => {
-                let serving = words::still_serving(&name, order.project.live.map(|version| (version, "the one before")));
+                let serving =
+                    words::still_serving(&name, order.project.live.map(|version| (version, "the one before")));
                 words::failure(&failure, &serving).iter().for_each(|line| handle.log.line(line));
                 (Verdict::NotLive { failure, live: order.project.live }, None)
             }
@@ -215,7 +217,9 @@ impl Platform {
                 }
                 Standing::Behind { holder, ahead } => {
                     if told.as_ref() != Some(&(holder.clone(), ahead)) {
-                        words::waiting(&name, &holder, ahead, order.number).iter().for_each(|line| handle.log.line(line));
+                        words::waiting(&name, &holder, ahead, order.number)
+                            .iter()
+                            .for_each(|line| handle.log.line(line));
                         told = Some((holder, ahead));
                     }
                 }
@@ -228,7 +232,8 @@ impl Platform {
         }
         let path = self.context.project_places(&name).deploy_lock();
         let lock = files::FileLock::try_lock(&path).map_err(|error| Failure::internal("lock the project", &error))?;
-        let lock = lock.ok_or_else(|| Failure::new(Code::Busy, format!("{name} is locked by another server on this machine")))?;
+        let lock = lock
+            .ok_or_else(|| Failure::new(Code::Busy, format!("{name} is locked by another server on this machine")))?;
         self.look_again(order)?;
         self.context.store.start_deployment(&name, order.number, clock::now())?;
         Ok(lock)
@@ -239,7 +244,8 @@ impl Platform {
         let name = order.project.name.clone();
         order.project = self.context.store.project(&name)?.ok_or_else(|| super::no_project(name.as_str()))?;
         let Goal::Commit { previous, branch, .. } = &order.goal else { return Ok(()) };
-        let objects = git::open(&self.context.project_places(&name).repository(Repository::Project)).map_err(Failure::from)?;
+        let objects =
+            git::open(&self.context.project_places(&name).repository(Repository::Project)).map_err(Failure::from)?;
         let now = objects.resolve(branch).map_err(Failure::from)?;
         if now == *previous {
             return Ok(());

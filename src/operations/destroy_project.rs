@@ -8,7 +8,12 @@ use crate::model::{Actor, Code, Failure};
 use crate::system::privileged::{self, Operation};
 
 impl Platform {
-    pub(super) async fn destroy_project(&self, actor: &Actor, name: &str, confirm: Option<&str>) -> Result<Reply, Failure> {
+    pub(super) async fn destroy_project(
+        &self,
+        actor: &Actor,
+        name: &str,
+        confirm: Option<&str>,
+    ) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::ManageProjects, name)?;
         if confirm != Some(name) {
             let failure = Failure::new(Code::Usage, format!("destroying {name} deletes its code, releases and data"));

@@ -57,7 +57,8 @@ impl Platform {
         if path.is_file() {
             return line("ok", "uv", &path.display().to_string());
         }
-        let found = format!("not at {}; Python projects are built with pip: pip install --target gives uv", path.display());
+        let found =
+            format!("not at {}; Python projects are built with pip: pip install --target gives uv", path.display());
         line("warning", "uv", &found)
     }
 

@@ -4,7 +4,7 @@ use super::authorize::Action;
 use super::records::Reply;
 use super::{Platform, Talk};
 use crate::model::{Actor, Code, Failure};
-use crate::runtime::logs;
+use crate::runtime::follow;
 use crate::system::reading;
 
 /// A deployment's log larger than this is cut at the front when it is shown at once.
@@ -22,9 +22,12 @@ impl Platform {
         let project = self.project(actor, Action::Read, name)?;
         let row = match number {
             Some(number) => self.deployment(&project, number)?,
-            None => self.context.store.deployments(&project.name, 1)?.pop().ok_or_else(|| {
-                Failure::new(Code::NotFound, format!("{} was never deployed", project.name))
-            })?,
+            None => self
+                .context
+                .store
+                .deployments(&project.name, 1)?
+                .pop()
+                .ok_or_else(|| Failure::new(Code::NotFound, format!("{} was never deployed", project.name)))?,
         };
         let running = self.desk.handle(&project.name, row.number).filter(|_| follow);
         if let Some(handle) = running {
@@ -54,7 +57,7 @@ impl Platform {
         let project = self.project(actor, Action::Read, name)?;
         let path = self.context.project_places(&project.name).app_log();
         if !follow {
-            let tail = tokio::task::block_in_place(|| logs::tail(&path, lines.min(100_000)))
+            let tail = tokio::task::block_in_place(|| follow::tail(&path, lines))
                 .map_err(|error| Failure::internal("read the application's log", &error))?;
             for line in tail {
                 if talk.out(format!("{line}\n").into_bytes()).await.is_err() {
@@ -63,10 +66,10 @@ impl Platform {
             }
             return Ok(Reply::Nothing {});
         }
-        let mut following = logs::follow(&path, lines.min(100_000));
+        let mut following = follow::follow(path, lines);
         loop {
             tokio::select! {
-                line = following.next() => {
+                line = following.recv() => {
                     let Some(line) = line else { break };
                     if talk.out(format!("{line}\n").into_bytes()).await.is_err() {
                         break;

@@ -1,8 +1,8 @@
 //! `show`, `releases`, `status`: looking without touching.
 
+use super::Platform;
 use super::authorize::{Action, authorize};
 use super::records::{Artifact, Deployment, Release, Reply, Status};
-use super::Platform;
 use crate::model::{Actor, Code, DeploymentNumber, Failure};
 use crate::store::{DeploymentRecord, ProjectRecord};
 use crate::system::{clock, files};
@@ -34,7 +34,8 @@ impl Platform {
     /// The one record of a deployment.
     pub(super) fn deployment_record(&self, row: &DeploymentRecord) -> Result<Deployment, Failure> {
         let steps = self.context.store.steps(&row.project, row.number)?;
-        let release = row.version.map(|version| self.context.store.release(&row.project, version)).transpose()?.flatten();
+        let release =
+            row.version.map(|version| self.context.store.release(&row.project, version)).transpose()?.flatten();
         let platform = self.context.config().platform;
         let url = self.context.url_of(&row.project);
         Ok(Deployment::of(row, &steps, release.as_ref(), (platform.as_str(), &url)))
@@ -75,4 +76,3 @@ impl Platform {
         })))
     }
 }
-

@@ -26,8 +26,8 @@ use crate::store::ProjectRecord;
 use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 pub use push::PushSession;
-pub use serve_git::{Direction, GitService, GitStreams, Left};
 use records::Reply;
+pub use serve_git::{Direction, GitService, GitStreams, Left};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -110,7 +110,9 @@ impl Platform {
             }
             Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
             Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
-            Verb::Project { verb: ProjectVerb::Create { name, mode } } => self.create_project(&actor, &name, mode).await,
+            Verb::Project { verb: ProjectVerb::Create { name, mode } } => {
+                self.create_project(&actor, &name, mode).await
+            }
             Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
             Verb::Project { verb: ProjectVerb::Destroy { name, confirm } } => {
                 self.destroy_project(&actor, &name, confirm.as_deref()).await

@@ -91,7 +91,7 @@ impl Platform {
                 .iter()
                 .map(|instance| records::Process {
                     process: instance.process.to_string(),
-                    state: instance.state.clone(),
+                    state: instance.condition.as_str().to_owned(),
                     pid: instance.pid,
                     restarts: instance.restarts,
                     release: Some(instance.release.to_string()),

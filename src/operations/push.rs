@@ -120,7 +120,9 @@ impl Platform {
             Ok(name) => name.clone(),
             Err(raw) => {
                 let shown = words::cut(&crate::notify::clean_line(raw.as_bytes()), 60);
-                return Fate::Refuse(format!("refused: ref names are refs/heads, refs/tags, refs/notes with plain letters, not {shown}"));
+                return Fate::Refuse(format!(
+                    "refused: ref names are refs/heads, refs/tags, refs/notes with plain letters, not {shown}"
+                ));
             }
         };
         let is_deploy = deploy == Some(&name);
@@ -139,9 +141,10 @@ impl Platform {
                 let wanted = self.context.config().git.deploy_branches.join(" or ");
                 Some(format!("hint: stored, nothing deployed: {wanted} deploys here (git push REMOTE {branch}:main)\n"))
             }
-            (Repository::Pillar, _, Some(_)) => {
-                Some(format!("hint: stored; it takes effect with the next deployment: commis deploy {}\n", session.project))
-            }
+            (Repository::Pillar, _, Some(_)) => Some(format!(
+                "hint: stored; it takes effect with the next deployment: commis deploy {}\n",
+                session.project
+            )),
             (_, _, None) => None,
         };
         Fate::Store { change: (name, command.old.clone(), command.new.clone()), hint }
@@ -235,7 +238,9 @@ fn refuse_all(received: &Received, failure: &Failure) -> Vec<RefVerdict> {
 fn refused_or(fate: Fate, failure: &Failure) -> RefVerdict {
     match fate {
         Fate::Refuse(reason) => RefVerdict::Ng(reason),
-        Fate::Store { .. } | Fate::Deploy { .. } => RefVerdict::Ng(format!("{}: {}", failure.code.as_str(), failure.what)),
+        Fate::Store { .. } | Fate::Deploy { .. } => {
+            RefVerdict::Ng(format!("{}: {}", failure.code.as_str(), failure.what))
+        }
     }
 }
 

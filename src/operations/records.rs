@@ -12,14 +12,31 @@ use serde::{Deserialize, Serialize};
 pub enum Reply {
     Deployment(Box<Deployment>),
     Project(Box<Project>),
-    Projects { projects: Vec<Project> },
-    Keys { keys: Vec<Key> },
-    Releases { releases: Vec<Release> },
-    Config { project: String, variables: Vec<Variable> },
-    Doctor { checks: Vec<Check> },
+    Projects {
+        projects: Vec<Project>,
+    },
+    Keys {
+        keys: Vec<Key>,
+    },
+    Releases {
+        releases: Vec<Release>,
+    },
+    Config {
+        project: String,
+        variables: Vec<Variable>,
+    },
+    Doctor {
+        checks: Vec<Check>,
+    },
     Status(Box<Status>),
-    HostKey { known_hosts: String, fingerprint: String },
-    Done { done: String, changed: bool },
+    HostKey {
+        known_hosts: String,
+        fingerprint: String,
+    },
+    Done {
+        done: String,
+        changed: bool,
+    },
     /// Everything was already streamed.
     Nothing {},
 }
@@ -157,7 +174,12 @@ pub struct Status {
 
 impl Deployment {
     /// The record of a row, its steps and what it made.
-    pub fn of(row: &DeploymentRecord, steps: &[StepRecord], release: Option<&ReleaseRecord>, place: (&str, &str)) -> Self {
+    pub fn of(
+        row: &DeploymentRecord,
+        steps: &[StepRecord],
+        release: Option<&ReleaseRecord>,
+        place: (&str, &str),
+    ) -> Self {
         let (platform, url) = place;
         let seconds = row.finished_at.map(|end| end.seconds_since(row.started_at.unwrap_or(row.queued_at)));
         Self {

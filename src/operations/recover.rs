@@ -63,7 +63,9 @@ impl Platform {
         let now = clock::now();
         if matches!(row.switch, Switch::Switching | Switch::Switched | Switch::Undoing) && self.is_exchanged(row)? {
             if row.switch != Switch::Undoing && self.branch_moved(row)? {
-                let version = row.version.ok_or_else(|| Failure::new(Code::Internal, "a switched deployment without a release"))?;
+                let version = row
+                    .version
+                    .ok_or_else(|| Failure::new(Code::Internal, "a switched deployment without a release"))?;
                 self.context.store.finish_live(&row.project, row.number, version, now)?;
                 return Ok(format!("finished: {version} is live"));
             }

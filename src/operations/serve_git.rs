@@ -1,8 +1,8 @@
 //! git over a door's streams: receive-pack and upload-pack as the git user, with nothing of the door's environment.
 
+use super::Platform;
 use super::authorize::{Action, authorize, no_project};
 use super::push::PushSession;
-use super::Platform;
 use crate::git::pktline;
 use crate::git::transport::{ReceiveOptions, receive_pack, upload_pack};
 use crate::model::{Actor, Code, Failure, ProjectName, Repository};
@@ -294,4 +294,3 @@ fn end_group(group: Option<u32>) {
     let Some(pid) = group.and_then(|pid| i32::try_from(pid).ok()) else { return };
     let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
 }
-

@@ -104,7 +104,11 @@ impl Context {
             true => self.config().router.domain.clone(),
             false => ssh.ip().to_string(),
         };
-        if ssh.port() == 22 { format!("commis@{host}:{project}") } else { format!("ssh://commis@{host}:{}/{project}", ssh.port()) }
+        if ssh.port() == 22 {
+            format!("commis@{host}:{project}")
+        } else {
+            format!("ssh://commis@{host}:{}/{project}", ssh.port())
+        }
     }
 
     pub fn live(&self, project: &ProjectName) -> Option<LiveSet> {

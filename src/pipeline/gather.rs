@@ -12,13 +12,10 @@ use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
 use crate::git::{self, Kind, Tree, TreeLimits};
 use crate::hooks;
 use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, Repository};
-use crate::runtime::health::HealthKind;
 use crate::store::ProjectRecord;
-use crate::system::reading;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Everything that was seen. No `Debug`: it holds the pillar.
 pub struct Gathered {
@@ -41,12 +38,6 @@ pub struct Source {
     pub tree: Tree,
     pub hooks: BTreeMap<hooks::Hook, String>,
     pub choice: Option<Choice>,
-}
-
-/// How the web process shows that it is well; read from a tree.
-pub struct HealthSpec {
-    pub kind: HealthKind,
-    pub timeout: Duration,
 }
 
 const SMALL_FILE: usize = 1 << 20;
@@ -206,7 +197,9 @@ impl ProjectFiles<'_> {
     /// Hooks and buildpack; also reads what would only fail later: Procfile and app.json.
     fn recipe(&self, settings: &ProjectConfig) -> Result<(BTreeMap<hooks::Hook, String>, Option<Choice>), Failure> {
         if self.tree.entries.is_empty() {
-            return Err(Failure::new(Code::Refused, "the pushed commit has no files").hint("add files, commit, push again"));
+            return Err(
+                Failure::new(Code::Refused, "the pushed commit has no files").hint("add files, commit, push again")
+            );
         }
         if let Some(bytes) = self.read("Procfile")? {
             procfile::parse(&bytes)?;
@@ -250,7 +243,8 @@ fn hook_entry(entry: &git::Entry) -> hooks::Entry<'_> {
     hooks::Entry { path: &entry.path, kind }
 }
 
-fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
+/// A file's bytes as text; the failure names the line that is not UTF-8.
+pub fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
         Failure::new(Code::BadConfig, format!("{name} line {line}: not UTF-8")).hint("save the file as UTF-8")
@@ -277,25 +271,4 @@ fn common(order: &Order, mode: Mode, config: &ServerConfig, merged: &Value) -> s
         "domain": config.router.domain,
         "pillar": pillar::to_json(merged),
     })
-}
-
-/// The health check that a deployed tree asks for: `.commis/project.toml`, else `app.json`, else the port answers.
-pub fn health_of_tree(tree: &Path, host: &str, config: &ServerConfig) -> Result<HealthSpec, Failure> {
-    const SETTINGS: &str = ".commis/project.toml";
-    let read = |name: &str| match reading::read_regular(&tree.join(name), SMALL_FILE as u64) {
-        Ok(bytes) => text(name, bytes).map(Some),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::new(Code::BadConfig, error.to_string())),
-    };
-    let settings = match read(SETTINGS)? {
-        Some(text) => ProjectConfig::parse(&text, SETTINGS)?,
-        None => ProjectConfig::default(),
-    };
-    let app = read("app.json")?.map(|text| AppJson::parse(&text)).transpose()?.and_then(|app| app.health);
-    let (app_path, app_timeout) = app.map(|health| (health.path, health.timeout)).unwrap_or_default();
-    let kind = match settings.health.path.or(app_path) {
-        Some(path) => HealthKind::Http { path, host: host.to_owned() },
-        None => HealthKind::Port,
-    };
-    Ok(HealthSpec { kind, timeout: settings.health.timeout.or(app_timeout).unwrap_or(config.health.timeout) })
 }

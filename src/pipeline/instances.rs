@@ -29,11 +29,19 @@ pub struct Running<'a> {
 
 /// What the supervisor is to start.
 pub fn specs(context: &Context, running: &Running<'_>, manifest: &Manifest) -> Result<Vec<InstanceSpec>, Failure> {
-    let kinds = manifest.base.processes.iter();
-    kinds.filter(|(kind, _)| !kind.is_release()).map(|(kind, command)| spec(context, running, (kind.clone(), command))).collect()
+    kinds(manifest).map(|(kind, command)| spec(context, running, (kind.clone(), command))).collect()
 }
 
-fn spec(context: &Context, running: &Running<'_>, (kind, command): (ProcessType, &str)) -> Result<InstanceSpec, Failure> {
+/// Process types that are kept running, with their commands.
+pub fn kinds(manifest: &Manifest) -> impl Iterator<Item = (&ProcessType, &String)> {
+    manifest.base.processes.iter().filter(|(kind, _)| !kind.is_release())
+}
+
+fn spec(
+    context: &Context,
+    running: &Running<'_>,
+    (kind, command): (ProcessType, &str),
+) -> Result<InstanceSpec, Failure> {
     let port = match kind.is_web() {
         true => Some(free_port().map_err(|error| Failure::internal("find a free port", &error))?),
         false => None,
@@ -55,6 +63,7 @@ fn spec(context: &Context, running: &Running<'_>, (kind, command): (ProcessType,
             cgroups: Vec::new(),
         },
         process,
+        log: running.places.app_log(),
         group: GroupLimits { memory: Some(config.apps.memory), pids: Some(config.apps.pids.into()), cpus: None },
     })
 }

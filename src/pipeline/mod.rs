@@ -9,6 +9,7 @@ pub mod control;
 pub mod desk;
 pub mod execute;
 pub mod gather;
+pub mod health;
 pub mod instances;
 pub mod launch;
 pub mod phases;
@@ -58,14 +59,24 @@ pub enum Mover {
 /// How it ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    Live { version: ReleaseVersion },
+    Live {
+        version: ReleaseVersion,
+    },
     /// The release that serves, verified, when there is one.
-    NotLive { failure: Failure, live: Option<ReleaseVersion> },
+    NotLive {
+        failure: Failure,
+        live: Option<ReleaseVersion>,
+    },
 }
 
 /// Deploys. The lock of the project is held by the caller's turn in the queue; the journal is written on the way.
 /// Returns the verdict and what is left to tidy after it was told.
-pub async fn deploy(context: &Context, order: &Order, log: &DeploymentLog, control: &Control) -> (Verdict, execute::Tidy) {
+pub async fn deploy(
+    context: &Context,
+    order: &Order,
+    log: &DeploymentLog,
+    control: &Control,
+) -> (Verdict, execute::Tidy) {
     let gathered = match tokio::task::block_in_place(|| gather::look(context, order)) {
         Ok(gathered) => gathered,
         Err(failure) => return (refused(order, log, failure), execute::Tidy::nothing()),

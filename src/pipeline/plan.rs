@@ -1,7 +1,7 @@
 //! What a deployment will do, decided once from what gather saw. Pure: printed, compared and tested without a machine.
 
-use super::phases;
 use super::Mover;
+use super::phases;
 use super::step::Step;
 use crate::hooks::Hook;
 use crate::model::{Because, Mode, Phase, ReleaseVersion, Trigger, Verdict};

@@ -33,7 +33,13 @@ pub fn build_view(project: &ProjectName, places: &ProjectPlaces, number: Deploym
 }
 
 /// The view of hooks from deploy on, of the `release:` line: the deployed tree at `run/`, read-only, and `data/`.
-pub fn deploy_view(project: &ProjectName, places: &ProjectPlaces, number: DeploymentNumber, tree: &Path, exe: &Path) -> View {
+pub fn deploy_view(
+    project: &ProjectName,
+    places: &ProjectPlaces,
+    number: DeploymentNumber,
+    tree: &Path,
+    exe: &Path,
+) -> View {
     let mut view = app_view(project, places, tree, exe);
     view.binds.push(writable(places.common_dir(number), places.view_common()));
     view

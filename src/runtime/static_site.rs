@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -211,7 +213,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let site = dir.path().join("site");
         std::fs::create_dir_all(site.join("docs")).unwrap();
-        for (name, text) in [("site/index.html", "i"), ("site/docs/index.html", "d"), ("site/a b.css", "c"), ("secret", "s"), ("site/.env", "e")] {
+        for (name, text) in [
+            ("site/index.html", "i"),
+            ("site/docs/index.html", "d"),
+            ("site/a b.css", "c"),
+            ("secret", "s"),
+            ("site/.env", "e"),
+        ] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         std::os::unix::fs::symlink("../secret", site.join("link")).unwrap();

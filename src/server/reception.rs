@@ -115,4 +115,3 @@ fn reads_input(invocation: &Invocation) -> bool {
         _ => false,
     }
 }
-

@@ -11,7 +11,8 @@ use std::path::Path;
 /// The bytes of a regular file. A link, a device, a directory or a file of more than `max` bytes is an error.
 pub fn read_regular(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let failed = |error: std::io::Error| FileError::new("read", path, error);
-    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(path).map_err(failed)?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() || meta.len() > max {
         let why = if meta.is_file() { "too large" } else { "not a regular file" };

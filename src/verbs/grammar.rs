@@ -103,7 +103,9 @@ pub enum Verb {
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
 pub enum KeyVerb {
     /// Add the public key on standard input
-    #[command(after_help = "Examples:\n  commis key add jane --admin < ~/.ssh/id_ed25519.pub\n  commis key add jenkins --project blog < ci.pub")]
+    #[command(
+        after_help = "Examples:\n  commis key add jane --admin < ~/.ssh/id_ed25519.pub\n  commis key add jenkins --project blog < ci.pub"
+    )]
     Add {
         /// How logs and lists call it
         name: String,

@@ -3,5 +3,8 @@
 
 mod bench;
 mod job_ends;
+mod pushing;
 mod sandboxing;
+mod supervising;
+mod support;
 mod tidy;

@@ -27,7 +27,13 @@ impl Execution<'_> {
             commit: commit.clone(),
             pillar_commit: self.gathered.pillar_commit.clone(),
             mode: self.gathered.mode,
-            buildpacks: self.gathered.facts.buildpack.iter().map(|name| Buildpack { name: name.clone(), digest: None }).collect(),
+            buildpacks: self
+                .gathered
+                .facts
+                .buildpack
+                .iter()
+                .map(|name| Buildpack { name: name.clone(), digest: None })
+                .collect(),
             processes: self.processes().await?,
         };
         let file_name = places::release_file_name(name, version, commit.short());

@@ -207,7 +207,8 @@ impl<'a> Execution<'a> {
     }
 
     fn note_records(&self) {
-        if let Err(error) = self.context.store.record_steps(&self.order.project.name, self.order.number, &self.records) {
+        if let Err(error) = self.context.store.record_steps(&self.order.project.name, self.order.number, &self.records)
+        {
             tracing::error!(%error, "steps could not be recorded");
         }
     }

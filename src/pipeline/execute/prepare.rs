@@ -3,9 +3,9 @@
 use super::{Done, Execution, as_root, missing};
 use crate::archives::trees;
 use crate::git;
+use crate::layouts::ProjectPlaces;
 use crate::layouts::catalogue::{self, Owner};
 use crate::layouts::places::COMMON_FILE;
-use crate::layouts::ProjectPlaces;
 use crate::model::{Failure, Repository};
 use crate::store::ProjectRecord;
 use crate::system::UserIds;

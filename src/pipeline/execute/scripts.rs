@@ -1,14 +1,14 @@
 //! Scripts of the project: hooks, buildpacks, the `release:` line. Each runs as a job in its view and its cgroup.
 
 use super::{Done, Execution, missing};
-use crate::buildpacks::contract::{self, BuildContext, BuildPaths, Call, ReleaseInfo};
 use crate::buildpacks::Choice;
+use crate::buildpacks::contract::{self, BuildContext, BuildPaths, Call, ReleaseInfo};
 use crate::hooks::contract::HookPaths;
 use crate::hooks::{self, Hook, HookContext, Who};
 use crate::layouts::places::COMMON_FILE;
 use crate::model::{Because, Code, Exit, Failure};
-use crate::notify::words::{self, Stage};
 use crate::notify::clean_line;
+use crate::notify::words::{self, Stage};
 use crate::pipeline::gather::with_files;
 use crate::pipeline::launch;
 use crate::pipeline::view::{self, Tools};
@@ -59,7 +59,8 @@ impl Execution<'_> {
         self.write_common(user)?;
         let path = format!(".commis/hooks/{}", hook.name());
         let job = self.hook_job(hook, user, &path);
-        let script = Script { title: format!("hook {}", hook.name()), job, deadline: self.gathered.config.hooks.timeout };
+        let script =
+            Script { title: format!("hook {}", hook.name()), job, deadline: self.gathered.config.hooks.timeout };
         self.tell_detail(&format!("hook {}", hook.name()));
         let ran = self.run_script(script).await?;
         if !ran.exit.is_success() {
@@ -91,7 +92,8 @@ impl Execution<'_> {
         let source = self.gathered.source.as_ref()?;
         let choice = source.choice.as_ref()?;
         let settings = self.pack_settings();
-        let names: Vec<&str> = settings.iter().chain(&self.gathered.environment).map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> =
+            settings.iter().chain(&self.gathered.environment).map(|(name, _)| name.as_str()).collect();
         with_files(&source.tree, |files| contract::without_process(choice.pack, files, &names))
     }
 
@@ -113,11 +115,7 @@ impl Execution<'_> {
         contract::parse_release(&String::from_utf8_lossy(&text))
     }
 
-    fn pack_call(
-        &self,
-        choice: &Choice,
-        call: fn(BuildPaths<'_>, &BuildContext<'_>) -> Call,
-    ) -> Result<Call, Failure> {
+    fn pack_call(&self, choice: &Choice, call: fn(BuildPaths<'_>, &BuildContext<'_>) -> Call) -> Result<Call, Failure> {
         let run = self.places.run();
         let pack = if choice.pack.name == INLINE { run.clone() } else { self.places.view_buildpack() };
         let (cache, env_dir) = (self.places.cache(), self.places.view_env());
@@ -159,7 +157,8 @@ impl Execution<'_> {
     /// The server's own variables for builds: where tools are, mirrors.
     fn platform_variables(&self) -> Vec<(String, String)> {
         let tools = self.places.view_tools();
-        let mut variables = vec![("PATH".to_owned(), format!("{}:{}", tools.display(), view::search_path(&self.places)))];
+        let mut variables =
+            vec![("PATH".to_owned(), format!("{}:{}", tools.display(), view::search_path(&self.places)))];
         if self.tools_directory().is_some_and(|path| path.join("uv").is_file()) {
             variables.push(("COMMIS_UV".to_owned(), tools.join("uv").display().to_string()));
         }
@@ -174,7 +173,9 @@ impl Execution<'_> {
 
     pub(super) async fn release_command(&mut self) -> Result<Done, Failure> {
         let manifest = self.work.manifest.as_ref().ok_or_else(|| missing("a manifest"))?;
-        let Some(command) = manifest.base.processes.iter().find(|(kind, _)| kind.is_release()).map(|(_, command)| command.clone()) else {
+        let Some(command) =
+            manifest.base.processes.iter().find(|(kind, _)| kind.is_release()).map(|(_, command)| command.clone())
+        else {
             return Ok(Done::Skipped(Because::NothingDeclared));
         };
         let name = &self.order.project.name;
@@ -298,7 +299,8 @@ impl Execution<'_> {
 
     /// Runs a script, and says so when it is silent for long.
     async fn run_watched(&self, script: Script, on_line: LineSink<'_>) -> Result<(Exit, f64), Failure> {
-        let group = format!("{}.{}.{}", self.order.project.name, self.order.number.0, script.title.replace([' ', '_'], "-"));
+        let group =
+            format!("{}.{}.{}", self.order.project.name, self.order.number.0, script.title.replace([' ', '_'], "-"));
         let task = Task { name: group, job: script.job, group: self.build_limits(), deadline: Some(script.deadline) };
         let began = Instant::now();
         let last_heard = AtomicU64::new(0);
@@ -382,7 +384,9 @@ fn script_failure(code: Code, title: &str, ran: &Ran) -> Failure {
     let failure = Failure::new(code, what);
     match ran.exit {
         Exit::OutOfMemory { .. } => failure.hint("raise [builds] memory in commis.toml, or need less"),
-        Exit::TimedOut { .. } => failure.hint("raise [builds] timeout in commis.toml, or [build] timeout in project.toml"),
+        Exit::TimedOut { .. } => {
+            failure.hint("raise [builds] timeout in commis.toml, or [build] timeout in project.toml")
+        }
         Exit::Code(_) | Exit::Signal(_) | Exit::Cancelled | Exit::NotStarted(_) => failure,
     }
 }

@@ -5,12 +5,11 @@ use super::{Done, Execution, as_root, cancelled, missing};
 use crate::git::refs::{self, PreparedUpdate};
 use crate::model::{Because, Code, CommitId, Failure, Repository};
 use crate::notify::words::Stage;
-use crate::pipeline::context::LiveSet;
-use crate::pipeline::gather::HealthSpec;
 use crate::pipeline::Goal;
+use crate::pipeline::context::LiveSet;
+use crate::pipeline::health::{self, Exits};
 use crate::pipeline::instances::{self, Running};
-use crate::runtime::health::{self, HealthCheck, Unhealthy};
-use crate::runtime::Restarts;
+use crate::runtime::{Restarts, Unhealthy};
 use crate::store::Switch;
 use crate::system::privileged::Operation;
 use crate::system::reading;
@@ -24,7 +23,8 @@ impl Execution<'_> {
         let Goal::Commit { commit, previous, branch, .. } = &self.order.goal else { return Err(missing("a branch")) };
         let repository = self.places.repository(Repository::Project);
         let old = previous.clone().unwrap_or_else(CommitId::zero);
-        let prepared = PreparedUpdate::prepare(&self.context.git, &repository, &[(branch.clone(), old, commit.clone())]).await;
+        let prepared =
+            PreparedUpdate::prepare(&self.context.git, &repository, &[(branch.clone(), old, commit.clone())]).await;
         self.work.prepared = Some(prepared.map_err(|error| {
             Failure::new(Code::Stale, format!("{branch} cannot move: {error}")).hint("fetch, then push again")
         })?);
@@ -60,22 +60,15 @@ impl Execution<'_> {
 
     pub(super) async fn check(&mut self) -> Result<Done, Failure> {
         let live = self.work.new.ok_or_else(|| missing("processes"))?;
-        let Some(port) = live.port else {
-            self.close_stage(Stage::Check, "no web process: nothing to ask");
+        if self.work.manifest.as_ref().is_none_or(|manifest| instances::kinds(manifest).next().is_none()) {
+            self.close_stage(Stage::Check, "no process type: nothing to check");
             return Ok(Done::Skipped(Because::NothingDeclared));
-        };
-        let spec = self.health_spec()?;
-        let config = &self.gathered.config.health;
-        let check = HealthCheck {
-            kind: spec.kind,
-            port,
-            timeout: spec.timeout,
-            interval: config.interval,
-            successes: config.successes,
-        };
-        match health::wait_healthy(&check, &self.context.supervisor, live.set).await {
-            Ok(healthy) => {
-                let note = healthy.to_string();
+        }
+        let asked =
+            health::spec(&self.work.tree, &self.context.host_of(&self.order.project.name), &self.gathered.config)?;
+        match health::probe(self.context, (live, Exits::EndTheWait), &asked, &self.gathered.config).await {
+            Ok(well) => {
+                let note = asked.words(&well);
                 self.close_stage(Stage::Check, &note);
                 Ok(Done::Did(note))
             }
@@ -99,7 +92,8 @@ impl Execution<'_> {
         let prepared = self.work.prepared.take().ok_or_else(|| missing("a prepared branch"))?;
         prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error))?;
         let repository = self.places.repository(Repository::Project);
-        tokio::task::block_in_place(|| refs::sync(&repository)).map_err(|e| Failure::internal("sync the branch", &e))?;
+        tokio::task::block_in_place(|| refs::sync(&repository))
+            .map_err(|e| Failure::internal("sync the branch", &e))?;
         Done::quietly()
     }
 
@@ -126,10 +120,6 @@ impl Execution<'_> {
         })
     }
 
-    fn health_spec(&self) -> Result<HealthSpec, Failure> {
-        super::super::gather::health_of_tree(&self.work.tree, &self.context.host_of(&self.order.project.name), &self.gathered.config)
-    }
-
     fn unhealthy(&self, unhealthy: &Unhealthy, live: LiveSet) -> Failure {
         let version = live.version;
         let what = match unhealthy {
@@ -141,7 +131,9 @@ impl Execution<'_> {
             failure = failure.detail(self.redactor.redact(&line));
         }
         match unhealthy {
-            Unhealthy::WrongPort { .. } => failure.hint("listen on 127.0.0.1:$PORT; the variable changes with each start"),
+            Unhealthy::WrongPort { .. } => {
+                failure.hint("listen on 127.0.0.1:$PORT; the variable changes with each start")
+            }
             Unhealthy::Exited { .. } | Unhealthy::NoAnswer { .. } => failure,
         }
     }

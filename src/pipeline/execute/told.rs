@@ -13,7 +13,9 @@ impl Execution<'_> {
             Goal::Commit { commit, .. } => {
                 self.log.line(&words::opening(name, number, commit, &self.order.subject, platform));
             }
-            Goal::Release(version) => self.log.line(&format!("-----> {name}: deploy {number}, {version} again, to {platform}")),
+            Goal::Release(version) => {
+                self.log.line(&format!("-----> {name}: deploy {number}, {version} again, to {platform}"))
+            }
         }
         self.log.line(&words::detail("Ctrl-C cancels until step 4; from there it only detaches"));
     }

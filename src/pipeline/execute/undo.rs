@@ -2,13 +2,13 @@
 
 use super::{Done, Execution, as_root, missing};
 use crate::archives::{shelf, trees};
-use crate::model::{Code, Failure};
-use crate::runtime::health::{self, HealthCheck};
-use crate::store::Switch;
 use crate::layouts::ProjectPlaces;
+use crate::model::{Code, Failure};
+use crate::pipeline::health::{self, Exits};
+use crate::store::Switch;
 use crate::system::UserIds;
-use crate::system::reading;
 use crate::system::privileged::Operation;
+use crate::system::reading;
 use std::path::Path;
 
 impl Execution<'_> {
@@ -65,20 +65,14 @@ impl Execution<'_> {
 
     pub(super) async fn check_old(&mut self) -> Result<Done, Failure> {
         let live = self.context.live(&self.order.project.name).ok_or_else(|| missing("a previous release"))?;
-        let Some(port) = live.port else { return Done::quietly() };
+        if live.port.is_none() {
+            return Done::quietly();
+        }
         let host = self.context.host_of(&self.order.project.name);
-        let spec = super::super::gather::health_of_tree(&self.places.run(), &host, &self.gathered.config)?;
-        let config = &self.gathered.config.health;
-        let check = HealthCheck {
-            kind: spec.kind,
-            port,
-            timeout: spec.timeout,
-            interval: config.interval,
-            successes: config.successes,
-        };
-        match health::wait_healthy(&check, &self.context.supervisor, live.set).await {
-            Ok(healthy) => {
-                let note = healthy.to_string();
+        let asked = health::spec(&self.places.run(), &host, &self.gathered.config)?;
+        match health::probe(self.context, (live, Exits::AreRestarted), &asked, &self.gathered.config).await {
+            Ok(well) => {
+                let note = asked.words(&well);
                 self.tell_detail(&note);
                 Ok(Done::Did(note))
             }

@@ -148,3 +148,35 @@ async fn a_slow_answer_does_not_count_against_the_client() {
     let answer = world.raw(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert!(answer.contains("ab") && answer.contains("cd") && answer.ends_with("0\r\n\r\n"), "{answer}");
 }
+
+#[tokio::test]
+async fn who_hangs_up_after_a_hostile_head_still_gets_the_reason() {
+    let (world, _) = served().await;
+    let mut client = TcpStream::connect(world.address).await.unwrap();
+    client.write_all(HOSTILE[0].as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(status(&answer), 400, "{answer}");
+}
+
+#[tokio::test]
+async fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let world = World::new().await;
+    let port = super::support::speaking(|mut stream| async move {
+        read_until(&mut stream, "\r\n\r\n").await;
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.unwrap();
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    world.route("a.test", port);
+    let mut client = TcpStream::connect(world.address).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 900000\r\n\r\n").await.unwrap();
+    let (mut read, mut write) = client.split();
+    let (_, answer) = tokio::join!(write.write_all(&[b'x'; 900_000]), async {
+        let mut answer = [0u8; 12];
+        read.read_exact(&mut answer).await.unwrap();
+        answer
+    });
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}

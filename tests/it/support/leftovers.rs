@@ -10,10 +10,14 @@ pub fn check_projects(projects: &Path, runtime: &Path) {
         let deployed: Vec<String> = names(&root.join("deploy")).into_iter().filter(|name| name != "current").collect();
         assert_eq!(deployed, Vec::<String>::new(), "{name}: trees are left in deploy/");
         assert_eq!(names(&root.join("trash")), Vec::<String>::new(), "{name}: trash is left");
-        let partial: Vec<String> = names(&root.join("releases")).into_iter().filter(|n| n.contains("partial")).collect();
+        let partial: Vec<String> =
+            names(&root.join("releases")).into_iter().filter(|n| n.contains("partial")).collect();
         assert_eq!(partial, Vec::<String>::new(), "{name}: half a release");
         let volatile = names(&runtime.join("projects").join(&name));
-        assert!(volatile.iter().all(|name| name == "deploy.lock"), "{name}: {volatile:?} left in the runtime directory");
+        assert!(
+            volatile.iter().all(|name| name == "deploy.lock"),
+            "{name}: {volatile:?} left in the runtime directory"
+        );
     }
 }
 

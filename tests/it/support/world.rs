@@ -162,7 +162,8 @@ impl World {
     /// A key pair of that name.
     pub fn make_key(&self, name: &str) {
         let file = self.path(name);
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(file).status();
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(file).status();
         assert!(made.is_ok_and(|status| status.success()), "ssh-keygen");
     }
 

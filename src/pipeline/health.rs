@@ -1,0 +1,97 @@
+//! Asking a release how it is: what its tree declares, then the probes of `runtime::health`.
+
+use super::context::{Context, LiveSet};
+use super::gather::text;
+use crate::config::{AppJson, ProjectConfig, ServerConfig};
+use crate::model::{Code, Failure};
+use crate::runtime::{HealthCheck, HealthKind, Healthy, SetStatus, Unhealthy, health};
+use crate::system::reading;
+use std::path::Path;
+use std::time::Duration;
+
+/// Largest file that is read of a tree.
+const SMALL_FILE: u64 = 1 << 20;
+/// A release without a web process is well when nothing of it ends for so long.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// What a tree wants to be asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// `None`: that the port answers is enough.
+    pub path: Option<String>,
+    pub host: String,
+    pub timeout: Duration,
+}
+
+/// What the end of a process means while it is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exits {
+    /// New processes on probation.
+    EndTheWait,
+    /// Old ones, which the supervisor starts again.
+    AreRestarted,
+}
+
+/// Reads it: `.commis/project.toml`, else `app.json`, else the port answers.
+///
+/// # Errors
+/// `BadConfig` naming file and line.
+pub fn spec(tree: &Path, host: &str, config: &ServerConfig) -> Result<Asked, Failure> {
+    const SETTINGS: &str = ".commis/project.toml";
+    let read = |name: &str| match reading::read_regular(&tree.join(name), SMALL_FILE) {
+        Ok(bytes) => text(name, bytes).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new(Code::BadConfig, error.to_string())),
+    };
+    let settings = match read(SETTINGS)? {
+        Some(text) => ProjectConfig::parse(&text, SETTINGS)?,
+        None => ProjectConfig::default(),
+    };
+    let app = read("app.json")?.map(|text| AppJson::parse(&text)).transpose()?.and_then(|app| app.health);
+    let (app_path, app_timeout) = app.map(|health| (health.path, health.timeout)).unwrap_or_default();
+    Ok(Asked {
+        path: settings.health.path.or(app_path),
+        host: host.to_owned(),
+        timeout: settings.health.timeout.or(app_timeout).unwrap_or(config.health.timeout),
+    })
+}
+
+/// Probes the processes of a set until they are well or it is clear that they are not.
+pub async fn probe(
+    context: &Context,
+    (live, exits): (LiveSet, Exits),
+    asked: &Asked,
+    config: &ServerConfig,
+) -> Result<Healthy, Unhealthy> {
+    let kind = match (live.port, &asked.path) {
+        (None, _) => HealthKind::Alive { time: STEADY },
+        (Some(port), None) => HealthKind::Port { port },
+        (Some(port), Some(path)) => HealthKind::Http { port, path: path.clone(), host: asked.host.clone() },
+    };
+    let check = HealthCheck {
+        kind,
+        timeout: asked.timeout,
+        interval: config.health.interval,
+        successes: config.health.successes,
+    };
+    let listening = || async {
+        let found = context.supervisor.listening_ports(live.set).await;
+        found.into_iter().flat_map(|(_, ports)| ports).collect()
+    };
+    let status = match exits {
+        Exits::EndTheWait => context.supervisor.events(live.set),
+        // Never tells of an exit: the sender's last word is an empty status.
+        Exits::AreRestarted => tokio::sync::watch::channel(SetStatus::default()).1,
+    };
+    health::wait_healthy(&check, status, listening).await
+}
+
+impl Asked {
+    /// `GET /healthz 200` or `the port answers`.
+    pub fn words(&self, well: &Healthy) -> String {
+        match (&self.path, well.status) {
+            (Some(path), Some(status)) => format!("GET {path} {status}"),
+            _ => "the port answers".to_owned(),
+        }
+    }
+}
