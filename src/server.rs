@@ -59,12 +59,7 @@ pub fn run(words: Vec<String>) -> u8 {
 async fn serve(options: Serve) -> Result<(), Failure> {
     let config = config::load(options.config.as_deref())?;
     start_own_log(&config);
-    let places = Places {
-        projects: config.paths.projects.clone(),
-        state: config.paths.state.clone(),
-        runtime: config.paths.runtime.clone(),
-        logs: config.paths.logs.clone(),
-    };
+    let places = places_of(&config);
     make_roots(&places)?;
     let _lock = lock_state(&places)?;
     let store = Store::open(&places.database())?;
@@ -74,12 +69,7 @@ async fn serve(options: Serve) -> Result<(), Failure> {
     let git = prepare_git(&config, &places, &exe).await?;
     crate::buildpacks::install(&places.buildpacks()).map_err(|e| Failure::internal("unpack the buildpacks", &e))?;
     let sandbox = Sandbox::new(exe.clone(), cgroups.clone());
-    let policy = RestartPolicy {
-        delay: config.apps.restart_delay,
-        delay_max: config.apps.restart_delay_max,
-        stop_grace: config.apps.stop_grace,
-    };
-    let supervisor = Supervisor::new(sandbox.clone(), policy);
+    let supervisor = Supervisor::new(sandbox.clone(), restart_policy(&config));
     let router = router::Router::new();
     let http = doors::bind_http(&config, &router).await?;
     let ssh_door = ssh::bind(doors::ssh_config(&config, &places), first_start).await?;
@@ -99,6 +89,19 @@ async fn serve(options: Serve) -> Result<(), Failure> {
     let result = doors::serve(platform, doors, options.config).await;
     cgroups.remove_tops();
     result
+}
+
+fn places_of(config: &ServerConfig) -> Places {
+    let paths = config.paths.clone();
+    Places { projects: paths.projects, state: paths.state, runtime: paths.runtime, logs: paths.logs }
+}
+
+fn restart_policy(config: &ServerConfig) -> RestartPolicy {
+    RestartPolicy {
+        delay: config.apps.restart_delay,
+        delay_max: config.apps.restart_delay_max,
+        stop_grace: config.apps.stop_grace,
+    }
 }
 
 fn start_own_log(config: &ServerConfig) {

@@ -36,7 +36,7 @@ impl PreparedUpdate {
     /// Takes the locks; the error says which ref is where it should not be, or is locked.
     pub async fn prepare(git: &Git, repository: &Path, changes: &[Change]) -> Result<Self, GitError> {
         // The ref's content is flushed before it gets its name; the directory is our part.
-        let args = ["-c", "core.fsync=none,reference", "update-ref", "--stdin"];
+        let args = ["-c", "core.fsync=-all,reference", "update-ref", "--stdin"];
         let mut command = git.command(Some(repository), &args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Killed, git would leave its lock files behind; without input it removes them and ends.

@@ -25,7 +25,7 @@ const SETTINGS: [&str; 7] = [
     "gc.auto=0",
     "maintenance.auto=false",
     // The server makes objects and refs durable itself, once, before it answers: see `refs::sync`.
-    "core.fsync=none",
+    "core.fsync=-all",
     // Larger blobs are streamed instead of being held in memory.
     "core.bigFileThreshold=32m",
     "advice.graftFileDeprecated=false",

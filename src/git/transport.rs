@@ -29,7 +29,7 @@ const RECEIVE: [&str; 16] = [
     "receive.shallowUpdate=true",
     "receive.keepAlive=5",
     // For the refs that git moves itself, see `Verdict::GitMoves`.
-    "core.fsync=none,reference",
+    "core.fsync=-all,reference",
     "receive.autogc=false",
     "receive.updateServerInfo=false",
     // Measured: 100 and 1 cost the same for a small push, and loose objects do not pile up one pack for each push.

@@ -37,7 +37,7 @@ impl Because {
             Because::EditedInPlace => "edited in place",
             Because::ReleaseIsReady => "release is ready",
             Because::NothingDeclared => "nothing declared",
-            Because::NoBackupPolicy => "no backup policy; data/ is not touched",
+            Because::NoBackupPolicy => "no backup policy",
         }
     }
 }

@@ -140,15 +140,7 @@ impl Platform {
         O: AsyncWrite + Unpin + Send,
         E: AsyncWrite + Unpin + Send,
     {
-        let Ok(token) = entropy::hex(16) else { return 128 };
-        let session = PushSession {
-            actor: actor.clone(),
-            project: project.name.clone(),
-            repository: service.repository,
-            deployment: std::sync::Arc::default(),
-            shallow: std::sync::Arc::default(),
-        };
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), session.clone());
+        let Ok((token, session)) = self.open_session(actor, service, project) else { return 128 };
         let path = self.context.project_places(&project.name).repository(service.repository);
         let options = ReceiveOptions {
             token: token.clone(),
@@ -170,6 +162,27 @@ impl Platform {
             let _ = deployment.map(|handle| handle.control.cancel());
         }
         status
+    }
+}
+
+impl Platform {
+    /// A push is known by a token from here until its git has ended.
+    fn open_session(
+        &self,
+        actor: &Actor,
+        service: &GitService,
+        project: &ProjectRecord,
+    ) -> std::io::Result<(String, PushSession)> {
+        let token = entropy::hex(16)?;
+        let session = PushSession {
+            actor: actor.clone(),
+            project: project.name.clone(),
+            repository: service.repository,
+            deployment: std::sync::Arc::default(),
+            shallow: std::sync::Arc::default(),
+        };
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), session.clone());
+        Ok((token, session))
     }
 }
 
@@ -236,24 +249,13 @@ where
     O: AsyncWrite + Unpin + Send,
     E: AsyncWrite + Unpin + Send,
 {
-    let (Some(mut to_git), Some(mut from_git), Some(mut errors)) =
+    let (Some(to_git), Some(mut from_git), Some(mut errors)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return (128, None);
     };
     let group = child.id();
-    let input = async {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(count) = streams.stdin.read(&mut buffer).await {
-            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-            sniffer.look(bytes);
-            if to_git.write_all(bytes).await.is_err() {
-                break;
-            }
-        }
-        drop(to_git);
-        std::future::pending::<()>().await;
-    };
+    let input = feed(&mut streams.stdin, to_git, sniffer);
     let output = async {
         let copy_out = copy(&mut from_git, &mut streams.stdout);
         let copy_err = copy(&mut errors, &mut streams.stderr);
@@ -271,6 +273,20 @@ where
             (128, Some(how))
         }
     }
+}
+
+/// Passes the client's bytes on. Never ends: git decides when it is done.
+async fn feed(from: &mut (impl AsyncRead + Unpin), mut to_git: tokio::process::ChildStdin, sniffer: &mut Sniffer) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count) = from.read(&mut buffer).await {
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        sniffer.look(bytes);
+        if to_git.write_all(bytes).await.is_err() {
+            break;
+        }
+    }
+    drop(to_git);
+    std::future::pending::<()>().await;
 }
 
 async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) {

@@ -40,6 +40,9 @@ pub struct Source {
     pub choice: Option<Choice>,
 }
 
+/// Files with their names, for messages.
+type NamedTexts = Vec<(String, String)>;
+
 const SMALL_FILE: usize = 1 << 20;
 
 /// Looks.
@@ -136,7 +139,7 @@ fn limits(config: &ServerConfig) -> TreeLimits {
 }
 
 /// The head of the pillar and its files, in merge order.
-fn read_pillar(repository: &Path, config: &ServerConfig) -> Result<(Option<CommitId>, Vec<(String, String)>), Failure> {
+fn read_pillar(repository: &Path, config: &ServerConfig) -> Result<(Option<CommitId>, NamedTexts), Failure> {
     let objects = git::open(repository).map_err(Failure::from)?;
     let Some(commit) = head(&objects, config)? else { return Ok((None, Vec::new())) };
     let tree = objects.tree(&commit, &limits(config))?;

@@ -56,7 +56,7 @@ pub enum Unhealthy {
     #[error("{process}: {exit}")]
     Exited { process: ProcessName, exit: Exit },
     /// `last`: `GET /healthz 503`, `connection refused`.
-    #[error("no healthy answer after {attempts} attempts: {last}")]
+    #[error("{last}, {attempts} of {attempts} bad")]
     NoAnswer { last: String, attempts: u32 },
     #[error("nothing listens on port {wanted}, but on {listening:?}")]
     WrongPort { wanted: u16, listening: Vec<u16> },

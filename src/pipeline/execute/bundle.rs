@@ -1,10 +1,10 @@
 //! bundle and unpack: `build/` becomes a release archive, the archive becomes the tree that will run.
 
 use super::{Done, Execution, missing};
-use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, UnpackLimits};
+use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, Packed, UnpackLimits};
 use crate::config::procfile;
 use crate::layouts::places;
-use crate::model::{Code, Failure, ProcessType, ReleaseVersion};
+use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::Goal;
 use crate::store::ReleaseRecord;
@@ -39,23 +39,32 @@ impl Execution<'_> {
         let file_name = places::release_file_name(name, version, commit.short());
         let out = self.places.release(&file_name);
         let packed = tokio::task::block_in_place(|| archives::pack(&self.places.build(), &base, &out, THREADS))?;
-        let release = ReleaseRecord {
+        let release = self.release_record(version, &commit, (file_name.clone(), &packed));
+        self.context.store.add_release(name, &release)?;
+        self.work.release = Some(release);
+        let note = format!("{file_name} {}", words::size(packed.archive_bytes));
+        self.close_stage(Stage::Package, &note);
+        Ok(Done::Did(note))
+    }
+
+    fn release_record(
+        &self,
+        version: ReleaseVersion,
+        commit: &CommitId,
+        (file_name, packed): (String, &Packed),
+    ) -> ReleaseRecord {
+        ReleaseRecord {
             version,
             commit: commit.to_string(),
             pillar_commit: self.gathered.pillar_commit.as_ref().map(ToString::to_string),
-            file_name: file_name.clone(),
+            file_name,
             sha256: packed.archive_sha256.clone(),
             bytes: packed.archive_bytes,
             manifest: String::from_utf8_lossy(&packed.manifest.to_json()).into_owned(),
             environment: environment_json(&self.gathered.environment),
             served: None,
             created_at: clock::now(),
-        };
-        self.context.store.add_release(name, &release)?;
-        self.work.release = Some(release);
-        let note = format!("{file_name} {}", words::size(packed.archive_bytes));
-        self.close_stage(Stage::Package, &note);
-        Ok(Done::Did(note))
+        }
     }
 
     /// The Procfile as the build left it, over the buildpack's defaults.
