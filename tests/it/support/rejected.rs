@@ -91,9 +91,10 @@ impl Before {
 }
 
 impl Rejected {
-    /// A line of the log holds this.
+    /// The log holds this, on one line or going on below.
     pub fn says(&self, text: &str) -> &Self {
-        let found = self.lines.iter().any(|line| line.contains(text));
+        let whole = self.lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        let found = whole.contains(text) || self.lines.iter().any(|line| line.contains(text));
         assert!(found, "no line says {text:?}: {:#?}", self.lines);
         self
     }

@@ -188,6 +188,18 @@ impl World {
         self.get(&format!("{project}.{DOMAIN}"), "/")
     }
 
+    /// The front page, once the application that was started with the server answers.
+    pub fn page_when_up(&self, project: &str) -> Page {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let page = self.page(project);
+            if page.status < 500 || Instant::now() > until {
+                return page;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub fn get(&self, host: &str, path: &str) -> Page {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).expect("the router");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
@@ -228,7 +240,8 @@ impl Drop for World {
         let code = self.stop();
         if !failing {
             assert!(code.is_none_or(|code| code == 0), "the server ended with {code:?}\n{}", self.server_log());
-            leftovers::check_machine(self.root.path(), &users);
+            let id = leftovers::server_id(&self.path("state/state.db")).expect("the server's id");
+            leftovers::check_machine(self.root.path(), &users, &id);
         }
     }
 }
