@@ -114,8 +114,9 @@ pub fn with_hint(failure: Failure) -> Failure {
 /// `error: ...` in lines of at most 72 columns, continued below the text; a word longer than a line stays whole, so
 /// that it can be copied.
 pub fn verdict(word: &str, text: &str) -> Vec<String> {
-    let mut lines = vec![format!("{word}:")];
-    for part in text.split(' ') {
+    let mut parts = text.split(' ');
+    let mut lines = vec![format!("{word}: {}", parts.next().unwrap_or_default())];
+    for part in parts {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + part.chars().count() <= WIDTH => {
                 line.push(' ');

@@ -127,9 +127,9 @@ fn a_server_told_to_stop_lets_a_running_deployment_end() {
             .commit("slow");
         blog.directory.clone()
     };
-    let mut child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 2, "here"));
+    let child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 2, "here"));
     assert_eq!(world.stop(), Some(0));
-    let status = child.wait().expect("the end of git push");
+    let pushed = child.wait_with_output().expect("the end of git push");
     world.start();
     world.learn_host_key();
     let blog = Project::at(&world, "blog", &directory);
@@ -137,5 +137,5 @@ fn a_server_told_to_stop_lets_a_running_deployment_end() {
     assert_eq!(record["status"], "success", "{record:#}");
     assert_eq!(world.page_when_up("blog").body, "acknowledged");
     assert_eq!(blog.remote_ref("refs/heads/main"), Some(blog.head()));
-    assert!(status.success(), "the pusher heard it: {status:?}");
+    assert!(pushed.status.success(), "the pusher did not hear it: {}", String::from_utf8_lossy(&pushed.stderr));
 }

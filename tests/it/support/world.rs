@@ -17,6 +17,8 @@ pub struct World {
     pub http: u16,
     /// Every world has numeric users of its own, so that what is left of one is not another's.
     first_user: u32,
+    /// What the server calls itself; its cgroups have this name.
+    id: Option<String>,
 }
 
 /// What a browser would see.
@@ -38,7 +40,7 @@ impl World {
         let root = tempfile::Builder::new().prefix("commis-world-").tempdir().expect("a temporary root");
         // Numeric users must be able to walk through.
         set_mode(root.path(), 0o711);
-        let mut world = Self { root, server: None, ssh: 0, http: 0, first_user: own_users() };
+        let mut world = Self { root, server: None, ssh: 0, http: 0, first_user: own_users(), id: None };
         std::fs::write(world.config(), world.settings()).expect("commis.toml");
         std::fs::create_dir_all(world.path("conf.d")).expect("conf.d");
         std::fs::write(world.path("conf.d/10-test.toml"), more).expect("drop-in");
@@ -93,6 +95,7 @@ impl World {
             panic!("not ready: {line:?}\n{}", self.server_log());
         };
         (self.ssh, self.http) = (ssh, http);
+        self.id = leftovers::server_id(&self.path("state/state.db"));
     }
 
     /// SIGTERM, and the exit code.
@@ -240,8 +243,7 @@ impl Drop for World {
         let code = self.stop();
         if !failing {
             assert!(code.is_none_or(|code| code == 0), "the server ended with {code:?}\n{}", self.server_log());
-            let id = leftovers::server_id(&self.path("state/state.db")).expect("the server's id");
-            leftovers::check_machine(self.root.path(), &users, &id);
+            leftovers::check_machine(self.root.path(), &users, self.id.as_deref().expect("the server's id"));
         }
     }
 }
