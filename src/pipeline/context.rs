@@ -136,9 +136,4 @@ impl Context {
         let route = Route { project: project.clone(), target: Target::Port(port) };
         self.router.set(&host, route).map(drop).map_err(|error| Failure::internal("route", &error))
     }
-
-    /// The pillar's `env:` as it is now, for `config show`.
-    pub fn pillar_environment(&self, project: &ProjectRecord) -> Result<Vec<(String, String)>, Failure> {
-        super::gather::pillar_environment(self, project)
-    }
 }

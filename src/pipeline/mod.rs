@@ -8,6 +8,7 @@ pub mod context;
 pub mod control;
 pub mod desk;
 pub mod execute;
+pub mod facts;
 pub mod gather;
 pub mod health;
 pub mod instances;
