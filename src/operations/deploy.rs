@@ -169,9 +169,7 @@ impl Platform {
                 let (result, tidy) = pipeline::deploy(&self.context, &order, &handle.log, &handle.control).await;
                 (result, Some((tidy, lock)))
             }
-            Err(failure) => {
-                (pipeline::refused(&self.context, &order, &handle.log, failure), None)
-            }
+            Err(failure) => (pipeline::refused(&self.context, &order, &handle.log, failure), None),
         };
         self.note_end(&order, &result);
         handle.log.complete();

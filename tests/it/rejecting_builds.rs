@@ -5,7 +5,12 @@ use super::support::project::Project;
 use super::support::rejected::{OLD, Rejected, live_blog, rejected};
 
 /// Adds a hook with this script and pushes.
-fn with_hook<'a>(world: &World, blog: Project<'a>, (name, script): (&str, &str), code: &str) -> (Project<'a>, Rejected) {
+fn with_hook<'a>(
+    world: &World,
+    blog: Project<'a>,
+    (name, script): (&str, &str),
+    code: &str,
+) -> (Project<'a>, Rejected) {
     let blog = blog.script(&format!(".commis/hooks/{name}"), script).commit(name);
     let said = rejected(world, &blog, code);
     (blog, said)
@@ -36,8 +41,7 @@ fn the_exit_code_of_a_build_is_told_and_its_output_shown_once() {
 #[test]
 fn a_hook_that_dies_of_a_signal_is_told_by_its_name() {
     let world = World::new();
-    let (blog, said) =
-        with_hook(&world, live_blog(&world), ("build", "#!/bin/sh\nkill -KILL $$\n"), "build-failed");
+    let (blog, said) = with_hook(&world, live_blog(&world), ("build", "#!/bin/sh\nkill -KILL $$\n"), "build-failed");
     said.because("signal 9 (SIGKILL)");
     let (_, said) = with_hook(&world, blog, ("build", "#!/bin/sh\nkill -SEGV $$\n"), "build-failed");
     said.because("signal 11 (SIGSEGV)");
@@ -46,8 +50,7 @@ fn a_hook_that_dies_of_a_signal_is_told_by_its_name() {
 #[test]
 fn a_hook_whose_interpreter_is_missing_is_told_about_its_first_line() {
     let world = World::new();
-    let (blog, said) =
-        with_hook(&world, live_blog(&world), ("build", "#!/usr/bin/nobody-has-this\n"), "build-failed");
+    let (blog, said) = with_hook(&world, live_blog(&world), ("build", "#!/usr/bin/nobody-has-this\n"), "build-failed");
     said.because("could not be started").says("first line (#!)");
     let (blog, said) = with_hook(&world, blog, ("build", "#!/bin/sh\r\nexit 0\r\n"), "build-failed");
     said.says("CR LF");
@@ -102,8 +105,7 @@ fn what_a_hook_writes_over_the_common_tree_must_be_json() {
         "bad-config",
     );
     said.because("COMMIS_COMMON").because("hook build").says("hint: write one JSON object");
-    let (blog, said) =
-        with_hook(&world, blog, ("build", "#!/bin/sh\nrm \"$COMMIS_COMMON\"\n"), "bad-config");
+    let (blog, said) = with_hook(&world, blog, ("build", "#!/bin/sh\nrm \"$COMMIS_COMMON\"\n"), "bad-config");
     said.because("COMMIS_COMMON");
     let (blog, said) = with_hook(
         &world,

@@ -122,7 +122,10 @@ fn a_disk_that_a_hook_fills_after_the_switch_is_rolled_back() {
     let (world, small) = small_world(200);
     {
         let blog = live_blog(&world)
-            .script(".commis/hooks/post_deploy", "#!/bin/sh\ncat /dev/zero > \"$COMMIS_DATA/big\"; rm -f \"$COMMIS_DATA/big\"; exit 1\n")
+            .script(
+                ".commis/hooks/post_deploy",
+                "#!/bin/sh\ncat /dev/zero > \"$COMMIS_DATA/big\"; rm -f \"$COMMIS_DATA/big\"; exit 1\n",
+            )
             .commit("fills");
         rejected(&world, &blog, "rolled-back").because("hook post_deploy: exit 1");
     }
@@ -137,7 +140,8 @@ fn objects_that_do_not_fit_are_refused_by_git_and_nothing_stays() {
         let before = Before::look(&world, &blog);
         let filling = small.fill_all_but(2_000_000);
         let path = blog.directory.join("big");
-        let made = std::process::Command::new("sh").arg("-c").arg("head -c 8000000 /dev/urandom > \"$0\"").arg(path).status();
+        let made =
+            std::process::Command::new("sh").arg("-c").arg("head -c 8000000 /dev/urandom > \"$0\"").arg(path).status();
         assert!(made.is_ok_and(|status| status.success()));
         let blog = blog.commit("big");
         let pushed = blog.push("main");

@@ -12,6 +12,7 @@ mod switch;
 mod tidy;
 mod told;
 mod undo;
+mod variables;
 
 use super::context::{Context, LiveSet};
 use super::control::Control;

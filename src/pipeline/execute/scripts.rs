@@ -1,11 +1,11 @@
 //! Scripts of the project: hooks, buildpacks, the `release:` line. Each runs as a job in its view and its cgroup.
 
 use super::ended::{self, Ran};
+use super::variables::certificates;
 use super::{Done, Execution, missing};
 use crate::buildpacks::Choice;
 use crate::buildpacks::contract::{self, BuildContext, BuildPaths, Call, ReleaseInfo};
-use crate::hooks::contract::HookPaths;
-use crate::hooks::{self, Hook, HookContext, Who};
+use crate::hooks::{self, Hook, Who};
 use crate::layouts::places::COMMON_FILE;
 use crate::model::{Because, Code, Exit, Failure};
 use crate::notify::clean_line;
@@ -30,9 +30,6 @@ const COMMON_MAX: u64 = 1 << 20;
 
 /// The pack whose scripts are the project's own.
 const INLINE: &str = "inline";
-/// Where Debian keeps the certificates that programs should trust.
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-
 /// A script, ready to run.
 struct Script {
     /// For sentences and cgroups: `hook build`, `buildpack python`.
@@ -140,24 +137,6 @@ impl Execution<'_> {
         }
     }
 
-    /// Settings of the project that packs understand as variables.
-    fn pack_settings(&self) -> Vec<(String, String)> {
-        let root = self.gathered.settings.static_root.clone();
-        root.map(|root| ("COMMIS_STATIC_ROOT".to_owned(), root)).into_iter().collect()
-    }
-
-    /// The server's own variables for builds: where tools are, mirrors.
-    fn platform_variables(&self) -> Vec<(String, String)> {
-        let tools = self.places.view_tools();
-        let mut variables =
-            vec![("PATH".to_owned(), format!("{}:{}", tools.display(), view::search_path(&self.places)))];
-        if self.tools_directory().is_some_and(|path| path.join("uv").is_file()) {
-            variables.push(("COMMIS_UV".to_owned(), tools.join("uv").display().to_string()));
-        }
-        variables.extend(self.gathered.config.builds.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        variables
-    }
-
     fn build_timeout(&self) -> Duration {
         let most = self.gathered.config.builds.timeout;
         self.gathered.settings.build.timeout.map_or(most, |asked| asked.min(most))
@@ -212,14 +191,9 @@ impl Execution<'_> {
 
     fn build_view(&self, buildpack: Option<&std::path::Path>) -> View {
         let tools = self.tools_directory();
-        let tools = Tools { exe: &self.context.exe, tools: tools.as_deref(), buildpack };
+        let toolchains = &self.gathered.config.builds.toolchains;
+        let tools = Tools { exe: &self.context.exe, tools: tools.as_deref(), toolchains, buildpack };
         view::build_view(&self.order.project.name, &self.places, self.order.number, &tools)
-    }
-
-    fn tools_directory(&self) -> Option<std::path::PathBuf> {
-        let configured = &self.gathered.config.builds.tools;
-        let path = configured.clone().unwrap_or_else(|| self.context.places.tools());
-        path.is_dir().then_some(path)
     }
 
     fn user_of(&self, who: Who) -> UserIds {
@@ -227,35 +201,6 @@ impl Execution<'_> {
             Who::BuildUser => self.order.project.build_user,
             Who::AppUser => self.order.project.app_user,
         }
-    }
-
-    /// The variables of a hook.
-    fn hook_environment(&self, hook: Hook) -> Vec<(String, String)> {
-        let run = self.places.run();
-        let (home, pillar) = match hook.runs_as() {
-            Who::BuildUser => (self.places.cache().join("home"), self.build_environment()),
-            Who::AppUser => (run.clone(), self.app_environment()),
-        };
-        let mut platform = self.platform_variables();
-        platform.push(("SOURCE_VERSION".into(), self.commit_text()));
-        let common = self.places.view_common().join(COMMON_FILE);
-        hooks::environment(HookContext {
-            hook,
-            project: &self.order.project.name,
-            mode: self.gathered.mode,
-            deployment: self.order.number,
-            release: self.work.version,
-            // Up to bundle the tree at work is seen at the run path, so that absolute paths are right.
-            paths: HookPaths { build: &run, run: &run, data: &self.places.data(), common: &common, home: &home },
-            pillar: &pillar,
-            platform: &platform,
-        })
-    }
-
-    /// The pillar's variables that builds may see.
-    pub(super) fn build_environment(&self) -> Vec<(String, String)> {
-        let allowed = |name: &str| self.gathered.settings.build.env.gives(name);
-        self.gathered.environment.iter().filter(|(name, _)| allowed(name)).cloned().collect()
     }
 
     /// Runs a script to its end, its lines going to the log as they come.
@@ -348,12 +293,6 @@ impl Execution<'_> {
         self.work.common = value;
         Ok(())
     }
-}
-
-/// The machine's certificates, when it has them in one file.
-fn certificates() -> Option<std::path::PathBuf> {
-    let path = std::path::PathBuf::from(CERTIFICATES);
-    path.is_file().then_some(path)
 }
 
 /// `Python`, for the line that says what was found.

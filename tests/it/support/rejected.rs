@@ -52,12 +52,7 @@ impl Before {
         Self { reference, live, page: (page.status, page.body), releases }
     }
 
-    pub fn still_holds_after(
-        &self,
-        world: &World,
-        project: &Project<'_>,
-        (pushed, code): (&Pushed, &str),
-    ) -> Rejected {
+    pub fn still_holds_after(&self, world: &World, project: &Project<'_>, (pushed, code): (&Pushed, &str)) -> Rejected {
         let lines = lines_of(pushed);
         eprintln!("{}\n{}", pushed.0.stdout.trim_end(), lines.join("\n"));
         pushed.is_rejected(code);
