@@ -2,8 +2,11 @@
 //! here fails `tidy`.
 
 mod bench;
+mod clients;
 mod job_ends;
 mod pushing;
+mod queueing;
+mod refs;
 mod sandboxing;
 mod supervising;
 mod support;
