@@ -9,6 +9,7 @@ use crate::config::pillar;
 use crate::git::commit::{CommitFile, commit_file};
 use crate::git::{self, refs};
 use crate::model::{Actor, Code, CommitId, Failure, RefName, Repository};
+use crate::pipeline::gather;
 use crate::store::ProjectRecord;
 
 const FILE: &str = "config.yaml";
@@ -63,7 +64,7 @@ impl Platform {
 
     pub(super) fn show_config(&self, actor: &Actor, name: &str, values: bool) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Configure, name)?;
-        let environment = self.context.pillar_environment(&project)?;
+        let environment = gather::pillar_environment(&self.context, &project)?;
         let variables =
             environment.into_iter().map(|(name, value)| Variable { name, value: values.then_some(value) }).collect();
         Ok(Reply::Config { project: project.name.to_string(), variables })

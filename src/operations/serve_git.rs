@@ -33,10 +33,10 @@ pub enum Direction {
 }
 
 /// The client's streams.
-pub struct GitStreams<I, O, E> {
-    pub stdin: I,
-    pub stdout: O,
-    pub stderr: E,
+pub struct GitStreams {
+    pub stdin: Box<dyn AsyncRead + Unpin + Send>,
+    pub stdout: Box<dyn AsyncWrite + Unpin + Send>,
+    pub stderr: Box<dyn AsyncWrite + Unpin + Send>,
 }
 
 /// How a client left before the end.
@@ -59,18 +59,13 @@ enum Manner {
 
 impl Platform {
     /// Serves one git command; returns its exit status.
-    pub async fn serve_git<I, O, E>(
+    pub async fn serve_git(
         &self,
         actor: &Actor,
         service: GitService,
-        mut streams: GitStreams<I, O, E>,
+        mut streams: GitStreams,
         left: impl Future<Output = Left> + Send,
-    ) -> u32
-    where
-        I: AsyncRead + Unpin + Send,
-        O: AsyncWrite + Unpin + Send,
-        E: AsyncWrite + Unpin + Send,
-    {
+    ) -> u32 {
         let project = match self.admit(actor, &service).await {
             Ok(project) => project,
             Err(failure) => {
@@ -107,18 +102,13 @@ impl Platform {
         }
     }
 
-    async fn upload<I, O, E>(
+    async fn upload(
         &self,
         service: &GitService,
         project: &ProjectRecord,
-        streams: GitStreams<I, O, E>,
+        streams: GitStreams,
         left: impl Future<Output = Left> + Send,
-    ) -> u32
-    where
-        I: AsyncRead + Unpin + Send,
-        O: AsyncWrite + Unpin + Send,
-        E: AsyncWrite + Unpin + Send,
-    {
+    ) -> u32 {
         let path = self.context.project_places(&project.name).repository(service.repository);
         let mut command = upload_pack(&self.context.git, &path, service.protocol.as_deref());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -128,19 +118,14 @@ impl Platform {
         }
     }
 
-    async fn receive<I, O, E>(
+    async fn receive(
         &self,
         actor: &Actor,
         service: &GitService,
         project: &ProjectRecord,
-        streams: GitStreams<I, O, E>,
+        streams: GitStreams,
         left: impl Future<Output = Left> + Send,
-    ) -> u32
-    where
-        I: AsyncRead + Unpin + Send,
-        O: AsyncWrite + Unpin + Send,
-        E: AsyncWrite + Unpin + Send,
-    {
+    ) -> u32 {
         let Ok((token, session)) = self.open_session(actor, service, project) else { return 128 };
         let path = self.context.project_places(&project.name).repository(service.repository);
         let options = ReceiveOptions {
@@ -176,7 +161,7 @@ impl Platform {
     }
 }
 
-async fn not_started<I, O: AsyncWrite + Unpin, E>(mut streams: GitStreams<I, O, E>, error: &std::io::Error) -> u32 {
+async fn not_started(mut streams: GitStreams, error: &std::io::Error) -> u32 {
     tracing::error!(%error, "git could not be started");
     let _ = streams.stdout.write_all(&error_packet("git could not be started on the server; see its log")).await;
     128
@@ -258,17 +243,12 @@ impl Follower for Sniffer {
 }
 
 /// Copies until git has ended. Never waits for a client's input once git is done.
-async fn pump<I, O, E>(
+async fn pump(
     mut child: Child,
-    mut streams: GitStreams<I, O, E>,
+    mut streams: GitStreams,
     left: impl Future<Output = Left> + Send,
     follower: &mut impl Follower,
-) -> u32
-where
-    I: AsyncRead + Unpin + Send,
-    O: AsyncWrite + Unpin + Send,
-    E: AsyncWrite + Unpin + Send,
-{
+) -> u32 {
     let (Some(to_git), Some(mut from_git), Some(mut errors)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {

@@ -3,7 +3,7 @@
 //! A tree, Procfile, pillar or project file that cannot be understood ends the deployment here.
 
 use super::context::Context;
-use super::plan::Facts;
+use super::facts::Facts;
 use super::{Goal, Mover, Order};
 use crate::archives::shelf;
 use crate::buildpacks::{self, Choice};

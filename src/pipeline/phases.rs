@@ -4,7 +4,7 @@
 //! golden plans. gather's own looking is in `gather.rs`; it chooses nothing.
 
 use super::Mover;
-use super::plan::Facts;
+use super::facts::Facts;
 use super::step::Step;
 use crate::hooks::Hook;
 use crate::model::{Mode, Trigger};

@@ -1,27 +1,10 @@
 //! What a deployment will do, decided once from what gather saw. Pure: printed, compared and tested without a machine.
 
-use super::Mover;
+pub use super::facts::Facts;
 use super::phases;
 use super::step::Step;
-use crate::hooks::Hook;
-use crate::model::{Because, Mode, Phase, ReleaseVersion, Trigger, Verdict};
-use std::collections::BTreeSet;
+use crate::model::{Because, Mode, Phase, Trigger, Verdict};
 use std::fmt;
-
-/// What the decision depends on; all that gather looked at that can change a plan.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Facts {
-    pub mode: Mode,
-    pub trigger: Trigger,
-    /// Hooks that the tree declares.
-    pub hooks: BTreeSet<Hook>,
-    /// Name of the buildpack, when one applies.
-    pub buildpack: Option<String>,
-    /// Who moves the branch at the end.
-    pub mover: Mover,
-    /// What is live now.
-    pub previous: Option<ReleaseVersion>,
-}
 
 /// What happens in one phase.
 #[derive(Clone, PartialEq, Eq, Debug)]

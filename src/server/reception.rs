@@ -28,7 +28,14 @@ impl Desk {
                 Departure::Lost => Left::Lost,
             }
         };
-        self.platform.serve_git(actor, service, GitStreams { stdin, stdout, stderr }, left).await
+        self.platform
+            .serve_git(
+                actor,
+                service,
+                GitStreams { stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr) },
+                left,
+            )
+            .await
     }
 
     async fn verb(&self, actor: Actor, words: Vec<String>, mut channel: Channel) -> u32 {

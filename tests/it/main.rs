@@ -3,10 +3,16 @@
 
 mod bench;
 mod clients;
+mod interrupted;
 mod job_ends;
 mod pushing;
 mod queueing;
 mod refs;
+mod rejecting;
+mod rejecting_apps;
+mod rejecting_builds;
+mod rejecting_trees;
+mod rejecting_when_full;
 mod sandboxing;
 mod supervising;
 mod support;

@@ -15,6 +15,8 @@ use crate::system::privileged::Operation;
 use crate::system::reading;
 use std::path::PathBuf;
 
+/// What `deploy/current` says: the live tree is always in `run/`.
+const CURRENT: &str = "../run";
 /// Lines of a process that a failure repeats.
 const LAST_LINES: usize = 10;
 
@@ -42,6 +44,7 @@ impl Execution<'_> {
         as_root(&Operation::Exchange { a: self.work.tree.clone(), b: self.places.run() })?;
         self.context.store.note_switch(name, number, Switch::Switched)?;
         self.work.tree = self.places.run();
+        as_root(&Operation::Link { path: self.places.current(), text: PathBuf::from(CURRENT) })?;
         Done::quietly()
     }
 

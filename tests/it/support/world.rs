@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A running server and its surroundings.
@@ -14,6 +15,8 @@ pub struct World {
     server: Option<Child>,
     pub ssh: u16,
     pub http: u16,
+    /// Every world has numeric users of its own, so that what is left of one is not another's.
+    first_user: u32,
 }
 
 /// What a browser would see.
@@ -35,7 +38,7 @@ impl World {
         let root = tempfile::Builder::new().prefix("commis-world-").tempdir().expect("a temporary root");
         // Numeric users must be able to walk through.
         set_mode(root.path(), 0o711);
-        let mut world = Self { root, server: None, ssh: 0, http: 0 };
+        let mut world = Self { root, server: None, ssh: 0, http: 0, first_user: own_users() };
         std::fs::write(world.config(), world.settings()).expect("commis.toml");
         std::fs::create_dir_all(world.path("conf.d")).expect("conf.d");
         std::fs::write(world.path("conf.d/10-test.toml"), more).expect("drop-in");
@@ -47,8 +50,7 @@ impl World {
     }
 
     fn settings(&self) -> String {
-        // Every world has users of its own, so that what is left of one is not another's.
-        let first = 1_000_000 + (std::process::id() % 100_000) * 200;
+        let first = self.first_user;
         let root = self.root.path().display();
         format!(
             "platform = \"staging\"\n\
@@ -244,6 +246,12 @@ impl Drop for World {
             leftovers::check_machine(self.root.path(), &users);
         }
     }
+}
+
+/// The first of a range of numbers that no other world, in this process or another, uses at the same time.
+fn own_users() -> u32 {
+    static WORLDS: AtomicU32 = AtomicU32::new(0);
+    1_000_000 + (std::process::id() % 100_000) * 20_000 + WORLDS.fetch_add(1, Ordering::Relaxed) % 100 * 200
 }
 
 /// A command that has ended.
