@@ -170,7 +170,11 @@ pub fn size(bytes: u64) -> String {
 pub fn rejection(failure: &Failure, live: Option<ReleaseVersion>, number: Option<DeploymentNumber>) -> String {
     let live = live.map_or("none".to_owned(), |version| version.to_string());
     let number = number.map_or("none".to_owned(), |number| number.0.to_string());
-    format!("{}: {}; live={live}; deploy={number}", failure.code.as_str(), cut(&clean_line(failure.what.as_bytes()), 300))
+    format!(
+        "{}: {}; live={live}; deploy={number}",
+        failure.code.as_str(),
+        cut(&clean_line(failure.what.as_bytes()), 300)
+    )
 }
 
 /// At most `columns` characters, an ellipsis where something was cut.

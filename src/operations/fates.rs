@@ -9,8 +9,13 @@ use crate::notify::{clean_line, words};
 /// What a ref's fate is.
 pub enum Fate {
     /// Kept as it was pushed; the hint says that nothing else comes of it.
-    Store { change: Change, hint: Option<String> },
-    Deploy { change: Change },
+    Store {
+        change: Change,
+        hint: Option<String>,
+    },
+    Deploy {
+        change: Change,
+    },
     Refuse(Failure),
 }
 
@@ -76,7 +81,10 @@ pub fn acceptable(received: &Received, most: usize) -> Result<PushOptions, Failu
 }
 
 fn unknown_option(option: &str) -> Failure {
-    let failure = Failure::new(Code::BadOption, format!("unknown push option \"{}\"", words::cut(&clean_line(option.as_bytes()), 40)));
+    let failure = Failure::new(
+        Code::BadOption,
+        format!("unknown push option \"{}\"", words::cut(&clean_line(option.as_bytes()), 40)),
+    );
     match OPTIONS.iter().find(|known| is_near(known, option)) {
         Some(known) => failure.hint(format!("did you mean \"{known}\"?")),
         None => failure.hint(format!("understood: {}", OPTIONS.join(", "))),
@@ -119,10 +127,13 @@ fn hint(asked: &Asked<'_>, name: &RefName, deleted: bool) -> Option<String> {
             format!("hint: stored; only {} deploys here", deploys.branch().unwrap_or_default())
         }
         (Repository::Project, None) => {
-            format!("hint: stored, nothing deployed: {} deploys here\n       git push REMOTE {branch}:main", asked.configured)
+            format!(
+                "hint: stored, nothing deployed: {} deploys here\n       git push REMOTE {branch}:main",
+                asked.configured
+            )
         }
-        (Repository::Pillar, _) => format!(
-            "hint: stored; it takes effect with the next deployment\n       commis deploy {}", asked.project
-        ),
+        (Repository::Pillar, _) => {
+            format!("hint: stored; it takes effect with the next deployment\n       commis deploy {}", asked.project)
+        }
     })
 }

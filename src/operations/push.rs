@@ -126,7 +126,8 @@ impl Platform {
         };
         let fates = self.fates(session, &project, received);
         if received.atomic && fates.iter().any(|fate| matches!(fate, Fate::Refuse(_))) {
-            let (live, other) = (project.live, Failure::new(Code::Refused, "another ref of this atomic push was refused"));
+            let (live, other) =
+                (project.live, Failure::new(Code::Refused, "another ref of this atomic push was refused"));
             return fates.into_iter().map(|fate| ng(fate.refusal().as_ref().unwrap_or(&other), live)).collect();
         }
         let push = Push { session, project: &project, pusher, options };
@@ -134,8 +135,12 @@ impl Platform {
             true => self.carry_out_all_or_none(&push, &fates).await,
             false => self.carry_out(&push, &fates).await,
         };
-        let hints: BTreeSet<&String> =
-            fates.iter().zip(&verdicts).filter(|(_, verdict)| is_good(verdict)).filter_map(|(fate, _)| fate.hint()).collect();
+        let hints: BTreeSet<&String> = fates
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, verdict)| is_good(verdict))
+            .filter_map(|(fate, _)| fate.hint())
+            .collect();
         for hint in hints {
             tell(pusher, &format!("{hint}\n")).await;
         }
@@ -160,7 +165,11 @@ impl Platform {
     /// The branch that deploys: the one that does already, else the first of the settings that is pushed.
     fn deploy_branch(&self, project: &ProjectRecord, received: &Received) -> Option<RefName> {
         let pushed = |branch: &RefName| received.commands.iter().any(|command| command.name.as_ref() == Ok(branch));
-        self.deployed(project).ok().flatten().map(|(branch, _)| branch).or_else(|| self.deploy_branches().into_iter().find(pushed))
+        self.deployed(project)
+            .ok()
+            .flatten()
+            .map(|(branch, _)| branch)
+            .or_else(|| self.deploy_branches().into_iter().find(pushed))
     }
 
     /// Refs that are only stored first, then the deployment; each for itself.

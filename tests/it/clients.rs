@@ -95,7 +95,8 @@ fn dulwich_clones_and_pushes() {
                   porcelain.push(sys.argv[1], sys.argv[2], 'refs/heads/main:refs/heads/main')\n\
                   porcelain.clone(sys.argv[2], sys.argv[3])\n";
     let mut command = blog.git_command(&[]);
-    let environment: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+    let environment: Vec<_> =
+        command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
     command = Command::new("/usr/bin/python3");
     command.args(["-c", script, ".", &blog.url(), "../copy"]).current_dir(&blog.directory).env_clear();
     for (name, value) in environment {
@@ -209,9 +210,11 @@ fn hostile_command_lines_start_no_program() {
     world.stop();
     let log = world.path("git-runs");
     let wrapper = world.path("git-wrapper");
-    std::fs::write(&wrapper, format!("#!/bin/sh\necho \"$*\" >> {}\nexec /usr/bin/git \"$@\"\n", log.display())).expect("a script");
+    std::fs::write(&wrapper, format!("#!/bin/sh\necho \"$*\" >> {}\nexec /usr/bin/git \"$@\"\n", log.display()))
+        .expect("a script");
     make_executable(&wrapper);
-    std::fs::write(world.path("conf.d/20-git.toml"), format!("[git]\nprogram = \"{}\"\n", wrapper.display())).expect("settings");
+    std::fs::write(world.path("conf.d/20-git.toml"), format!("[git]\nprogram = \"{}\"\n", wrapper.display()))
+        .expect("settings");
     std::fs::write(&log, "").expect("a log");
     run_in(&world, "chmod", &["666", "git-runs"]).succeeded();
     world.start();
@@ -219,11 +222,24 @@ fn hostile_command_lines_start_no_program() {
     let runs = || std::fs::read_to_string(&log).expect("a log").lines().count();
     let before = runs();
     for line in [
-        "git-upload-pack '--help'", "git-receive-pack '-x'", "git upload-pack .", "git-upload-pack 'blog' 'blog'",
-        "git-upload-pack 'blog'; id", "git-receive-pack '`id`'", "git-receive-pack \"$(id)\"", "git-upload-archive 'blog'",
-        "git-upload-pack '../blog'", "git-upload-pack '/srv/x/blog.git'", "git-upload-pack 'blog/../blog'",
-        "git-upload-pack '%2e%2e/blog'", "git-upload-pack 'blog.git/hooks'", "git-upload-pack 'BLOG'", "git-upload-pack 'ａ'",
-        "git-shell", "git -c core.pager=id upload-pack 'blog'", "git-lfs-authenticate blog download",
+        "git-upload-pack '--help'",
+        "git-receive-pack '-x'",
+        "git upload-pack .",
+        "git-upload-pack 'blog' 'blog'",
+        "git-upload-pack 'blog'; id",
+        "git-receive-pack '`id`'",
+        "git-receive-pack \"$(id)\"",
+        "git-upload-archive 'blog'",
+        "git-upload-pack '../blog'",
+        "git-upload-pack '/srv/x/blog.git'",
+        "git-upload-pack 'blog/../blog'",
+        "git-upload-pack '%2e%2e/blog'",
+        "git-upload-pack 'blog.git/hooks'",
+        "git-upload-pack 'BLOG'",
+        "git-upload-pack 'ａ'",
+        "git-shell",
+        "git -c core.pager=id upload-pack 'blog'",
+        "git-lfs-authenticate blog download",
     ] {
         let ran = world.ssh("admin", &[line]);
         assert!(ran.code != 0 && !ran.stdout.contains("uid="), "{line}: {ran:?}");
@@ -235,7 +251,8 @@ fn hostile_command_lines_start_no_program() {
     assert_eq!(runs(), before, "{}", std::fs::read_to_string(&log).expect("a log"));
     // The control: an honest line does start git.
     let wiki = world.project("wiki");
-    wiki.git(&["ls-remote", &url.replace(&url[url.rfind(':').expect("a port")..], &format!(":{}/blog", world.ssh))]).succeeded();
+    wiki.git(&["ls-remote", &url.replace(&url[url.rfind(':').expect("a port")..], &format!(":{}/blog", world.ssh))])
+        .succeeded();
     assert!(runs() > before);
 }
 
@@ -245,7 +262,10 @@ fn the_clients_environment_reaches_nobody() {
     let blog = world.project("blog").saying("hello");
     blog.push("main").succeeds();
     let mut command = blog.git_command(&["ls-remote", &blog.url()]);
-    let ssh = format!("ssh {} -o SendEnv=GIT_TRACE -o SendEnv=GIT_DIR -o SendEnv=LD_PRELOAD", world.ssh_options("admin").join(" "));
+    let ssh = format!(
+        "ssh {} -o SendEnv=GIT_TRACE -o SendEnv=GIT_DIR -o SendEnv=LD_PRELOAD",
+        world.ssh_options("admin").join(" ")
+    );
     command.env("GIT_SSH_COMMAND", ssh).env("LD_PRELOAD", "").env("GIT_TRACE", "0");
     run(command, "", "ls-remote with an environment").succeeded().says("refs/heads/main");
 }
