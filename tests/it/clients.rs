@@ -273,21 +273,17 @@ fn the_clients_environment_reaches_nobody() {
 #[test]
 fn everything_but_a_command_is_refused_at_once() {
     let world = World::new();
-    for options in [&["-N", "-L", "0:127.0.0.1:1"][..], &["-tt"], &["-s", "sftp"]] {
+    let ssh = |options: &[&str], words: &[&str]| {
         let mut command = Command::new("ssh");
-        command.args(world.ssh_options("admin")).args(["-o", "ExitOnForwardFailure=yes"]);
-        command.args(["-p", &world.ssh.to_string()]).args(options.iter().filter(|o| !o.starts_with("sftp")));
-        command.arg("commis@127.0.0.1").args(options.iter().filter(|o| o.starts_with("sftp")));
-        let mut running = Running::start(command, &format!("ssh {options:?}"));
-        if options.contains(&"-N") {
-            // A forwarding is only asked for when somebody uses it.
-            running.signal(Signal::SIGTERM);
-        } else if options.contains(&"-tt") {
-            running.until("no shell here");
-        }
-        let _ = running.ended();
-    }
-    world.ssh("admin", &["list"]).succeeded();
+        command.args(world.ssh_options("admin")).args(["-o", "ExitOnForwardFailure=yes"]).args(options);
+        command.args(["-p", &world.ssh.to_string(), "commis@127.0.0.1"]).args(words);
+        run(command, "", &format!("ssh {options:?}"))
+    };
+    ssh(&["-tt"], &[]).says("PTY allocation request failed");
+    ssh(&["-s"], &["sftp"]).failed(255).says("subsystem request failed");
+    ssh(&["-N", "-R", "0:127.0.0.1:1"], &[]).failed(255).says("remote port forwarding failed");
+    ssh(&["-W", "127.0.0.1:1"], &[]).failed(255).says("forwarding failed");
+    ssh(&["-A", "-T"], &["list"]).succeeded();
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn a_second_push_waits_and_says_behind_whom() {
     second.ended().failed(1).says("(stale: ").says("git fetch");
     let log = std::fs::read_to_string(world.path("log/blog/2.log")).expect("a log");
     assert!(!log.contains("Build"), "{log}");
-    assert_eq!(world.json(&["show", "blog", "2"])["reason"], "stale");
+    assert_eq!(world.json(&["show", "blog", "2"])["reason_code"], "stale");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_newer_push_of_the_same_key_takes_the_place_of_its_waiting_one() {
     let mut newer = newer_copy.starts_pushing("main");
     newer.until("You are next (#3)");
     older.ended().failed(1).says("(superseded: ");
-    assert_eq!(world.json(&["show", "blog", "2"])["reason"], "superseded");
+    assert_eq!(world.json(&["show", "blog", "2"])["reason_code"], "superseded");
     waiting.opens();
     first.ended().succeeded();
     newer.ended().failed(1).says("(stale: ");
@@ -78,7 +78,7 @@ fn ctrl_c_before_the_switch_cancels() {
     assert_ne!(push.ended().code, 0);
     waiting.leaves();
     world.settle();
-    assert_eq!(world.json(&["show", "blog", "1"])["reason"], "cancelled");
+    assert_eq!(world.json(&["show", "blog", "1"])["reason_code"], "cancelled");
     assert_eq!(blog.remote_ref("refs/heads/main"), None);
     // The lock is free.
     let again = blog.starts_pushing("main");
@@ -98,7 +98,7 @@ fn ctrl_c_in_the_queue_leaves_the_queue() {
     second.until("You are next (#2)");
     second.types("\x03");
     let _ = second.ended();
-    wait_until(|| world.json(&["show", "blog", "2"])["reason"] == "cancelled");
+    wait_until(|| world.json(&["show", "blog", "2"])["reason_code"] == "cancelled");
     waiting.opens();
     first.ended().succeeded();
 }
