@@ -14,11 +14,18 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
     let (frames, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let json = invocation.output.json;
-        let (talk, mut told) = mpsc::channel(QUEUE);
+        let (talk, told) = mpsc::channel(QUEUE);
         let request = Request { actor, verb: invocation.verb, input, talk: Talk(talk) };
         let work = platform.perform(request);
+        // Ends with its reader: then the verb's own words go nowhere, and it notices.
         let relay = async {
-            while let Some(told) = told.recv().await {
+            let mut told = told;
+            loop {
+                let next = tokio::select! {
+                    next = told.recv() => next,
+                    () = frames.closed() => None,
+                };
+                let Some(told) = next else { break };
                 let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
                 let frame = match told {
                     Told::Out(bytes) => Frame::Out(text(bytes)),
