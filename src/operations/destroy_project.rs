@@ -6,7 +6,6 @@ use super::records::Reply;
 use crate::archives::trees;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure, ProjectName};
-use crate::system::files;
 use crate::system::privileged::{self, Operation};
 
 impl Platform {
@@ -26,9 +25,8 @@ impl Platform {
             return Err(failure.hint(format!("wait, or: commis cancel {name}")));
         };
         let _making = self.making.lock().await;
+        let _lock = self.lock(&project.name)?;
         let places = self.context.project_places(&project.name);
-        let lock = files::FileLock::try_lock(&places.deploy_lock())?;
-        let _lock = lock.ok_or_else(|| Failure::new(Code::Busy, format!("another server deploys {name}")))?;
         self.context.router.remove(&self.context.host_of(&project.name));
         if let Some(live) = self.context.set_live(&project.name, None) {
             self.context.supervisor.stop_set(live.set).await;

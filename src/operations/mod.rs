@@ -19,6 +19,7 @@ mod projects;
 mod push;
 mod recover;
 mod serve_git;
+mod sweep;
 
 use crate::model::{Actor, Failure, ProjectName};
 use crate::pipeline::{Context, Desk};

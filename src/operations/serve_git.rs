@@ -89,6 +89,7 @@ impl Platform {
         };
         authorize(actor, action, Some(&service.project))?;
         if let Some(project) = self.context.store.project(&service.project)? {
+            self.complete(&project, service.repository).await?;
             return Ok(project);
         }
         let wanted = self.context.config().git.create_on_push && service.direction == Direction::Receive;

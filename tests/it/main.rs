@@ -2,8 +2,15 @@
 //! here fails `tidy`.
 
 mod bench;
+mod interrupted;
 mod job_ends;
 mod pushing;
+mod recovering;
+mod rejecting;
+mod rejecting_apps;
+mod rejecting_builds;
+mod rejecting_trees;
+mod rejecting_when_full;
 mod sandboxing;
 mod supervising;
 mod support;

@@ -4,6 +4,7 @@
 //! the verdict. Everything before the exchange is undone by removing what has our name on it.
 
 mod bundle;
+mod ended;
 mod prepare;
 pub mod revive;
 mod scripts;
@@ -11,6 +12,7 @@ mod switch;
 mod tidy;
 mod told;
 mod undo;
+mod variables;
 
 use super::context::{Context, LiveSet};
 use super::control::Control;
@@ -29,7 +31,7 @@ use std::path::PathBuf;
 use tokio::time::Instant;
 
 pub use bundle::{environment_of, no_release};
-pub use prepare::make_directories;
+pub use prepare::{empty, make_directories};
 pub use tidy::Tidy;
 
 /// A deployment on its way.
@@ -63,6 +65,8 @@ struct Work {
     inode: Option<u64>,
     /// How often the old processes had been started again when the switch began.
     old_restarts: u32,
+    /// What an admin must know about a branch that moved.
+    doubt: Option<String>,
     new: Option<LiveSet>,
     old: Option<LiveSet>,
     opened: Option<words::Stage>,
@@ -101,6 +105,7 @@ impl<'a> Execution<'a> {
             prepared: None,
             inode: None,
             old_restarts: 0,
+            doubt: None,
             new: None,
             old: None,
             opened: None,
@@ -222,6 +227,9 @@ impl<'a> Execution<'a> {
                 tracing::error!(project = %name, %number, %error, "live, but not recorded yet");
             }
             finished => finished?,
+        }
+        if let Some(doubt) = &self.work.doubt {
+            let _ = self.context.store.set_trouble(name, Some(doubt));
         }
         self.context.set_live(name, self.work.new);
         self.tell_live(version);

@@ -2,8 +2,8 @@
 //! the router turned, the branch moved. Each effect that recovery must know about has its row first.
 
 use super::{Done, Execution, as_root, cancelled, missing};
-use crate::git::refs::{self, PreparedUpdate};
 use crate::git;
+use crate::git::refs::{self, PreparedUpdate};
 use crate::model::{Because, Code, CommitId, Failure, Repository};
 use crate::notify::words::Stage;
 use crate::pipeline::Goal;
@@ -16,6 +16,8 @@ use crate::system::privileged::Operation;
 use crate::system::reading;
 use std::path::{Path, PathBuf};
 
+/// What `deploy/current` says: the live tree is always in `run/`.
+const CURRENT: &str = "../run";
 /// Lines of a process that a failure repeats.
 const LAST_LINES: usize = 10;
 
@@ -45,6 +47,7 @@ impl Execution<'_> {
         as_root(&Operation::Exchange { a: self.work.tree.clone(), b: self.places.run() })?;
         self.work.tree = self.places.run();
         self.note_switch(Switch::Switched);
+        as_root(&Operation::Link { path: self.places.current(), text: PathBuf::from(CURRENT) })?;
         Done::quietly()
     }
 
@@ -118,7 +121,7 @@ impl Execution<'_> {
             Err(failure) if self.branch_moved(&repository) => {
                 let what = format!("the branch moved, but may not survive a power cut: {}", failure.what);
                 tracing::error!(project = %self.order.project.name, "{what}");
-                let _ = self.context.store.set_trouble(&self.order.project.name, Some(&what));
+                self.work.doubt = Some(what.clone());
                 Ok(Done::Did(what))
             }
             Err(failure) => Err(failure),

@@ -116,6 +116,10 @@ impl World {
         }
     }
 
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().map(Child::id).expect("a running server")
+    }
+
     pub fn server_log(&self) -> String {
         std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
     }
