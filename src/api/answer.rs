@@ -17,21 +17,17 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
         let (talk, told) = mpsc::channel(QUEUE);
         let request = Request { actor, verb: invocation.verb, input, talk: Talk(talk) };
         let work = platform.perform(request);
-        // Ends with its reader: then the verb's own words go nowhere, and it notices.
-        let relay = async {
+        // Ends with its listener, and takes the receiver along: whoever still talks hears that nobody listens.
+        let to_listener = frames.clone();
+        let relay = async move {
             let mut told = told;
-            loop {
-                let next = tokio::select! {
-                    next = told.recv() => next,
-                    () = frames.closed() => None,
-                };
-                let Some(told) = next else { break };
+            while let Some(told) = next_told(&mut told, &to_listener).await {
                 let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
                 let frame = match told {
                     Told::Out(bytes) => Frame::Out(text(bytes)),
                     Told::Err(bytes) => Frame::Err(text(bytes)),
                 };
-                if frames.send(frame).await.is_err() {
+                if to_listener.send(frame).await.is_err() {
                     break;
                 }
             }
@@ -42,6 +38,14 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
         }
     });
     receiver
+}
+
+/// `None`: everything was told, or the listener has left.
+async fn next_told(told: &mut mpsc::Receiver<Told>, listener: &mpsc::Sender<Frame>) -> Option<Told> {
+    tokio::select! {
+        told = told.recv() => told,
+        () = listener.closed() => None,
+    }
 }
 
 fn last_frames(result: Result<crate::operations::records::Reply, Failure>, json: bool) -> Vec<Frame> {

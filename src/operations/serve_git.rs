@@ -98,7 +98,11 @@ impl Platform {
             Err(failure) if failure.code == Code::NotFound && service.direction == Direction::Receive => {
                 Err(failure.hint("an admin's key creates a project by pushing to it"))
             }
-            found => found,
+            Err(failure) => Err(failure),
+            Ok(project) => {
+                self.complete(&project, service.repository).await?;
+                Ok(project)
+            }
         }
     }
 

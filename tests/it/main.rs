@@ -7,6 +7,7 @@ mod interrupted;
 mod job_ends;
 mod pushing;
 mod queueing;
+mod recovering;
 mod refs;
 mod rejecting;
 mod rejecting_apps;
