@@ -5,6 +5,7 @@
 use super::Platform;
 use crate::archives::{shelf, trees};
 use crate::git;
+use crate::layouts::places::release_file_name;
 use crate::model::{Code, CommitId, Failure, RefName, ReleaseVersion, Repository, Time};
 use crate::pipeline::execute::revive;
 use crate::store::{DeploymentRecord, ProjectRecord, Status, Switch};
@@ -75,6 +76,7 @@ impl Platform {
             privileged::perform(&Operation::Exchange { a: tree, b: places.run() })?;
             self.context.store.note_switch(&row.project, row.number, Switch::Undone)?;
         }
+        self.forget_release(row)?;
         self.note_interrupted(row, now)?;
         Ok("undone: the server stopped in the middle".into())
     }
@@ -83,6 +85,16 @@ impl Platform {
         let reason = "the server stopped in the middle; nothing was changed";
         self.context.store.finish_not_live(&row.project, row.number, (Status::Error, Code::Internal, reason), now)?;
         Ok(())
+    }
+
+    /// The release that it made was never live, and a power cut may have left half of its archive.
+    fn forget_release(&self, row: &DeploymentRecord) -> Result<(), Failure> {
+        let (Some(version), Some(commit)) = (row.version, row.commit.as_deref().and_then(CommitId::parse)) else {
+            return Ok(());
+        };
+        self.context.store.prune_release(&row.project, version)?;
+        let file_name = release_file_name(&row.project, version, commit.short());
+        shelf::remove(&self.context.project_places(&row.project).release(&file_name))
     }
 
     /// Whether the new tree is in `run/`: the inode that was written down before the exchange tells.

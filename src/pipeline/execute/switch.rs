@@ -2,7 +2,7 @@
 //! the router turned, the branch moved. Each effect that recovery must know about has its row first.
 
 use super::{Done, Execution, as_root, cancelled, missing};
-use crate::git::refs::{self, PreparedUpdate};
+use crate::git::refs::PreparedUpdate;
 use crate::model::{Because, Code, CommitId, Failure, Repository};
 use crate::notify::words::Stage;
 use crate::pipeline::Goal;
@@ -13,6 +13,7 @@ use crate::runtime::{Restarts, Unhealthy};
 use crate::store::Switch;
 use crate::system::privileged::Operation;
 use crate::system::reading;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Lines of a process that a failure repeats.
@@ -36,13 +37,25 @@ impl Execution<'_> {
         self.control.pass_the_gate().map_err(|_| cancelled())?;
         self.close_stage(Stage::BackUp, &crate::notify::words::skipped(Because::NoBackupPolicy));
         let (name, number) = (&self.order.project.name, self.order.number);
-        as_root(&Operation::SyncFileSystem { path: self.places.root().to_owned() })?;
+        self.make_durable()?;
         let inode = reading::inode(&self.work.tree).map_err(|error| Failure::internal("switch", &error))?;
         self.context.store.intend_switch(name, number, inode)?;
         as_root(&Operation::Exchange { a: self.work.tree.clone(), b: self.places.run() })?;
         self.context.store.note_switch(name, number, Switch::Switched)?;
         self.work.tree = self.places.run();
         Done::quietly()
+    }
+
+    /// Everything that was made so far: pushed objects, archive, tree. Mostly one file system, so one call.
+    fn make_durable(&self) -> Result<(), Failure> {
+        let mut synced = BTreeSet::new();
+        for path in [self.work.tree.clone(), self.places.releases(), self.places.repository(Repository::Project)] {
+            let device = reading::device(&path).map_err(|error| Failure::internal("switch", &error))?;
+            if synced.insert(device) {
+                as_root(&Operation::SyncFileSystem { path })?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn start(&mut self) -> Result<Done, Failure> {
@@ -90,10 +103,8 @@ impl Execution<'_> {
 
     pub(super) async fn move_ref(&mut self) -> Result<Done, Failure> {
         let prepared = self.work.prepared.take().ok_or_else(|| missing("a prepared branch"))?;
+        // Durable on return; the objects have been since the exchange.
         prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error))?;
-        let repository = self.places.repository(Repository::Project);
-        tokio::task::block_in_place(|| refs::sync(&repository))
-            .map_err(|e| Failure::internal("sync the branch", &e))?;
         Done::quietly()
     }
 
