@@ -98,9 +98,11 @@ impl Platform {
     /// Queues a deployment and lets it go; it belongs to the server from here on.
     pub(super) fn launch(&self, actor: &Actor, wish: Wish) -> Result<Handle, Failure> {
         let Wish { project, trigger, goal } = wish;
-        if let Some(trouble) = &project.trouble {
+        // A rollback is the way out of trouble, and ends it when it succeeds.
+        if let Some(trouble) = project.trouble.as_ref().filter(|_| trigger != Trigger::Rollback) {
             let what = format!("{} needs an admin first: {trouble}", project.name);
-            return Err(Failure::new(Code::RollbackFailed, what));
+            let way_out = format!("commis releases {0}, then: commis rollback {0} vN", project.name);
+            return Err(Failure::new(Code::RollbackFailed, what).hint(way_out));
         }
         let places = self.context.project_places(&project.name);
         let subject = self.subject(&project, &goal);

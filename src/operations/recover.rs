@@ -41,14 +41,23 @@ impl Platform {
             };
             report.push(Recovered { project: row.project.to_string(), what: format!("{}: {what}", row.number) });
         }
-        for project in self.context.store.projects()? {
-            self.sweep(&project)?;
-            if let Some(version) = project.live {
-                let result = revive::revive(&self.context, &project, version).await;
-                report.push(self.revived(&project, version, result));
-            }
-        }
+        let revived = self.context.store.projects()?.into_iter().map(|project| self.sweep_and_revive(project));
+        report.extend(futures_util::future::join_all(revived).await.into_iter().flatten());
         Ok(report)
+    }
+
+    /// One project among many at the same time: its trouble is its own.
+    async fn sweep_and_revive(&self, project: ProjectRecord) -> Vec<Recovered> {
+        let mut report = Vec::new();
+        if let Err(failure) = tokio::task::block_in_place(|| self.sweep(&project)) {
+            let what = format!("leftovers could not be removed: {failure}");
+            report.push(Recovered { project: project.name.to_string(), what });
+        }
+        if let Some(version) = project.live {
+            let result = revive::revive(&self.context, &project, version).await;
+            report.push(self.revived(&project, version, result));
+        }
+        report
     }
 
     fn revived(&self, project: &ProjectRecord, version: ReleaseVersion, result: Result<(), Failure>) -> Recovered {

@@ -2,9 +2,14 @@
 //! here fails `tidy`.
 
 mod bench;
+mod building;
+mod hooks;
 mod job_ends;
 mod pushing;
+mod running;
 mod sandboxing;
+mod serving;
 mod supervising;
 mod support;
 mod tidy;
+mod verbs;

@@ -29,7 +29,7 @@ use crate::system::privileged::{self, Operation};
 use std::path::PathBuf;
 use tokio::time::Instant;
 
-pub use bundle::{environment_of, no_release};
+pub use bundle::no_release;
 pub use prepare::make_directories;
 pub use tidy::Tidy;
 

@@ -47,7 +47,7 @@ impl Execution<'_> {
             }
             Who::AppUser => {
                 let path = ("PATH".to_owned(), view::search_path(&self.places));
-                (run.clone(), self.app_environment(), vec![path])
+                (run.clone(), self.gathered.environment.clone(), vec![path])
             }
         };
         platform.push(("SOURCE_VERSION".into(), self.commit_text()));
