@@ -93,10 +93,26 @@ pub fn live(project: &ProjectName, version: ReleaseVersion, seconds: f64, url: O
 
 /// A failure, what serves now, and what next.
 pub fn failure(failure: &Failure, serving: &str) -> Vec<String> {
-    let mut lines = vec![format!("error: {}", failure.what)];
+    let mut lines = verdict("error", &failure.what);
     lines.extend(failure.details.iter().map(|line| detail(line)));
     lines.push(detail(serving));
-    lines.extend(failure.hints.iter().map(|hint| format!("hint: {hint}")));
+    lines.extend(failure.hints.iter().flat_map(|hint| verdict("hint", hint)));
+    lines
+}
+
+/// `error: ...` in lines of at most 72 columns, continued below the text; a word longer than a line stays whole, so
+/// that it can be copied.
+pub fn verdict(word: &str, text: &str) -> Vec<String> {
+    let mut lines = vec![format!("{word}:")];
+    for part in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + part.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(part);
+            }
+            _ => lines.push(detail(part)),
+        }
+    }
     lines
 }
 
@@ -178,6 +194,15 @@ mod tests {
             assert!(script_line(line).starts_with("       "), "{line}");
         }
         assert_eq!(script_line("-----> Installing"), "       Installing");
+    }
+
+    #[test]
+    fn a_long_verdict_goes_on_below_and_no_word_is_cut() {
+        assert_eq!(verdict("hint", "push again"), ["hint: push again"]);
+        let lines = verdict("error", &format!("{} {} end", "word ".repeat(13).trim(), "x".repeat(80)));
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines[0], format!("error: {}", "word ".repeat(13).trim()));
+        assert_eq!(lines[1..], [detail(&"x".repeat(80)), detail("end")]);
     }
 
     #[test]

@@ -171,12 +171,7 @@ impl Platform {
                 let (result, tidy) = pipeline::deploy(&self.context, &order, &handle.log, &handle.control).await;
                 (result, Some((tidy, lock)))
             }
-            Err(failure) => {
-                let serving =
-                    words::still_serving(&name, order.project.live.map(|version| (version, "the one before")));
-                words::failure(&failure, &serving).iter().for_each(|line| handle.log.line(line));
-                (Verdict::NotLive { failure, live: order.project.live }, None)
-            }
+            Err(failure) => (pipeline::refused(&self.context, &order, &handle.log, failure), None),
         };
         self.note_end(&order, &result);
         handle.log.complete();

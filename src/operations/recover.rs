@@ -49,7 +49,8 @@ impl Platform {
     /// One project among many at the same time: its trouble is its own.
     async fn sweep_and_revive(&self, project: ProjectRecord) -> Vec<Recovered> {
         let mut report = Vec::new();
-        if let Err(failure) = tokio::task::block_in_place(|| self.sweep(&project)) {
+        let swept = tokio::task::block_in_place(|| self.sweep(&project).and_then(|()| self.sweep_shelf(&project)));
+        if let Err(failure) = swept {
             let what = format!("leftovers could not be removed: {failure}");
             report.push(Recovered { project: project.name.to_string(), what });
         }
@@ -84,8 +85,18 @@ impl Platform {
             privileged::perform(&Operation::Exchange { a: tree, b: places.run() })?;
             self.context.store.note_switch(&row.project, row.number, Switch::Undone)?;
         }
+        self.forget_release(row)?;
         self.note_interrupted(row, now)?;
         Ok("undone: the server stopped in the middle".into())
+    }
+
+    /// A release that this deployment made and that never served is none.
+    fn forget_release(&self, row: &DeploymentRecord) -> Result<(), Failure> {
+        let Some(version) = row.version else { return Ok(()) };
+        match self.context.store.release(&row.project, version)? {
+            Some(release) if release.served.is_none() => Ok(self.context.store.prune_release(&row.project, version)?),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn note_interrupted(&self, row: &DeploymentRecord, now: Time) -> Result<(), Failure> {
@@ -129,6 +140,26 @@ impl Platform {
                 shelf::remove(&places.release(&name))?;
             }
         }
+        let build = places.build();
+        for name in list(&build) {
+            trees::remove_tree(&build.join(&name))?;
+        }
+        for repository in [Repository::Project, Repository::Pillar] {
+            git::refs::clear_left_overs(&places.repository(repository))
+                .map_err(|error| Failure::internal("clear locks of git", &error))?;
+        }
         trees::remove_tree(&places.trash())
+    }
+
+    /// Archives that the ledger does not know: those of deployments that were undone.
+    fn sweep_shelf(&self, project: &ProjectRecord) -> Result<(), Failure> {
+        let releases = self.context.project_places(&project.name).releases();
+        let known = self.context.store.releases(&project.name)?;
+        for archive in shelf::list(&releases, &project.name)? {
+            if !known.iter().any(|release| release.version == archive.version) {
+                shelf::remove(&archive.path)?;
+            }
+        }
+        Ok(())
     }
 }

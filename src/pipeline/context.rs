@@ -126,6 +126,14 @@ impl Context {
 }
 
 impl Context {
+    /// What is live, for sentences: the release and its commit.
+    pub fn live_words(&self, project: &ProjectRecord) -> Option<(ReleaseVersion, String)> {
+        let version = project.live?;
+        let release = self.store.release(&project.name, version).ok().flatten();
+        let commit = release.and_then(|release| release.commit_id());
+        Some((version, commit.map_or_else(|| "?".to_owned(), |commit| commit.short().to_owned())))
+    }
+
     /// Sends the requests for a project to its processes, or to nobody. The host's name stays its own.
     pub fn point_router_at(&self, project: &ProjectName, live: Option<LiveSet>) -> Result<(), Failure> {
         let host = self.host_of(project);

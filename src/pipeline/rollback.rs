@@ -7,6 +7,9 @@ use crate::model::{Code, ReleaseVersion};
 pub fn undo(begun: &[Step], previous: Option<ReleaseVersion>) -> Vec<Step> {
     let has = |step: Step| begun.contains(&step);
     let mut steps = Vec::new();
+    if has(Step::MoveRef) {
+        steps.push(Step::MoveRefBack);
+    }
     if has(Step::Route) {
         steps.push(Step::RouteBack);
     }
@@ -72,6 +75,12 @@ mod tests {
             ]
         );
         assert_eq!(reported(Code::Unhealthy, &begun, OLD), Code::RolledBack);
+    }
+
+    #[test]
+    fn a_branch_that_moved_is_moved_back_first() {
+        let begun = [Step::Exchange, Step::Start, Step::Check, Step::Route, Step::MoveRef];
+        assert_eq!(undo(&begun, OLD).first(), Some(&Step::MoveRefBack));
     }
 
     #[test]

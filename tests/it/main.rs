@@ -4,8 +4,14 @@
 mod bench;
 mod building;
 mod hooks;
+mod interrupted;
 mod job_ends;
 mod pushing;
+mod rejecting;
+mod rejecting_apps;
+mod rejecting_builds;
+mod rejecting_trees;
+mod rejecting_when_full;
 mod running;
 mod sandboxing;
 mod serving;

@@ -4,6 +4,7 @@
 //! the verdict. Everything before the exchange is undone by removing what has our name on it.
 
 mod bundle;
+mod ended;
 mod prepare;
 pub mod revive;
 mod scripts;
@@ -184,6 +185,7 @@ impl<'a> Execution<'a> {
             Step::Check => self.check().await,
             Step::Route => self.route(),
             Step::MoveRef => self.move_ref().await,
+            Step::MoveRefBack => self.move_ref_back().await,
             Step::RouteBack => self.route_back(),
             Step::StopNew => self.stop_new().await,
             Step::ExchangeBack => self.exchange_back(),

@@ -1,5 +1,6 @@
 //! Scripts of the project: hooks, buildpacks, the `release:` line. Each runs as a job in its view and its cgroup.
 
+use super::ended::{self, Ran};
 use super::variables::certificates;
 use super::{Done, Execution, missing};
 use crate::buildpacks::Choice;
@@ -15,13 +16,10 @@ use crate::pipeline::view::{self, Tools};
 use crate::sandbox::{Stream, Task};
 use crate::system::cgroups::GroupLimits;
 use crate::system::{Job, Limits, UserIds, View};
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Lines of a script that a failure repeats.
-const LAST_LINES: usize = 10;
 /// What takes the lines of a script.
 type LineSink<'a> = &'a mut (dyn FnMut(Stream, &[u8]) + Send);
 
@@ -40,13 +38,6 @@ struct Script {
     deadline: Duration,
 }
 
-/// What became of it.
-pub(super) struct Ran {
-    pub exit: Exit,
-    pub seconds: f64,
-    pub last_lines: Vec<String>,
-}
-
 impl Execution<'_> {
     pub(super) async fn run_hook(&mut self, hook: Hook) -> Result<Done, Failure> {
         if hook.runs_as() == Who::BuildUser {
@@ -61,9 +52,10 @@ impl Execution<'_> {
         self.tell_detail(&format!("hook {}", hook.name()));
         let ran = self.run_script(script).await?;
         if !ran.exit.is_success() {
-            return Err(hooks::failure(hook, &ran.exit, Duration::from_secs_f64(ran.seconds), &ran.last_lines));
+            let failure = hooks::failure(hook, &ran.exit, Duration::from_secs_f64(ran.seconds));
+            return Err(ended::or_full_disk(failure, &ran, self.places.root()));
         }
-        self.read_common()?;
+        self.read_common(hook)?;
         Ok(Done::Did(ran.exit.to_string()))
     }
 
@@ -81,7 +73,7 @@ impl Execution<'_> {
         if ran.exit.is_success() {
             return Ok(Done::Did(format!("{}: {}", choice.pack.name, choice.why)));
         }
-        Err(script_failure(Code::BuildFailed, &title, &ran))
+        Err(ended::failure(Code::BuildFailed, &title, &ran, self.places.root()))
     }
 
     /// What the buildpack would come to, when that is known without running it.
@@ -107,7 +99,7 @@ impl Execution<'_> {
         let script = Script { title: title.clone(), job: self.pack_job(choice, call), deadline: self.build_timeout() };
         let ran = self.run_quietly(script, &mut text).await?;
         if !ran.exit.is_success() {
-            return Err(script_failure(Code::BuildFailed, &title, &ran));
+            return Err(ended::failure(Code::BuildFailed, &title, &ran, self.places.root()));
         }
         contract::parse_release(&String::from_utf8_lossy(&text))
     }
@@ -174,7 +166,7 @@ impl Execution<'_> {
         if ran.exit.is_success() {
             return Ok(Done::Did(ran.exit.to_string()));
         }
-        Err(script_failure(Code::ReleaseFailed, "release command", &ran))
+        Err(ended::failure(Code::ReleaseFailed, "release command", &ran, self.places.root()))
     }
 
     fn hook_job(&self, hook: Hook, user: UserIds, path: &str) -> Job {
@@ -213,19 +205,15 @@ impl Execution<'_> {
 
     /// Runs a script to its end, its lines going to the log as they come.
     async fn run_script(&self, script: Script) -> Result<Ran, Failure> {
-        let mut last_lines = VecDeque::new();
-        let mut on_line = |_, raw: &[u8]| {
-            let line = self.redactor.redact(&clean_line(raw));
-            self.log.line(&words::script_line(&line));
-            remember(&mut last_lines, line);
-        };
+        let mut no_space = false;
+        let mut on_line = |_, raw: &[u8]| no_space |= self.tell_script_line(raw);
         let (exit, seconds) = self.run_watched(script, &mut on_line).await?;
-        Ok(Ran { exit, seconds, last_lines: last_lines.into() })
+        Ok(Ran { exit, seconds, no_space })
     }
 
     /// Runs a script whose standard output is an answer; only its complaints go to the log.
     async fn run_quietly(&self, script: Script, answer: &mut Vec<u8>) -> Result<Ran, Failure> {
-        let mut last_lines = VecDeque::new();
+        let mut no_space = false;
         let mut on_line = |stream, raw: &[u8]| {
             if stream == Stream::Out {
                 if answer.len() < ANSWER_MAX {
@@ -234,12 +222,17 @@ impl Execution<'_> {
                 }
                 return;
             }
-            let line = self.redactor.redact(&clean_line(raw));
-            self.log.line(&words::script_line(&line));
-            remember(&mut last_lines, line);
+            no_space |= self.tell_script_line(raw);
         };
         let (exit, seconds) = self.run_watched(script, &mut on_line).await?;
-        Ok(Ran { exit, seconds, last_lines: last_lines.into() })
+        Ok(Ran { exit, seconds, no_space })
+    }
+
+    /// Passes a line on, cleaned and without secrets; whether it tells of a full disk.
+    fn tell_script_line(&self, raw: &[u8]) -> bool {
+        let line = self.redactor.redact(&clean_line(raw));
+        self.log.line(&words::script_line(&line));
+        ended::tells_of_no_space(&line)
     }
 
     /// Runs a script, and says so when it is silent for long.
@@ -286,10 +279,10 @@ impl Execution<'_> {
     }
 
     /// Takes the common tree as the last script left it.
-    fn read_common(&mut self) -> Result<(), Failure> {
+    fn read_common(&mut self, hook: Hook) -> Result<(), Failure> {
         let path = self.places.common_dir(self.order.number).join(COMMON_FILE);
         let bad = |why: String| {
-            Failure::new(Code::BadConfig, format!("COMMIS_COMMON after the hook: {why}"))
+            Failure::new(Code::BadConfig, format!("hook {}: what it left in COMMIS_COMMON: {why}", hook.name()))
                 .hint("write one JSON object, or leave the file as it is")
         };
         let bytes = crate::system::reading::read_regular(&path, COMMON_MAX).map_err(|error| bad(error.to_string()))?;
@@ -302,30 +295,8 @@ impl Execution<'_> {
     }
 }
 
-fn remember(last_lines: &mut VecDeque<String>, line: String) {
-    if !line.trim().is_empty() {
-        last_lines.push_back(line);
-    }
-    if last_lines.len() > LAST_LINES {
-        last_lines.pop_front();
-    }
-}
-
 /// `Python`, for the line that says what was found.
 fn title_of(choice: &Choice) -> String {
     let mut letters = choice.pack.name.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// `buildpack python: exit 1 after 12 s`, with the last lines.
-fn script_failure(code: Code, title: &str, ran: &Ran) -> Failure {
-    let what = format!("{title}: {} after {}", ran.exit, words::duration(ran.seconds));
-    let failure = Failure::new(code, what);
-    match ran.exit {
-        Exit::OutOfMemory { .. } => failure.hint("raise [builds] memory in commis.toml, or need less"),
-        Exit::TimedOut { .. } => {
-            failure.hint("raise [builds] timeout in commis.toml, or [build] timeout in project.toml")
-        }
-        Exit::Code(_) | Exit::Signal(_) | Exit::Cancelled | Exit::NotStarted(_) => failure,
-    }
 }

@@ -2,8 +2,10 @@
 
 use super::{Done, Execution, as_root, missing};
 use crate::archives::{shelf, trees};
+use crate::git::{self, refs};
 use crate::layouts::ProjectPlaces;
-use crate::model::{Code, Failure};
+use crate::model::{Code, CommitId, Failure, Repository};
+use crate::pipeline::Goal;
 use crate::pipeline::health::{self, Exits};
 use crate::store::Switch;
 use crate::system::UserIds;
@@ -12,6 +14,21 @@ use crate::system::reading;
 use std::path::Path;
 
 impl Execution<'_> {
+    /// The branch gets its old value again, when it has the new one.
+    pub(super) async fn move_ref_back(&mut self) -> Result<Done, Failure> {
+        let Goal::Commit { commit, previous, branch, .. } = &self.order.goal else { return Done::quietly() };
+        let repository = self.places.repository(Repository::Project);
+        let now = git::open(&repository).and_then(|objects| objects.resolve(branch)).map_err(Failure::from)?;
+        if now.as_ref() != Some(commit) || previous.as_ref() == Some(commit) {
+            return Done::quietly();
+        }
+        let old = previous.clone().unwrap_or_else(CommitId::zero);
+        refs::update(&self.context.git, &repository, &[(branch.clone(), commit.clone(), old)])
+            .await
+            .map_err(|error| Failure::internal("move the branch back", &error))?;
+        Done::quietly()
+    }
+
     pub(super) fn route_back(&mut self) -> Result<Done, Failure> {
         self.point_router_at(self.context.live(&self.order.project.name))?;
         Done::quietly()
@@ -32,7 +49,11 @@ impl Execution<'_> {
         let Some(inode) = record.and_then(|record| record.tree_inode) else { return Done::quietly() };
         let run = reading::inode(&self.places.run()).map_err(|error| Failure::internal("look at run/", &error))?;
         if run == inode {
-            self.context.store.note_switch(name, number, Switch::Undoing)?;
+            // A journal that cannot be written must not keep the old version away: after a crash the branch, which did
+            // not move, says the same.
+            if let Err(error) = self.context.store.note_switch(name, number, Switch::Undoing) {
+                tracing::error!(project = %name, %error, "undoing without a journal");
+            }
             let other = self.places.deployed(&self.work.tree_name);
             as_root(&Operation::Exchange { a: other, b: self.places.run() })?;
         }

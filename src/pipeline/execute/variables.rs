@@ -42,9 +42,7 @@ impl Execution<'_> {
     pub(super) fn hook_environment(&self, hook: Hook) -> Vec<(String, String)> {
         let run = self.places.run();
         let (home, pillar, mut platform) = match hook.runs_as() {
-            Who::BuildUser => {
-                (self.places.cache().join("home"), self.build_environment(), self.platform_variables())
-            }
+            Who::BuildUser => (self.places.cache().join("home"), self.build_environment(), self.platform_variables()),
             Who::AppUser => {
                 let path = ("PATH".to_owned(), view::search_path(&self.places));
                 (run.clone(), self.gathered.environment.clone(), vec![path])

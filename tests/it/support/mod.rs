@@ -3,6 +3,7 @@
 
 pub mod leftovers;
 pub mod project;
+pub mod rejected;
 pub mod world;
 
 pub use project::{Project, Pushed};

@@ -26,6 +26,11 @@ impl<'a> Project<'a> {
         project
     }
 
+    /// The same working copy again, for instance after its server was started anew.
+    pub fn at(world: &'a World, name: &str, directory: &Path) -> Self {
+        Self { world, name: name.to_owned(), directory: directory.to_owned(), key: "admin".to_owned() }
+    }
+
     /// Pushes with another key.
     pub fn by(mut self, key: &str) -> Self {
         key.clone_into(&mut self.key);
