@@ -102,14 +102,12 @@ fn a_restarted_server_serves_everything_again_also_beside_a_project_that_does_no
 #[test]
 fn a_killed_server_leaves_nothing_that_its_next_life_does_not_clear() {
     let mut world = World::new();
-    let blog = world.project("blog").saying("one");
-    blog.push("main").succeeds();
+    world.project("blog").saying("one").push("main").succeeds();
     world.kill();
     world.start();
     world.learn_host_key();
     comes_to_say(&world, "blog", "one");
-    let blog = blog.saying("two");
-    blog.push("main").succeeds();
+    world.project("blog").saying("two").push("main").succeeds();
     assert_eq!(world.page("blog").body, "two");
 }
 
