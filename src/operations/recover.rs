@@ -54,6 +54,10 @@ impl Platform {
             let what = format!("leftovers could not be removed: {failure}");
             report.push(Recovered { project: project.name.to_string(), what });
         }
+        // Until its processes are up, and when it has none, the host answers that nothing serves.
+        if let Err(failure) = self.context.point_router_at(&project.name, None) {
+            report.push(Recovered { project: project.name.to_string(), what: failure.to_string() });
+        }
         if let Some(version) = project.live {
             let result = revive::revive(&self.context, &project, version).await;
             report.push(self.revived(&project, version, result));

@@ -189,6 +189,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         env = os.environ
         text = 'code: %s, data: %s, root: %s' % (attempt('server.py'), attempt(env['COMMIS_DATA'] + '/x'), attempt('/x'))
         self.send_response(200)
+        self.send_header('Content-Length', str(len(text)))
         self.end_headers()
         self.wfile.write(text.encode())
 http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), Page).serve_forever()

@@ -139,6 +139,7 @@ class Page(http.server.BaseHTTPRequestHandler):
             print('dying', flush=True)
             os._exit(3)
         self.send_response(200)
+        self.send_header('Content-Length', '5')
         self.end_headers()
         self.wfile.write(b'alive')
     def log_message(self, *args):

@@ -13,8 +13,9 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 impl Execution<'_> {
     /// Settings of the project that packs understand as variables.
     pub(super) fn pack_settings(&self) -> Vec<(String, String)> {
-        let root = self.gathered.settings.static_root.clone();
-        root.map(|root| ("COMMIS_STATIC_ROOT".to_owned(), root)).into_iter().collect()
+        let settings = &self.gathered.settings;
+        let named = [("COMMIS_STATIC_ROOT", &settings.static_root), ("COMMIS_INSTALLER", &settings.python_installer)];
+        named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
     }
 
     /// The server's own variables for builds: where tools are, mirrors. Values may hold passwords of mirrors, so they
