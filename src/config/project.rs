@@ -90,7 +90,7 @@ impl ProjectConfig {
                 timeout: from.maybe("build.timeout", duration(1_000, 7 * 86_400_000))?,
                 memory: from.maybe("build.memory", memory())?,
             },
-            python_installer: from.maybe("python.installer", text("uv or pip", |name| ["uv", "pip"].contains(&name)))?,
+            python_installer: from.maybe("python.installer", installer())?,
             static_root: from.maybe("static.root", inner_path())?,
         })
     }
@@ -113,6 +113,10 @@ pub(super) fn is_health_path(text: &str) -> bool {
 
 fn schema() -> Schema {
     Schema { keys: KEYS.map(String::from).into(), open: &[], code: Code::BadConfig }
+}
+
+fn installer() -> Kind<String> {
+    text("uv or pip", |name| ["uv", "pip"].contains(&name))
 }
 
 fn buildpack() -> Kind<String> {

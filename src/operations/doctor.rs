@@ -55,8 +55,10 @@ impl Platform {
 
     /// Does what every build does: another user, a place of its own.
     async fn check_sandbox(&self) -> Check {
-        match self.ask("sandbox", &["/bin/bash", "-c", "umask"]).await {
-            (Exit::Code(0), _) => line("ok", "sandbox", "private mounts and /tmp, a user of its own, no new privileges"),
+        match self.ask("sandbox", &["/bin/true"]).await {
+            (Exit::Code(0), _) => {
+                line("ok", "sandbox", "private mounts and /tmp, a user of its own, no new privileges")
+            }
             (exit, _) => line("error", "sandbox", &format!("{exit}: nothing can be built or started")),
         }
     }
@@ -81,7 +83,8 @@ impl Platform {
         if let Some(path) = toolchains.find(|path| path.is_file()) {
             return line("ok", name, &format!("{} (a toolchain of [builds])", path.display()));
         }
-        let Some(path) = PROGRAM_DIRECTORIES.iter().map(|place| Path::new(place).join(name)).find(|path| path.is_file())
+        let Some(path) =
+            PROGRAM_DIRECTORIES.iter().map(|place| Path::new(place).join(name)).find(|path| path.is_file())
         else {
             let hint = if name == "cargo" { "; for one of root's alone: [builds] toolchains" } else { "" };
             return line("warning", name, &format!("not installed: {whose} will not build{hint}"));

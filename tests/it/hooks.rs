@@ -93,7 +93,10 @@ fn a_variable_of_the_pillar_reaches_hooks_build_and_application() {
     let show = "#!/bin/sh\necho \"$COMMIS_PHASE sees ${#GREETING} letters\"\n";
     let blog = world
         .project("blog")
-        .write("Procfile", "web: echo \"$GREETING\" > /tmp/page; cd /tmp; python3 -m http.server --bind 127.0.0.1 $PORT\n")
+        .write(
+            "Procfile",
+            "web: echo \"$GREETING\" > /tmp/page; cd /tmp; python3 -m http.server --bind 127.0.0.1 $PORT\n",
+        )
         .script(".commis/hooks/configure", show)
         .script(".commis/hooks/deploy", show)
         .commit("first");
@@ -132,7 +135,8 @@ fn one_hook_changes_the_common_tree_and_the_next_sees_it() {
 #[test]
 fn a_common_tree_that_is_no_object_any_more_fails_the_phase() {
     let world = World::new();
-    let blog = world.project("blog").saying("x").script(".commis/hooks/build", "#!/bin/sh\necho '[' > $COMMIS_COMMON\n");
+    let blog =
+        world.project("blog").saying("x").script(".commis/hooks/build", "#!/bin/sh\necho '[' > $COMMIS_COMMON\n");
     blog.commit("broken").push("main").is_rejected("bad-config").says("COMMIS_COMMON");
     let wiki = world.project("wiki").saying("x");
     let link = "#!/bin/sh\nrm $COMMIS_COMMON; ln -s /etc/shadow $COMMIS_COMMON\n";
@@ -164,11 +168,8 @@ true
 #[test]
 fn an_application_writes_its_data_and_never_its_code() {
     let world = World::new();
-    let blog = world
-        .project("blog")
-        .write("Procfile", "web: python3 server.py\n")
-        .write("server.py", WRITES)
-        .commit("writes");
+    let blog =
+        world.project("blog").write("Procfile", "web: python3 server.py\n").write("server.py", WRITES).commit("writes");
     blog.push("main").succeeds();
     let page = world.page("blog");
     assert_eq!(page.body, "code: refused, data: written, root: refused", "{page:?}");
@@ -213,7 +214,8 @@ fn the_release_line_runs_before_the_switch_and_can_stop_it() {
     let blog = world.project("blog").saying("one").write("Procfile", &procfile).commit("release line");
     blog.push("main").succeeds().says("release command");
     assert_eq!(std::fs::read_to_string(blog.place("data").join("seen")).unwrap_or_default(), "done\n");
-    let blog = blog.write("Procfile", "release: echo migrating; exit 3\nweb: python3 server.py\n").write("page.txt", "two");
+    let blog =
+        blog.write("Procfile", "release: echo migrating; exit 3\nweb: python3 server.py\n").write("page.txt", "two");
     blog.commit("bad").push("main").is_rejected("release-failed").says("migrating");
     assert_eq!(world.page("blog").body, "one");
     let steps = world.json(&["show", "blog", "2"])["steps"].clone();

@@ -19,7 +19,8 @@ fn comes_to_say(world: &World, project: &str, text: &str) {
 
 /// Relative paths of all files below a directory.
 fn files(root: &Path) -> Vec<String> {
-    let found = Command::new("find").arg(root).args(["-mindepth", "1", "-printf", "%P %m %y\n"]).output().expect("find");
+    let found =
+        Command::new("find").arg(root).args(["-mindepth", "1", "-printf", "%P %m %y\n"]).output().expect("find");
     let mut lines: Vec<String> = String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect();
     lines.sort();
     lines
@@ -70,8 +71,12 @@ fn as_many_releases_are_kept_as_the_configuration_says() {
     }
     world.settle();
     let releases = world.json(&["releases", "blog"]);
-    let kept: Vec<&str> =
-        releases["releases"].as_array().into_iter().flatten().filter_map(|release| release["release"].as_str()).collect();
+    let kept: Vec<&str> = releases["releases"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|release| release["release"].as_str())
+        .collect();
     assert_eq!(kept, ["v4", "v3"]);
     assert_eq!(files(&blog.place("releases")).len(), 4, "two archives and their digests");
     world.commis(&["rollback", "blog", "v1"]).failed(66).says("no release v1");
@@ -84,8 +89,11 @@ fn a_restarted_server_serves_everything_again_also_beside_a_project_that_does_no
     for name in ["blog", "wiki"] {
         world.project(name).saying(name).push("main").succeeds();
     }
-    let slow = world.project("slow").write("Procfile", "web: sleep $(cat $COMMIS_DATA/wait || echo 0); exec python3 server.py\n");
-    let slow = slow.saying("slow").write("Procfile", "web: sleep $(cat $COMMIS_DATA/wait || echo 0); python3 server.py\n");
+    let slow = world
+        .project("slow")
+        .write("Procfile", "web: sleep $(cat $COMMIS_DATA/wait || echo 0); exec python3 server.py\n");
+    let slow =
+        slow.saying("slow").write("Procfile", "web: sleep $(cat $COMMIS_DATA/wait || echo 0); python3 server.py\n");
     let slow = slow.commit("slow");
     slow.push("main").succeeds();
     std::fs::write(slow.place("data").join("wait"), "3600").expect("a long wait");
@@ -190,7 +198,8 @@ fn hosts_that_nobody_has_get_our_page_and_never_another_project() {
     let only: Project<'_> = world.project("only").saying("only one");
     only.push("main").succeeds();
     world.commis(&["project", "create", "empty"]).succeeded();
-    for host in ["nobody.commis.test", "commis.test", "127.0.0.1", "xonly.commis.test", "only.commis.test.evil.example"] {
+    for host in ["nobody.commis.test", "commis.test", "127.0.0.1", "xonly.commis.test", "only.commis.test.evil.example"]
+    {
         let page = world.get(host, "/");
         assert_eq!(page.status, 404, "{host}: {page:?}");
         assert!(!page.body.contains("only one"), "{host}");

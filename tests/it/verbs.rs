@@ -19,9 +19,13 @@ fn a_key_is_added_once_listed_and_removed() {
     add("jane").succeeded().says("jane is there already");
     add("john").failed(1).says("this key is there already, as jane");
     world.make_key("other");
-    world.commis_with_input(&["key", "add", "jane"], &world.public_key("other")).failed(1).says("another key named jane");
+    world
+        .commis_with_input(&["key", "add", "jane"], &world.public_key("other"))
+        .failed(1)
+        .says("another key named jane");
     let keys = world.json(&["key", "list"]);
-    let names: Vec<&str> = keys["keys"].as_array().into_iter().flatten().filter_map(|key| key["name"].as_str()).collect();
+    let names: Vec<&str> =
+        keys["keys"].as_array().into_iter().flatten().filter_map(|key| key["name"].as_str()).collect();
     assert_eq!(names, ["admin", "jane"]);
     assert_eq!(world.ssh("jane", &["list"]).succeeded().code, 0);
     world.commis(&["key", "remove", "jane"]).succeeded();
@@ -153,7 +157,8 @@ fn a_rollback_brings_back_the_release_with_its_environment_even_when_the_pillar_
     let world = World::new();
     let serve = "web: echo \"$GREETING $(cat page.txt)\" > /tmp/index.html; cd /tmp; exec python3 -m http.server --bind 127.0.0.1 $PORT\n";
     let hook = "#!/bin/sh\necho \"deploying $COMMIS_RELEASE with $GREETING\"\n";
-    let blog = world.project("blog").saying("one").script(".commis/hooks/deploy", hook).write("Procfile", serve).commit("1");
+    let blog =
+        world.project("blog").saying("one").script(".commis/hooks/deploy", hook).write("Procfile", serve).commit("1");
     world.commis(&["project", "create", "blog"]).succeeded();
     world.commis(&["config", "set", "blog", "GREETING=hello"]).succeeded();
     blog.push("main").succeeds();
@@ -177,7 +182,8 @@ fn a_rollback_brings_back_the_release_with_its_environment_even_when_the_pillar_
 #[test]
 fn configuration_is_a_commit_in_the_pillar_and_takes_effect_with_the_next_deployment() {
     let world = World::new();
-    let serve = "web: echo \"<$A><$B>\" > /tmp/index.html; cd /tmp; exec python3 -m http.server --bind 127.0.0.1 $PORT\n";
+    let serve =
+        "web: echo \"<$A><$B>\" > /tmp/index.html; cd /tmp; exec python3 -m http.server --bind 127.0.0.1 $PORT\n";
     let blog = world.project("blog").write("Procfile", serve).commit("first");
     blog.push("main").succeeds();
     world.commis(&["config", "set", "blog", "A=1"]).succeeded().says("takes effect with the next deployment");
@@ -238,4 +244,75 @@ fn doctor_says_what_is_there_and_the_host_key_is_a_line_for_known_hosts() {
     world.commis(&["doctor"]).succeeded().says("Python 3.");
     let line = world.commis(&["hostkey"]).succeeded().stdout.clone();
     assert!(line.starts_with(&format!("[127.0.0.1]:{} ssh-ed25519 ", world.ssh)), "{line}");
+}
+
+#[test]
+fn a_project_in_trouble_refuses_deployments_until_a_rollback_has_put_it_right() {
+    let world = World::with("[health]\ntimeout = \"2s\"\n");
+    let good = "web: test ! -e $COMMIS_DATA/broken || sleep 3600; exec python3 server.py\n";
+    let blog =
+        world.project("blog").saying("x").write("Procfile", "web: python3 server.py\n").write("server.py", MOODY);
+    let blog = blog.write("app.json", HEALTH).write("Procfile", good).commit("moody");
+    blog.push("main").succeeds();
+    let blog = blog.write("Procfile", "web: touch $COMMIS_DATA/broken; exit 1\n").commit("breaks the data");
+    blog.push("main").is_rejected("rollback-failed").says("ROLLBACK FAILED");
+    assert!(world.json(&["show", "blog"])["trouble"].is_string());
+    assert_eq!(world.json(&["status"])["need_admin"], 1);
+    world.commis(&["doctor"]).succeeded().says("project blog");
+    world.commis(&["deploy", "blog"]).failed(4).says("commis rollback blog");
+    std::fs::remove_file(blog.place("data").join("broken")).expect("what was broken");
+    world.commis(&["rollback", "blog", "v1"]).succeeded();
+    assert!(world.json(&["show", "blog"])["trouble"].is_null());
+    assert_eq!(world.page("blog").status, 200);
+}
+
+const HEALTH: &str = r#"{ "healthchecks": { "web": [{ "type": "startup", "path": "/" }] } }"#;
+
+/// Answers 500 as long as its data is broken.
+const MOODY: &str = r#"import http.server, os
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(500 if os.path.exists(os.environ['COMMIS_DATA'] + '/broken') else 200)
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Page).serve_forever()
+"#;
+
+#[test]
+fn every_verb_answers_in_json() {
+    let world = World::new();
+    let blog = world.project("blog").saying("x").write("Procfile", "web: echo hello; python3 server.py\n").commit("x");
+    blog.push("main").succeeds();
+    for words in [
+        &["key", "list"][..],
+        &["project", "create", "wiki"],
+        &["project", "list"],
+        &["list"],
+        &["show", "blog"],
+        &["show", "blog", "1"],
+        &["releases", "blog"],
+        &["deploy", "blog"],
+        &["rollback", "blog", "v1"],
+        &["cancel", "blog"],
+        &["config", "set", "blog", "A=1"],
+        &["config", "show", "blog"],
+        &["config", "unset", "blog", "A"],
+        &["config", "check"],
+        &["hostkey"],
+        &["doctor"],
+        &["status"],
+        &["project", "destroy", "wiki", "--confirm", "wiki"],
+    ] {
+        assert!(world.json(words).is_object(), "{words:?}");
+    }
+    for words in [&["log", "blog", "1", "--json"][..], &["logs", "blog", "--json"]] {
+        let lines = world.commis(words).succeeded().stdout.clone();
+        assert!(!lines.is_empty(), "{words:?}");
+        for line in lines.lines() {
+            assert!(serde_json::from_str::<serde_json::Value>(line).is_ok_and(|v| v.is_object()), "{words:?}: {line}");
+        }
+    }
+    let failed = world.commis(&["show", "nobody", "--json"]);
+    let failure: serde_json::Value = serde_json::from_str(&failed.failed(66).stdout).expect("a failure in JSON");
+    assert_eq!(failure["error"]["code"], "not-found", "{failure}");
 }
