@@ -70,7 +70,7 @@ impl Platform {
             Err(error) => return refuse_all(received, &Failure::from(error)),
         };
         if let Err(failure) = self.acceptable(received) {
-            tell(pusher, &format!("error: {}\n", failure.what)).await;
+            tell_failure(pusher, &failure).await;
             return refuse_all(received, &failure);
         }
         let fates = self.fates(session, &project, received);
@@ -202,7 +202,7 @@ impl Platform {
         let mut handle = match self.launch(&session.actor, wish) {
             Ok(handle) => handle,
             Err(failure) => {
-                tell(pusher, &format!("error: {}\n", failure.what)).await;
+                tell_failure(pusher, &failure).await;
                 return ng(&failure, &project, None);
             }
         };
@@ -241,6 +241,15 @@ fn refused_or(fate: Fate, failure: &Failure) -> RefVerdict {
         Fate::Store { .. } | Fate::Deploy { .. } => {
             RefVerdict::Ng(format!("{}: {}", failure.code.as_str(), failure.what))
         }
+    }
+}
+
+/// What was refused before there was a deployment with a log.
+async fn tell_failure(pusher: &HookWriter, failure: &Failure) {
+    let error = words::verdict("error", &failure.what);
+    let hints = failure.hints.iter().flat_map(|hint| words::verdict("hint", hint));
+    for line in error.into_iter().chain(hints) {
+        tell(pusher, &format!("{line}\n")).await;
     }
 }
 
