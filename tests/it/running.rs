@@ -208,3 +208,25 @@ fn hosts_that_nobody_has_get_our_page_and_never_another_project() {
     let empty = world.page("empty");
     assert_eq!(empty.status, 503, "a project without a release: {empty:?}");
 }
+
+#[test]
+fn a_process_that_keeps_ending_is_started_with_growing_pauses() {
+    let world = World::with("[apps]\nrestart_delay = \"100ms\"\nrestart_delay_max = \"1h\"\n");
+    let procfile = "web: python3 server.py\nworker: test ! -e $COMMIS_DATA/broken || exit 7; sleep 3600\n";
+    let blog = world.project("blog").saying("x").write("Procfile", procfile).commit("worker");
+    blog.push("main").succeeds();
+    std::fs::write(blog.place("data").join("broken"), "").expect("a file");
+    let worker = || {
+        let shown = world.json(&["show", "blog"]);
+        shown["processes"].as_array().into_iter().flatten().find(|p| p["process"] == "worker.1").cloned().expect("it")
+    };
+    let pid = worker()["pid"].as_u64().expect("its pid");
+    super::support::world::signal(pid as u32, nix::sys::signal::Signal::SIGKILL);
+    let until = Instant::now() + Duration::from_secs(20);
+    while worker()["restarts"].as_u64() < Some(3) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let found = worker();
+    assert!(found["restarts"].as_u64() >= Some(3) && found["state"] == "restarting", "{found}");
+    assert_eq!(world.page("blog").body, "x", "the other process is not touched");
+}

@@ -316,3 +316,56 @@ fn every_verb_answers_in_json() {
     let failure: serde_json::Value = serde_json::from_str(&failed.failed(66).stdout).expect("a failure in JSON");
     assert_eq!(failure["error"]["code"], "not-found", "{failure}");
 }
+
+#[test]
+fn a_running_deployment_is_followed_and_cancelled_and_nothing_changes() {
+    let world = World::new();
+    let blog = world.project("blog").saying("one");
+    blog.push("main").succeeds();
+    let slow = blog.script(".commis/hooks/configure", "#!/bin/sh\necho waiting\nsleep 600\n").write("page.txt", "two");
+    let slow = slow.commit("slow");
+    let url = slow.url();
+    let mut push = slow.git_command(&["push", "--porcelain", &url, "HEAD:refs/heads/main"]);
+    let mut push = push.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().expect("git");
+    let mut follow = std::process::Command::new(env!("CARGO_BIN_EXE_commis"));
+    let mut follow = follow.args(["log", "blog", "2", "-f"]).env("COMMIS_CONFIG", world.config());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while world.commis(&["log", "blog", "2"]).code != 0 && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    follow = follow.stdout(std::process::Stdio::piped());
+    let mut follower = follow.spawn().expect("commis log -f");
+    let lines = std::io::BufReader::new(follower.stdout.take().expect("stdout"));
+    let mut lines = std::io::BufRead::lines(lines).map_while(Result::ok);
+    assert!(lines.any(|line| line.trim() == "waiting"));
+    world.commis(&["project", "destroy", "blog", "--confirm", "blog"]).failed(75).says("being deployed");
+    world.commis(&["cancel", "blog"]).succeeded().says("cancelled blog #2");
+    assert!(lines.any(|line| line.contains("cancelled")), "the follower hears it and ends");
+    assert!(follower.wait().is_ok_and(|status| status.success()));
+    let pushed = push.wait_with_output().expect("git");
+    assert_eq!(pushed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&pushed.stdout).contains("(cancelled: "), "{pushed:?}");
+    assert_eq!(world.page("blog").body, "one");
+    assert_eq!(world.json(&["show", "blog", "2"])["reason_code"], "cancelled");
+    push_again(&world, &slow);
+}
+
+/// The queue is free again.
+fn push_again(world: &World, slow: &Project<'_>) {
+    std::fs::remove_file(slow.directory.join(".commis/hooks/configure")).expect("the slow hook");
+    slow.git(&["commit", "-qam", "quick"]).succeeded();
+    slow.push("main").succeeds();
+    assert_eq!(world.page("blog").body, "two");
+}
+
+#[test]
+fn secrets_travel_over_ssh_by_standard_input() {
+    let world = World::new();
+    world.project("blog").saying("x").push("main").succeeds();
+    let mut command = std::process::Command::new("ssh");
+    command.args(world.ssh_options("admin")).args(["-p", &world.ssh.to_string(), "commis@127.0.0.1"]);
+    command.args(["config", "set", "blog", "-"]);
+    super::support::world::run(command, "TOKEN=hush\n", "ssh config set").succeeded().is_silent_about("hush");
+    world.commis(&["config", "show", "blog", "--values"]).succeeded().says("TOKEN=hush");
+    assert!(!world.server_log().contains("hush"));
+}
