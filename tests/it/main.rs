@@ -2,7 +2,9 @@
 //! here fails `tidy`.
 
 mod bench;
+mod building;
 mod clients;
+mod hooks;
 mod interrupted;
 mod job_ends;
 mod pushing;
@@ -14,7 +16,10 @@ mod rejecting_apps;
 mod rejecting_builds;
 mod rejecting_trees;
 mod rejecting_when_full;
+mod running;
 mod sandboxing;
+mod serving;
 mod supervising;
 mod support;
 mod tidy;
+mod verbs;
