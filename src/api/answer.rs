@@ -14,17 +14,20 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
     let (frames, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let json = invocation.output.json;
-        let (talk, mut told) = mpsc::channel(QUEUE);
+        let (talk, told) = mpsc::channel(QUEUE);
         let request = Request { actor, verb: invocation.verb, input, talk: Talk(talk) };
         let work = platform.perform(request);
-        let relay = async {
-            while let Some(told) = told.recv().await {
+        // Ends with its listener, and takes the receiver along: whoever still talks hears that nobody listens.
+        let to_listener = frames.clone();
+        let relay = async move {
+            let mut told = told;
+            while let Some(told) = next_told(&mut told, &to_listener).await {
                 let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
                 let frame = match told {
                     Told::Out(bytes) => Frame::Out(text(bytes)),
                     Told::Err(bytes) => Frame::Err(text(bytes)),
                 };
-                if frames.send(frame).await.is_err() {
+                if to_listener.send(frame).await.is_err() {
                     break;
                 }
             }
@@ -35,6 +38,14 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
         }
     });
     receiver
+}
+
+/// `None`: everything was told, or the listener has left.
+async fn next_told(told: &mut mpsc::Receiver<Told>, listener: &mpsc::Sender<Frame>) -> Option<Told> {
+    tokio::select! {
+        told = told.recv() => told,
+        () = listener.closed() => None,
+    }
 }
 
 fn last_frames(result: Result<crate::operations::records::Reply, Failure>, json: bool) -> Vec<Frame> {

@@ -250,7 +250,7 @@ impl Store {
              WHERE project = ?1 AND number = ?2",
             &[&name, &number.0, &version.0, &at.0],
         )?;
-        run("UPDATE projects SET live_version = ?2 WHERE name = ?1", &[&name, &version.0])?;
+        run("UPDATE projects SET live_version = ?2, trouble = NULL WHERE name = ?1", &[&name, &version.0])?;
         run("UPDATE releases SET served = ?3 WHERE project = ?1 AND version = ?2", &[&name, &version.0, &number.0])?;
         transaction.commit().map_err(during("record a success"))
     }
