@@ -14,18 +14,21 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
     let (frames, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let json = invocation.output.json;
-        let (talk, mut told) = mpsc::channel(QUEUE);
+        let (talk, told) = mpsc::channel(QUEUE);
         let request = Request { actor, verb: invocation.verb, input, talk: Talk(talk) };
         let work = platform.perform(request);
-        let relay = async {
+        // Ends with its listener, and takes the receiver along: whoever still talks hears that nobody listens.
+        let to_listener = frames.clone();
+        let relay = async move {
+            let mut told = told;
             let mut whole = WholeLines::default();
-            while let Some(told) = told.recv().await {
+            while let Some(told) = next_told(&mut told, &to_listener).await {
                 let frame = match told {
                     Told::Out(bytes) => whole.take(&bytes).map(|text| Frame::Out(data(text, json))),
                     Told::Err(bytes) => whole.take(&bytes).map(Frame::Err),
                 };
                 let Some(frame) = frame else { continue };
-                if frames.send(frame).await.is_err() {
+                if to_listener.send(frame).await.is_err() {
                     break;
                 }
             }
@@ -59,6 +62,14 @@ fn data(text: String, json: bool) -> String {
         return text;
     }
     text.lines().map(|line| format!("{}\n", serde_json::json!({ "line": line }))).collect()
+}
+
+/// `None`: everything was told, or the listener has left.
+async fn next_told(told: &mut mpsc::Receiver<Told>, listener: &mpsc::Sender<Frame>) -> Option<Told> {
+    tokio::select! {
+        told = told.recv() => told,
+        () = listener.closed() => None,
+    }
 }
 
 fn last_frames(result: Result<crate::operations::records::Reply, Failure>, json: bool) -> Vec<Frame> {

@@ -3,10 +3,14 @@
 
 mod bench;
 mod building;
+mod clients;
 mod hooks;
 mod interrupted;
 mod job_ends;
 mod pushing;
+mod queueing;
+mod recovering;
+mod refs;
 mod rejecting;
 mod rejecting_apps;
 mod rejecting_builds;
