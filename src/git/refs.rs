@@ -65,9 +65,10 @@ impl PreparedUpdate {
         self.say("commit\n").await?;
         self.hear("commit: ok").await?;
         drop(self.input);
-        let _ = self.child.wait().await;
-        let (repository, refs) = (self.repository, self.refs);
-        blocking(move || sync_refs(&repository, &refs)).await
+        let (mut child, repository, refs) = (self.child, self.repository, self.refs);
+        // The refs are moved; git only has to leave.
+        let (_, synced) = tokio::join!(child.wait(), blocking(move || sync_refs(&repository, &refs)));
+        synced
     }
 
     async fn say(&mut self, text: &str) -> Result<(), GitError> {
