@@ -259,7 +259,7 @@ fn a_project_in_trouble_refuses_pushes_until_a_rollback_has_put_it_right() {
     assert!(world.json(&["show", "blog"])["trouble"].is_string());
     assert_eq!(world.json(&["status"])["need_admin"], 1);
     world.commis(&["doctor"]).succeeded().says("project blog");
-    blog.push("main").is_rejected("rollback-failed").says("commis rollback blog");
+    blog.push("main").is_rejected("rollback-failed").says("commis deploy blog, or: commis rollback");
     std::fs::remove_file(blog.place("data").join("broken")).expect("what was broken");
     world.commis(&["rollback", "blog", "v1"]).succeeded();
     assert!(world.json(&["show", "blog"])["trouble"].is_null());
