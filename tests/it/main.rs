@@ -1,6 +1,9 @@
 //! The one binary of integration tests: journeys through the real thing. It links once. A file that is not listed
 //! here fails `tidy`.
 
+// Tests start programs as people do.
+#![allow(clippy::disallowed_methods)]
+
 mod bench;
 mod building;
 mod clients;
