@@ -20,6 +20,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// How often a slow stranger's place is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long the end of an exec may take to reach its client once nothing runs any more.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a client may take to hang up after we said goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -147,6 +149,10 @@ async fn until_left<R: Reception>(
     tokio::select! {
         end = &mut session => return departure(end),
         _ = idle => {}
+    }
+    // A client that has heard the end of its last exec hangs up by itself; a goodbye that overtakes that end loses it.
+    if let Ok(end) = timeout(LAST_WORDS, &mut session).await {
+        return departure(end);
     }
     // A client that has gone meanwhile needs no goodbye.
     let _ = handle.disconnect(Disconnect::ByApplication, "server is stopping".into(), String::new()).await;
