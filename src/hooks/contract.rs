@@ -107,8 +107,10 @@ fn hint(hook: Hook, exit: &Exit) -> Option<String> {
         Exit::Signal(9) => {
             "nobody here asked for this kill: a process of the hook, or the machine short of memory".into()
         }
-        Exit::OutOfMemory { .. } => "the limit is the server's, or [build] memory in .commis/project.toml".into(),
-        Exit::TimedOut { .. } => "the limit is the server's, or [build] timeout in .commis/project.toml".into(),
+        Exit::OutOfMemory { .. } => {
+            "the limit is [builds] memory in commis.toml, or [build] memory in .commis/project.toml".into()
+        }
+        Exit::TimedOut { .. } => "the limit is [hooks] timeout in commis.toml".into(),
         Exit::NotStarted(why) => return not_started(&path, why),
         Exit::Code(_) | Exit::Signal(_) | Exit::Cancelled => return None,
     })

@@ -4,7 +4,7 @@
 //! with a word that git colours (`success:`, `error:`, `warning:`, `hint:`). Our own lines fit in 72 columns.
 
 use super::filter::clean_line;
-use crate::model::{Because, CommitId, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
+use crate::model::{Because, Code, CommitId, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
 
 /// Columns of a line: git puts `remote: ` in front.
 pub const WIDTH: usize = 72;
@@ -101,11 +101,23 @@ pub fn failure(failure: &Failure, serving: &str) -> Vec<String> {
     lines
 }
 
+/// What next, where the failure itself does not say: every failure ends with something to do.
+pub fn with_hint(failure: Failure) -> Failure {
+    if !failure.hints.is_empty() || failure.code != Code::BadConfig {
+        return failure;
+    }
+    if failure.what.starts_with("pillar") {
+        return failure.hint("put it right in the pillar repository, push that, then push this again");
+    }
+    failure.hint("put it right, commit, push again")
+}
+
 /// `error: ...` in lines of at most 72 columns, continued below the text; a word longer than a line stays whole, so
 /// that it can be copied.
 pub fn verdict(word: &str, text: &str) -> Vec<String> {
-    let mut lines = vec![format!("{word}:")];
-    for part in text.split(' ') {
+    let mut parts = text.split(' ');
+    let mut lines = vec![format!("{word}: {}", parts.next().unwrap_or_default())];
+    for part in parts {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + part.chars().count() <= WIDTH => {
                 line.push(' ');
@@ -189,7 +201,6 @@ pub fn cut(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Code;
 
     #[test]
     fn stage_lines_are_seventy_two_columns_with_the_time_at_the_right() {

@@ -349,10 +349,12 @@ async fn refuse_all(
     received.commands.iter().map(|_| ng(failure, live)).collect()
 }
 
+/// What was refused before there was a deployment with a log.
 async fn tell_failure(pusher: &HookWriter, failure: &Failure) {
-    tell(pusher, &format!("error: {}\n", failure.what)).await;
-    for hint in &failure.hints {
-        tell(pusher, &format!("hint: {hint}\n")).await;
+    let error = words::verdict("error", &failure.what);
+    let hints = failure.hints.iter().flat_map(|hint| words::verdict("hint", hint));
+    for line in error.into_iter().chain(hints) {
+        tell(pusher, &format!("{line}\n")).await;
     }
 }
 

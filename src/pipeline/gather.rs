@@ -125,7 +125,7 @@ fn fits(root: &Path, tree_bytes: u64) -> Result<(), Failure> {
     }
     let words = crate::notify::words::size;
     let what = format!("not enough room below {}: needs {}, has {}", root.display(), words(needed), words(free));
-    Err(Failure::new(Code::DiskFull, what).hint("free space on the server, then push again: nothing was changed"))
+    Err(Failure::new(Code::DiskFull, what).hint("free space on the server, then push again"))
 }
 
 fn limits(config: &ServerConfig) -> TreeLimits {

@@ -124,6 +124,7 @@ pub fn refused(context: &Context, order: &Order, log: &DeploymentLog, failure: F
     let live = context.live_words(&order.project);
     let serving = live.as_ref().map(|(version, commit)| (*version, commit.as_str()));
     let serving = words::still_serving(&order.project.name, serving);
+    let failure = words::with_hint(failure);
     words::failure(&failure, &serving).iter().for_each(|line| log.line(line));
     Verdict::NotLive { failure, live: order.project.live }
 }

@@ -20,8 +20,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// How often a slow stranger's place is looked at.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long the end of an exec may take to reach its client once nothing runs any more.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a client may take to hang up after we said goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -141,17 +139,19 @@ async fn until_left<R: Reception>(
 ) -> Departure {
     let handle = session.handle();
     let idle = async {
-        let closes = closing.wait_for(|closing| *closing).await.is_ok();
+        let _ = closing.wait_for(|closing| *closing).await;
+        let something_runs = places.available_permits() < channels as usize;
         // Once all places are ours, nothing runs and nothing new begins.
         let _all = places.acquire_many(channels).await;
-        closes
+        something_runs
     };
-    tokio::select! {
+    let served_to_the_end = tokio::select! {
         end = &mut session => return departure(end),
-        _ = idle => {}
-    }
-    // A client that has heard the end of its last exec hangs up by itself; a goodbye that overtakes that end loses it.
-    if let Ok(end) = timeout(LAST_WORDS, &mut session).await {
+        served = idle => served,
+    };
+    // A goodbye on the heels of an exit status can overtake it in the client, which then reports a failure: a client
+    // that was served until now may hang up by itself first.
+    if served_to_the_end && let Ok(end) = timeout(GOODBYE, &mut session).await {
         return departure(end);
     }
     // A client that has gone meanwhile needs no goodbye.

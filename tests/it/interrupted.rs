@@ -39,7 +39,7 @@ impl Then<'_> {
         let status = child.wait().expect("the end of git push");
         assert!(!status.success(), "a push that nobody acknowledged says so");
         assert_eq!(blog.remote_ref("refs/heads/main").as_deref(), Some(old));
-        assert_eq!(world.page("blog").body, OLD);
+        assert_eq!(world.page_when_up("blog").body, OLD);
         let record = world.json(&["show", "blog", "2"]);
         assert_eq!(record["status"], "error", "{record:#}");
         assert_eq!(record["reason_code"], "internal", "{record:#}");
@@ -56,6 +56,7 @@ impl Then<'_> {
 fn kill_and_start(world: &mut World) {
     world.kill();
     world.start();
+    world.learn_host_key();
 }
 
 /// One interrupted push of a new page whose hook `hook` says "here" and waits.
@@ -126,14 +127,15 @@ fn a_server_told_to_stop_lets_a_running_deployment_end() {
             .commit("slow");
         blog.directory.clone()
     };
-    let mut child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 2, "here"));
+    let child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 2, "here"));
     assert_eq!(world.stop(), Some(0));
-    let status = child.wait().expect("the end of git push");
+    let pushed = child.wait_with_output().expect("the end of git push");
     world.start();
+    world.learn_host_key();
     let blog = Project::at(&world, "blog", &directory);
     let record = world.json(&["show", "blog", "2"]);
     assert_eq!(record["status"], "success", "{record:#}");
-    assert_eq!(world.page("blog").body, "acknowledged");
+    assert_eq!(world.page_when_up("blog").body, "acknowledged");
     assert_eq!(blog.remote_ref("refs/heads/main"), Some(blog.head()));
-    assert!(status.success(), "the pusher heard it: {status:?}");
+    assert!(pushed.status.success(), "the pusher did not hear it: {}", String::from_utf8_lossy(&pushed.stderr));
 }

@@ -6,7 +6,8 @@ use super::support::rejected::{live_blog, rejected};
 
 /// Pushes to a project's pillar, which is stored without being deployed.
 fn pillar<'a>(world: &'a World, project: &Project<'_>, text: &str) -> Project<'a> {
-    let pillar = world.project(&format!("{}/pillar", project.name)).write("init.yaml", text).commit("a pillar");
+    let mut pillar = world.project("secrets").write("init.yaml", text).commit("a pillar");
+    pillar.name = format!("{}/pillar", project.name);
     pillar.push("main").succeeds();
     pillar
 }

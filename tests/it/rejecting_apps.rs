@@ -23,7 +23,7 @@ fn an_application_on_another_port_is_told_both_ports() {
     let blog = live_blog(&world).write("server.py", script).commit("any port");
     let said = rejected(&world, &blog, "rolled-back");
     let listening = said.lines.iter().find_map(|line| line.split_once("listening on ")).expect("its own words").1;
-    said.because("nothing listens on port").because(listening.trim()).says("$PORT");
+    said.because("nothing listens on $PORT (").because(listening.trim()).says("$PORT");
 }
 
 #[test]

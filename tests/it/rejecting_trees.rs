@@ -46,13 +46,14 @@ fn add_raw(project: &Project<'_>, (mode, name, content): Hostile) -> String {
         "160000" => tip.clone(),
         _ => hash(project, &["hash-object", "-w", "--stdin"], content),
     };
-    let mut tree = Vec::new();
+    let mut entries = std::collections::BTreeMap::new();
     for line in project.git(&["ls-tree", "HEAD"]).succeeded().stdout.lines() {
         let (facts, name) = line.split_once('\t').expect("a line of ls-tree");
         let fields: Vec<&str> = facts.split(' ').collect();
-        tree.extend(entry(fields[0], name.as_bytes(), fields[2]));
+        entries.insert(name.as_bytes().to_vec(), entry(fields[0], name.as_bytes(), fields[2]));
     }
-    tree.extend(entry(mode, name, &blob));
+    entries.insert(name.to_vec(), entry(mode, name, &blob));
+    let tree: Vec<u8> = entries.into_values().flatten().collect();
     let tree = hash(project, &["hash-object", "-w", "--literally", "-t", "tree", "--stdin"], &tree);
     let commit = project.git(&["commit-tree", "-p", &tip, "-m", "hostile", &tree]).succeeded().stdout.trim().to_owned();
     project.git(&["update-ref", "refs/heads/main", &commit]).succeeded();

@@ -24,11 +24,17 @@ pub fn tells_of_no_space(line: &str) -> bool {
 
 /// `buildpack python: exit 1 after 12 s`.
 pub fn failure(code: Code, title: &str, ran: &Ran, root: &Path) -> Failure {
-    let failure = Failure::new(code, format!("{title}: {} after {}", ran.exit, words::duration(ran.seconds)));
+    let after = match ran.exit {
+        Exit::TimedOut { .. } | Exit::NotStarted(_) | Exit::Cancelled => String::new(),
+        Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory { .. } => {
+            format!(" after {}", words::duration(ran.seconds))
+        }
+    };
+    let failure = Failure::new(code, format!("{title}: {}{after}", ran.exit));
     let failure = match ran.exit {
         Exit::OutOfMemory { .. } => failure.hint("raise [builds] memory in commis.toml, or need less"),
         Exit::TimedOut { .. } => {
-            failure.hint("raise [builds] timeout in commis.toml, or [build] timeout in project.toml")
+            failure.hint("raise [builds] timeout in commis.toml, or [build] timeout in .commis/project.toml")
         }
         Exit::Code(_) | Exit::Signal(_) | Exit::Cancelled | Exit::NotStarted(_) => failure,
     };
@@ -38,9 +44,11 @@ pub fn failure(code: Code, title: &str, ran: &Ran, root: &Path) -> Failure {
 /// The same failure, unless the disk of `root` is full.
 pub fn or_full_disk(failure: Failure, ran: &Ran, root: &Path) -> Failure {
     let Ok(free) = files::free_bytes(root) else { return failure };
-    if !ran.no_space && free >= NO_ROOM {
-        return failure;
-    }
-    let what = format!("{}: no space left, {} free below {}", failure.what, words::size(free), root.display());
+    let what = match (free < NO_ROOM, ran.no_space) {
+        (true, _) => format!("{}: no space left, {} free below {}", failure.what, words::size(free), root.display()),
+        // It gave back what it had taken, or another file system is meant.
+        (false, true) => format!("{}: it ran out of space", failure.what),
+        (false, false) => return failure,
+    };
     Failure::new(Code::DiskFull, what).hint("free space on the server, then push again")
 }

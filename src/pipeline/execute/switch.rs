@@ -3,7 +3,7 @@
 
 use super::{Done, Execution, as_root, cancelled, missing};
 use crate::git::refs::{self, PreparedUpdate};
-use crate::model::{Because, Code, CommitId, Failure, Repository};
+use crate::model::{Because, Code, CommitId, Exit, Failure, Repository};
 use crate::notify::words::Stage;
 use crate::pipeline::Goal;
 use crate::pipeline::context::LiveSet;
@@ -137,7 +137,13 @@ impl Execution<'_> {
             Unhealthy::WrongPort { .. } => {
                 failure.hint("listen on 127.0.0.1:$PORT; the variable changes with each start")
             }
-            Unhealthy::Exited { .. } | Unhealthy::NoAnswer { .. } => failure,
+            Unhealthy::NoAnswer { .. } => {
+                failure.hint("if it only needs longer: [health] timeout in .commis/project.toml")
+            }
+            Unhealthy::Exited { exit: Exit::OutOfMemory { .. }, .. } => {
+                failure.hint("the limit is [apps] memory in commis.toml")
+            }
+            Unhealthy::Exited { .. } => failure,
         }
     }
 }

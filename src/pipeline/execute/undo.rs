@@ -70,6 +70,7 @@ impl Execution<'_> {
         }
         as_root(&Operation::MakeDirectory { path: kept.clone(), owner: UserIds::of(0), mode: 0o750 })?;
         as_root(&Operation::Rename { from: self.work.tree.clone(), to: kept.join("run") })?;
+        self.tell_detail(&format!("the failed tree is kept in archives/{}.failed", self.order.number.0));
         Done::quietly()
     }
 
