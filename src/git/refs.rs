@@ -65,9 +65,10 @@ impl PreparedUpdate {
         self.say("commit\n").await?;
         self.hear("commit: ok").await?;
         drop(self.input);
-        let _ = self.child.wait().await;
-        let (repository, refs) = (self.repository, self.refs);
-        blocking(move || sync_refs(&repository, &refs)).await
+        let (mut child, repository, refs) = (self.child, self.repository, self.refs);
+        // The refs are moved; git only has to leave.
+        let (_, synced) = tokio::join!(child.wait(), blocking(move || sync_refs(&repository, &refs)));
+        synced
     }
 
     async fn say(&mut self, text: &str) -> Result<(), GitError> {
@@ -121,19 +122,16 @@ pub fn sync_refs(repository: &Path, refs: &[RefName]) -> Result<(), GitError> {
     Ok(())
 }
 
+/// Whether a ref of the repository is locked: by a git that is at work, or by one that was killed.
+pub fn has_locks(repository: &Path) -> std::io::Result<bool> {
+    Ok(!ref_locks(repository)?.is_empty())
+}
+
 /// Removes lock files and half-received objects that a crash left. Only when no git runs in the repository: at the
 /// start of the server.
 pub fn clear_left_overs(repository: &Path) -> std::io::Result<()> {
-    let mut waiting = vec![repository.join("refs")];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                waiting.push(entry.path());
-            } else if entry.file_name().to_string_lossy().ends_with(".lock") {
-                fs::remove_file(entry.path())?;
-            }
-        }
+    for lock in ref_locks(repository)? {
+        fs::remove_file(lock)?;
     }
     for entry in fs::read_dir(repository)?.chain(fs::read_dir(repository.join("objects"))?) {
         let entry = entry?;
@@ -145,6 +143,21 @@ pub fn clear_left_overs(repository: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn ref_locks(repository: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let (mut locks, mut waiting) = (Vec::new(), vec![repository.join("refs")]);
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                waiting.push(entry.path());
+            } else if entry.file_name().to_string_lossy().ends_with(".lock") {
+                locks.push(entry.path());
+            }
+        }
+    }
+    Ok(locks)
 }
 
 /// Runs something that waits for the disk away from the threads that wait for events.

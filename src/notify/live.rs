@@ -42,6 +42,11 @@ impl DeploymentLog {
         Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), file: Mutex::new(file), progress }) })
     }
 
+    /// Adds a line to the log of a deployment that has no writer any more.
+    pub fn append(path: &Path, text: &str) -> io::Result<()> {
+        reading::open_log(path)?.write_all(format!("{text}\n").as_bytes())
+    }
+
     /// Appends one line. A log that cannot be written never stops a deployment: the line is lost for readers of the
     /// file and the next one may work.
     pub fn line(&self, text: &str) {

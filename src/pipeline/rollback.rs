@@ -3,13 +3,11 @@
 use super::step::Step;
 use crate::model::{Code, ReleaseVersion};
 
-/// The steps that put everything back, given the steps that were begun (done or not), in order.
+/// The steps that put everything back, given the steps that were begun (done or not), in order. A branch that moved
+/// is not moved back: others may have fetched it. What follows `MoveRef` goes forward, whatever happens.
 pub fn undo(begun: &[Step], previous: Option<ReleaseVersion>) -> Vec<Step> {
     let has = |step: Step| begun.contains(&step);
     let mut steps = Vec::new();
-    if has(Step::MoveRef) {
-        steps.push(Step::MoveRefBack);
-    }
     if has(Step::Route) {
         steps.push(Step::RouteBack);
     }
@@ -75,12 +73,6 @@ mod tests {
             ]
         );
         assert_eq!(reported(Code::Unhealthy, &begun, OLD), Code::RolledBack);
-    }
-
-    #[test]
-    fn a_branch_that_moved_is_moved_back_first() {
-        let begun = [Step::Exchange, Step::Start, Step::Check, Step::Route, Step::MoveRef];
-        assert_eq!(undo(&begun, OLD).first(), Some(&Step::MoveRefBack));
     }
 
     #[test]

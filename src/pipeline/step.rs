@@ -38,8 +38,6 @@ pub enum Step {
     /// The branch takes its new value.
     MoveRef,
 
-    /// Undo of `MoveRef`, when what came after it failed.
-    MoveRefBack,
     /// Undo of `Route`.
     RouteBack,
     /// Undo of `Start`.
@@ -78,7 +76,6 @@ impl Step {
             Step::Check => "check",
             Step::Route => "route",
             Step::MoveRef => "move-ref",
-            Step::MoveRefBack => "move-ref-back",
             Step::RouteBack => "route-back",
             Step::StopNew => "stop-new",
             Step::ExchangeBack => "exchange-back",

@@ -173,20 +173,22 @@ impl Store {
 
     /// Takes the next release number for a deployment that is about to bundle.
     pub fn take_version(&self, project: &ProjectName, number: DeploymentNumber) -> Result<ReleaseVersion> {
-        let connection = self.lock();
-        let version: u32 = connection
+        let mut connection = self.lock();
+        let transaction = connection.transaction().map_err(during("number a release"))?;
+        let version: u32 = transaction
             .query_row(
                 "UPDATE projects SET next_version = next_version + 1 WHERE name = ?1 RETURNING next_version - 1",
                 [project.as_str()],
                 |row| row.get(0),
             )
             .map_err(during("number a release"))?;
-        connection
+        transaction
             .execute(
                 "UPDATE deployments SET version = ?3 WHERE project = ?1 AND number = ?2",
                 params![project.as_str(), number.0, version],
             )
             .map_err(during("number a release"))?;
+        transaction.commit().map_err(during("number a release"))?;
         Ok(ReleaseVersion(version))
     }
 
@@ -227,7 +229,7 @@ impl Store {
         self.update(statement, params![project.as_str(), number.0, inode as i64])
     }
 
-    /// Success: this release is live, the one before it is not any more. One transaction.
+    /// Success: this release is live, the one before it is not any more, trouble is over. One transaction.
     pub fn finish_live(
         &self,
         project: &ProjectName,
@@ -250,7 +252,7 @@ impl Store {
              WHERE project = ?1 AND number = ?2",
             &[&name, &number.0, &version.0, &at.0],
         )?;
-        run("UPDATE projects SET live_version = ?2 WHERE name = ?1", &[&name, &version.0])?;
+        run("UPDATE projects SET live_version = ?2, trouble = NULL WHERE name = ?1", &[&name, &version.0])?;
         run("UPDATE releases SET served = ?3 WHERE project = ?1 AND version = ?2", &[&name, &version.0, &number.0])?;
         transaction.commit().map_err(during("record a success"))
     }

@@ -28,6 +28,11 @@ pub fn inode(path: &Path) -> Result<u64, FileError> {
     std::fs::symlink_metadata(path).map(|meta| meta.ino()).map_err(|error| FileError::new("look at", path, error))
 }
 
+/// The file system that a directory is on, as a number.
+pub fn device(path: &Path) -> Result<u64, FileError> {
+    std::fs::metadata(path).map(|meta| meta.dev()).map_err(|error| FileError::new("look at", path, error))
+}
+
 /// Names in a directory, sorted; those that are not UTF-8 are left out. A directory that is not there has none.
 pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
     let entries = match std::fs::read_dir(path) {
@@ -46,6 +51,11 @@ pub fn create_log(path: &Path) -> std::io::Result<File> {
         std::fs::set_permissions(parent, std::fs::Permissions::from_mode(0o750))?;
     }
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).custom_flags(O_NOFOLLOW).open(path)
+}
+
+/// A log file that is there, for more lines.
+pub fn open_log(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)
 }
 
 /// A socket that only root can open, in the place of one that a dead server left.
