@@ -326,7 +326,7 @@ fn a_running_deployment_is_followed_and_cancelled_and_nothing_changes() {
     let slow = slow.commit("slow");
     let url = slow.url();
     let mut push = slow.git_command(&["push", "--porcelain", &url, "HEAD:refs/heads/main"]);
-    let mut push = push.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().expect("git");
+    let push = push.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().expect("git");
     let mut follow = std::process::Command::new(env!("CARGO_BIN_EXE_commis"));
     let mut follow = follow.args(["log", "blog", "2", "-f"]).env("COMMIS_CONFIG", world.config());
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);

@@ -9,4 +9,4 @@ pub mod world;
 
 pub use project::{Project, Pushed};
 pub use running::{Gate, Running};
-pub use world::{Page, World};
+pub use world::World;
