@@ -238,12 +238,7 @@ impl Platform {
         loop {
             changes.borrow_and_update();
             match self.desk.standing(&name, order.number) {
-                Standing::Turn => {
-                    if told.is_some() {
-                        handle.log.line(&words::turn(order.number));
-                    }
-                    break;
-                }
+                Standing::Turn => break told.map_or((), |_| handle.log.line(&words::turn(order.number))),
                 Standing::Gone => {
                     return Err(Failure::new(Code::Superseded, "a newer push of yours took this one's place"));
                 }

@@ -221,30 +221,7 @@ fn hostile_command_lines_start_no_program() {
     world.learn_host_key();
     let runs = || std::fs::read_to_string(&log).expect("a log").lines().count();
     let before = runs();
-    for line in [
-        "git-upload-pack '--help'",
-        "git-receive-pack '-x'",
-        "git upload-pack .",
-        "git-upload-pack 'blog' 'blog'",
-        "git-upload-pack 'blog'; id",
-        "git-receive-pack '`id`'",
-        "git-receive-pack \"$(id)\"",
-        "git-upload-archive 'blog'",
-        "git-upload-pack '../blog'",
-        "git-upload-pack '/srv/x/blog.git'",
-        "git-upload-pack 'blog/../blog'",
-        "git-upload-pack '%2e%2e/blog'",
-        "git-upload-pack 'blog.git/hooks'",
-        "git-upload-pack 'BLOG'",
-        "git-upload-pack 'ａ'",
-        "git-shell",
-        "git -c core.pager=id upload-pack 'blog'",
-        "git-lfs-authenticate blog download",
-    ] {
-        let ran = world.ssh("admin", &[line]);
-        assert!(ran.code != 0 && !ran.stdout.contains("uid="), "{line}: {ran:?}");
-    }
-    for line in ["; id", "$(id)", "show blog; id", "sh -c id", "/bin/sh", "show `id`"] {
+    for line in HOSTILE {
         let ran = world.ssh("admin", &[line]);
         assert!(ran.code != 0 && !ran.stdout.contains("uid="), "{line}: {ran:?}");
     }
@@ -325,3 +302,31 @@ fn make_executable(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
 }
+
+/// Lines that are neither a clone, nor a push, nor a verb.
+const HOSTILE: [&str; 24] = [
+    "git-upload-pack '--help'",
+    "git-receive-pack '-x'",
+    "git upload-pack .",
+    "git-upload-pack 'blog' 'blog'",
+    "git-upload-pack 'blog'; id",
+    "git-receive-pack '`id`'",
+    "git-receive-pack \"$(id)\"",
+    "git-upload-archive 'blog'",
+    "git-upload-pack '../blog'",
+    "git-upload-pack '/srv/x/blog.git'",
+    "git-upload-pack 'blog/../blog'",
+    "git-upload-pack '%2e%2e/blog'",
+    "git-upload-pack 'blog.git/hooks'",
+    "git-upload-pack 'BLOG'",
+    "git-upload-pack 'ａ'",
+    "git-shell",
+    "git -c core.pager=id upload-pack 'blog'",
+    "git-lfs-authenticate blog download",
+    "; id",
+    "$(id)",
+    "show blog; id",
+    "sh -c id",
+    "/bin/sh",
+    "show `id`",
+];

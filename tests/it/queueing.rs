@@ -283,3 +283,22 @@ fn children(pid: u32) -> Vec<u32> {
     let direct: Vec<u32> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     direct.iter().flat_map(|child| children(*child)).chain(direct.iter().copied()).collect()
 }
+
+#[test]
+fn a_silent_push_is_kept_alive_by_packets_that_nobody_sees() {
+    let world = World::new();
+    let gate = Gate::new();
+    let blog = gated(&world, &gate, "slow");
+    let trace = world.path("trace");
+    let mut command = blog.git_command(&["push", &blog.url(), "main"]);
+    command.env("GIT_TRACE_PACKET", &trace);
+    let mut push = Running::start(command, "a traced push");
+    let waiting = gate.reached();
+    push.until("at the gate");
+    let packets = || std::fs::read_to_string(&trace).unwrap_or_default().lines().count();
+    let before = packets();
+    wait_until(|| packets() > before);
+    waiting.opens();
+    let seen = push.ended();
+    assert!(!seen.succeeded().stderr.contains("still"), "{seen:?}");
+}

@@ -282,7 +282,7 @@ pub struct Ran {
 
 impl Ran {
     pub fn succeeded(&self) -> &Self {
-        assert_eq!(self.code, 0, "{self:#?}");
+        assert_eq!(self.code, 0, "{}: {self:#?}", self.what);
         self
     }
 
