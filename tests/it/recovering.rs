@@ -82,7 +82,7 @@ fn a_destruction_that_was_interrupted_is_finished_at_the_next_start() {
     world.start();
     assert_eq!(names(&world.path("srv")), Vec::<String>::new());
     assert_eq!(names(&world.path("log")), Vec::<String>::new());
-    world.commis(&["show", "blog"]).failed(1).says("no project");
+    world.commis(&["show", "blog"]).failed(66).says("blog");
     world.project("blog").saying("again").push("main").succeeds();
     assert_eq!(world.page("blog").body, "again");
 }
@@ -120,11 +120,14 @@ fn no_other_user_of_the_machine_reads_the_state_or_the_logs() {
     world.settle();
     let buildpacks = world.path("state/buildpacks");
     for path in ["state", "log"].iter().flat_map(|root| files(&world.path(root))) {
-        let mode = std::fs::symlink_metadata(&path).expect("a file").mode();
-        let public = path.starts_with(&buildpacks) || path.starts_with(world.path("state/git-hooks"));
-        let closed = path.ancestors().skip(1).take_while(|above| above.starts_with(world.root.path())).any(|above| {
-            std::fs::metadata(above).is_ok_and(|data| data.permissions().mode() & 0o001 == 0)
-        });
+        let data = std::fs::symlink_metadata(&path).expect("a file");
+        let mode = if data.is_symlink() { 0 } else { data.mode() };
+        let public = path.starts_with(&buildpacks) || path.starts_with(world.path("state/hooks"));
+        let closed = path
+            .ancestors()
+            .skip(1)
+            .take_while(|above| above.starts_with(world.root.path()))
+            .any(|above| std::fs::metadata(above).is_ok_and(|data| data.permissions().mode() & 0o001 == 0));
         assert!(public || closed || mode & 0o077 == 0, "{} has mode {:o}", path.display(), mode & 0o7777);
     }
 }
@@ -134,7 +137,10 @@ fn a_viewer_who_stops_looking_does_not_stop_the_deployment() {
     let world = World::new();
     let blog = world
         .project("blog")
-        .script(".commis/hooks/build", "#!/bin/sh\necho here\nsleep 2\nyes 0123456789012345678901234567890123456789 | head -n 200000\n")
+        .script(
+            ".commis/hooks/build",
+            "#!/bin/sh\necho here\nsleep 2\nyes 0123456789012345678901234567890123456789 | head -n 200000\n",
+        )
         .saying("talkative");
     let mut command = blog.git_command(&["push", "-q", &blog.url(), "HEAD:refs/heads/main"]);
     let mut pusher =
@@ -158,8 +164,13 @@ fn a_listener_who_leaves_is_forgotten() {
     let open = || {
         let fds = names(&Path::new("/proc").join(&server).join("fd"));
         let target = |fd: &String| std::fs::read_link(format!("/proc/{server}/fd/{fd}")).unwrap_or_default();
-        fds.iter().map(target).filter(|target| target.ends_with("app.log") || target.to_string_lossy().contains("inotify")).count()
+        fds.iter()
+            .map(target)
+            .filter(|target| target.ends_with("app.log") || target.to_string_lossy().contains("inotify"))
+            .count()
     };
+    assert_eq!(world.page("blog").body, "quiet");
+    wait_until("a line of the application", || world.path("log/blog/app.log").exists());
     let before = open();
     let mut listener = Command::new(commis_program());
     listener.args(["logs", "blog", "-f"]).env("COMMIS_CONFIG", world.config());
@@ -185,7 +196,7 @@ fn a_project_is_not_destroyed_while_it_is_deployed_and_is_made_once_when_made_tw
     let mut pusher = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("git");
     let log = world.path("log/blog/1.log");
     wait_until("the build", || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("here")));
-    world.commis(&["project", "destroy", "blog", "--confirm", "blog"]).failed(1).says("is being deployed");
+    world.commis(&["project", "destroy", "blog", "--confirm", "blog"]).failed(75).says("is being deployed");
     assert!(pusher.wait().is_ok_and(|status| status.success()));
     world.settle();
     world.commis(&["project", "destroy", "blog", "--confirm", "blog"]).succeeded();

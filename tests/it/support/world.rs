@@ -47,7 +47,6 @@ impl World {
         world.start();
         world.make_key("admin");
         world.commis_with_input(&["key", "add", "admin", "--admin"], &world.public_key("admin")).succeeded();
-        world.learn_host_key();
         world
     }
 
@@ -95,6 +94,8 @@ impl World {
             panic!("not ready: {line:?}\n{}", self.server_log());
         };
         (self.ssh, self.http) = (ssh, http);
+        // Each start has a port of its own, and known_hosts names it.
+        self.learn_host_key();
         self.id = leftovers::server_id(&self.path("state/state.db"));
     }
 
