@@ -3,11 +3,10 @@
 use super::support::World;
 use super::support::leftovers::names;
 use super::support::project::Project;
-use super::support::world::commis_program;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 fn wait_until(what: &str, reached: impl Fn() -> bool) {
@@ -172,8 +171,7 @@ fn a_listener_who_leaves_is_forgotten() {
     assert_eq!(world.page("blog").body, "quiet");
     wait_until("a line of the application", || world.path("log/blog/app.log").exists());
     let before = open();
-    let mut listener = Command::new(commis_program());
-    listener.args(["logs", "blog", "-f"]).env("COMMIS_CONFIG", world.config());
+    let mut listener = world.commis_command(&["logs", "blog", "-f"]);
     let mut listener = listener.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("commis logs");
     wait_until("the follower", || open() > before);
     listener.kill().expect("a signal");
@@ -185,8 +183,7 @@ fn a_listener_who_leaves_is_forgotten() {
 fn a_project_is_not_destroyed_while_it_is_deployed_and_is_made_once_when_made_twice() {
     let world = World::new();
     let create = || {
-        let mut command = Command::new(commis_program());
-        command.args(["project", "create", "blog"]).env("COMMIS_CONFIG", world.config());
+        let mut command = world.commis_command(&["project", "create", "blog"]);
         command.stdout(Stdio::null()).spawn().expect("commis")
     };
     let mut both = [create(), create()];

@@ -133,10 +133,14 @@ impl World {
         self.commis_with_input(args, "")
     }
 
-    pub fn commis_with_input(&self, args: &[&str], input: &str) -> Ran {
+    pub fn commis_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(commis_program());
         command.args(args).env("COMMIS_CONFIG", self.config());
-        run(command, input, &format!("commis {}", args.join(" ")))
+        command
+    }
+
+    pub fn commis_with_input(&self, args: &[&str], input: &str) -> Ran {
+        run(self.commis_command(args), input, &format!("commis {}", args.join(" ")))
     }
 
     /// The record of a verb as JSON.
