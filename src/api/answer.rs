@@ -14,12 +14,13 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
     let (frames, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let json = invocation.output.json;
-        let (talk, mut told) = mpsc::channel(QUEUE);
+        let (talk, told) = mpsc::channel(QUEUE);
         let request = Request { actor, verb: invocation.verb, input, talk: Talk(talk) };
         let work = platform.perform(request);
         // Ends with its listener, and takes the receiver along: whoever still talks hears that nobody listens.
         let to_listener = frames.clone();
         let relay = async move {
+            let mut told = told;
             while let Some(told) = next_told(&mut told, &to_listener).await {
                 let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
                 let frame = match told {

@@ -46,7 +46,7 @@ struct Raw {
 
 type Frame = (usize, io::Result<Vec<u8>>);
 
-/// Compresses what `fill` puts into the segments; the file is synced at the end.
+/// Compresses what `fill` puts into the segments.
 pub fn through<T>(
     out: File,
     threads: usize,
@@ -163,7 +163,6 @@ fn write_in_order(mut out: File, frames: Receiver<Frame>) -> Result<Compressed, 
             next += 1;
         }
     }
-    out.sync_all().map_err(during)?;
     Ok(Compressed { sha256: hex(&hash.finalize().0), bytes })
 }
 

@@ -32,8 +32,11 @@ pub struct Packed {
     pub manifest: Manifest,
 }
 
-/// Packs `tree` into `out` and writes `<out>.sha256` beside it, in `sha256sum`'s form; both are durable on return.
-/// Grows as `<out>.partial`; nothing is left behind by a failure. `threads` compress (at least one does).
+/// Packs `tree` into `out` and writes `<out>.sha256` beside it, in `sha256sum`'s form. Grows as `<out>.partial`; nothing
+/// is left behind by a failure. `threads` compress (at least one does).
+///
+/// Neither is synced: call [`super::trees::sync`] once before anything depends on them, and forget the release if the
+/// machine stopped before that.
 ///
 /// Errors: `build-failed` (something that no release can hold, named), `exists`, `disk-full`, `internal`.
 pub fn pack(tree: &Path, base: &ManifestBase, out: &Path, threads: usize) -> Result<Packed, Failure> {
@@ -110,9 +113,8 @@ fn document(segments: &mut Segments, name: &str, bytes: &[u8]) -> Result<(), Fai
 fn keep(partial: &Path, out: &Path, sha256: &str) -> Result<(), Failure> {
     let name = names::escape(out.file_name().unwrap_or_default().as_bytes());
     let checksum = settle::suffixed(out, ".sha256");
-    settle::write_durable(&checksum, format!("{sha256}  {name}\n").as_bytes())?;
-    settle::reveal(partial, out)?;
-    settle::sync_directory(out.parent().unwrap_or(Path::new(".")))
+    settle::write_whole(&checksum, format!("{sha256}  {name}\n").as_bytes())?;
+    settle::reveal(partial, out)
 }
 
 struct Packer<'a> {

@@ -5,7 +5,6 @@ use crate::model::{Code, Failure};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Where something grows until it is whole: a sibling, so that the last rename stays on one file system.
@@ -29,12 +28,11 @@ pub fn reveal(partial: &Path, path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// A small file that is there with all its bytes, or not at all, also after a power cut.
-pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+/// A small file that is there with all its bytes, or not at all.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let partial = partial(path);
     let during = |error| machine(format!("write {}", path.display()), error);
-    let mut file = File::create(&partial).map_err(during)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(during)?;
+    std::fs::write(&partial, bytes).map_err(during)?;
     std::fs::rename(&partial, path).map_err(during)
 }
 

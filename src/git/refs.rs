@@ -22,6 +22,12 @@ pub async fn update(git: &Git, repository: &Path, changes: &[Change]) -> Result<
     PreparedUpdate::prepare(git, repository, changes).await?.commit().await
 }
 
+/// Makes `HEAD` name a branch.
+pub async fn point_head(git: &Git, repository: &Path, branch: &RefName) -> Result<(), GitError> {
+    let command = git.command(Some(repository), &["symbolic-ref", "HEAD", branch.as_str()]);
+    git.run("git symbolic-ref", command).await.map(drop)
+}
+
 /// A transaction whose locks are held and whose old values were checked. Dropped, it is given up and the refs are as
 /// they were; that also happens when this process dies.
 pub struct PreparedUpdate {
@@ -59,9 +65,10 @@ impl PreparedUpdate {
         self.say("commit\n").await?;
         self.hear("commit: ok").await?;
         drop(self.input);
-        let _ = self.child.wait().await;
-        let (repository, refs) = (self.repository, self.refs);
-        blocking(move || sync_refs(&repository, &refs)).await
+        let (mut child, repository, refs) = (self.child, self.repository, self.refs);
+        // The refs are moved; git only has to leave.
+        let (_, synced) = tokio::join!(child.wait(), blocking(move || sync_refs(&repository, &refs)));
+        synced
     }
 
     async fn say(&mut self, text: &str) -> Result<(), GitError> {

@@ -3,6 +3,7 @@
 //! Grammar: `-----> ` opens a step, seven blanks a detail, `=====> ` the result; verdicts begin in the first column
 //! with a word that git colours (`success:`, `error:`, `warning:`, `hint:`). Our own lines fit in 72 columns.
 
+use super::filter::clean_line;
 use crate::model::{Because, Code, CommitId, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
 
 /// Columns of a line: git puts `remote: ` in front.
@@ -145,6 +146,11 @@ pub fn waiting(project: &ProjectName, holder: &str, position: usize, number: Dep
     vec![format!("-----> {project} is busy: {holder}"), detail(&place)]
 }
 
+/// The turn has come, for those who waited.
+pub fn turn(number: DeploymentNumber) -> String {
+    format!("-----> Your turn: deploy {number} starts")
+}
+
 /// `1:05` for the silence line.
 pub fn still_at_it(what: &str, seconds: u64) -> String {
     detail(&format!("still {what}, {}:{:02}", seconds / 60, seconds % 60))
@@ -176,7 +182,11 @@ pub fn size(bytes: u64) -> String {
 pub fn rejection(failure: &Failure, live: Option<ReleaseVersion>, number: Option<DeploymentNumber>) -> String {
     let live = live.map_or("none".to_owned(), |version| version.to_string());
     let number = number.map_or("none".to_owned(), |number| number.0.to_string());
-    format!("{}: {}; live={live}; deploy={number}", failure.code.as_str(), cut(&failure.what, 300))
+    format!(
+        "{}: {}; live={live}; deploy={number}",
+        failure.code.as_str(),
+        cut(&clean_line(failure.what.as_bytes()), 300)
+    )
 }
 
 /// At most `columns` characters, an ellipsis where something was cut.

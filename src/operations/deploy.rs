@@ -27,16 +27,7 @@ pub(super) struct Wish {
 impl Platform {
     pub(super) async fn redeploy(&self, actor: &Actor, name: &str, talk: &Talk) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Deploy, name)?;
-        let objects = git::open(&self.context.project_places(&project.name).repository(Repository::Project))
-            .map_err(Failure::from)?;
-        let mut found = None;
-        for branch in self.deploy_branches() {
-            if found.is_none() {
-                found = objects.resolve(&branch).map_err(Failure::from)?.map(|commit| (branch, commit));
-            }
-        }
-        drop(objects);
-        let Some((branch, commit)) = found else {
+        let Some((branch, commit)) = self.deployed(&project)? else {
             let failure = Failure::new(Code::NotFound, format!("{} has no commit to deploy", project.name));
             let remote = self.context.remote_of(&project.name, self.addresses.ssh);
             return Err(failure.hint(format!("push one: git push {remote} HEAD:refs/heads/main")));
@@ -92,6 +83,13 @@ impl Platform {
                 Err(Failure::new(Code::Busy, what).hint(format!("to go back afterwards: commis rollback {name}")))
             }
         }
+    }
+
+    /// The branch that deploys, and where it is.
+    pub(super) fn deployed(&self, project: &ProjectRecord) -> Result<Option<(RefName, CommitId)>, Failure> {
+        let repository = self.context.project_places(&project.name).repository(Repository::Project);
+        let objects = git::open(&repository).map_err(Failure::from)?;
+        objects.branch_in_use(&self.deploy_branches()).map_err(Failure::from)
     }
 
     /// The deploy branches, in order of preference.
@@ -248,7 +246,12 @@ impl Platform {
         loop {
             changes.borrow_and_update();
             match self.desk.standing(&name, order.number) {
-                Standing::Turn => break,
+                Standing::Turn => {
+                    if told.is_some() {
+                        handle.log.line(&words::turn(order.number));
+                    }
+                    break;
+                }
                 Standing::Gone => {
                     return Err(Failure::new(Code::Superseded, "a newer push of yours took this one's place"));
                 }

@@ -12,6 +12,7 @@ mod configure;
 mod deploy;
 mod destroy_project;
 mod doctor;
+mod fates;
 mod keys;
 mod logs;
 mod look;
@@ -138,6 +139,10 @@ impl Platform {
     /// The project, when it is there and the actor may.
     fn project(&self, actor: &Actor, action: Action, name: &str) -> Result<ProjectRecord, Failure> {
         let parsed = ProjectName::parse(name).ok_or_else(|| no_project(name))?;
+        // A project that this actor does not see gets the very words of one that is not there.
+        if !actor.sees(&parsed) {
+            return Err(self.did_you_mean(actor, name));
+        }
         authorize(actor, action, Some(&parsed))?;
         match self.context.store.project(&parsed)? {
             Some(project) => Ok(project),

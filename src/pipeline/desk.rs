@@ -92,10 +92,12 @@ impl Desk {
         state.handles.get(&(project.clone(), number)).map(|(handle, _)| handle.clone())
     }
 
-    /// The one that runs, or waits first.
+    /// The one that runs, or waits first; one that only tidies up after its verdict is neither.
     pub fn foremost(&self, project: &ProjectName) -> Option<Handle> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = state.handles.keys().filter(|(name, _)| name == project).map(|(_, number)| *number).min()?;
+        let going = |handle: &Handle| handle.verdict.borrow().is_none();
+        let of_project = state.handles.iter().filter(|((name, _), (handle, _))| name == project && going(handle));
+        let number = of_project.map(|((_, number), _)| *number).min()?;
         state.handles.get(&(project.clone(), number)).map(|(handle, _)| handle.clone())
     }
 

@@ -152,15 +152,12 @@ fn read_pillar(repository: &Path, config: &ServerConfig) -> Result<(Option<Commi
     Ok((Some(commit), files))
 }
 
-/// The first of the deploy branches that is there.
+/// The head of the deploy branch.
 fn head(objects: &git::Objects, config: &ServerConfig) -> Result<Option<CommitId>, Failure> {
-    let branches = config.git.deploy_branches.iter().filter_map(|name| RefName::parse(&format!("refs/heads/{name}")));
-    for branch in branches {
-        if let Some(commit) = objects.resolve(&branch).map_err(Failure::from)? {
-            return Ok(Some(commit));
-        }
-    }
-    Ok(None)
+    let branch = |name: &String| RefName::parse(&format!("refs/heads/{name}"));
+    let branches: Vec<RefName> = config.git.deploy_branches.iter().filter_map(branch).collect();
+    let found = objects.branch_in_use(&branches).map_err(Failure::from)?;
+    Ok(found.map(|(_, commit)| commit))
 }
 
 /// The files of a commit that configure us.

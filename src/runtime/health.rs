@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// Between the first probes: a small application is up in tens of milliseconds, and its pusher waits.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The same while nobody listens: asking costs neither side anything then.
+const FIRST_REFUSED_PAUSE: Duration = Duration::from_millis(2);
 /// Longest time one probe may take.
 const PROBE: Duration = Duration::from_secs(10);
 
@@ -115,8 +117,14 @@ impl Probing {
             if let (Probe::Good(status), true) = (&self.last, good >= check.successes) {
                 return Healthy { attempts: self.attempts, took: self.begun.elapsed(), status: *status };
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(check.interval);
+            if self.last == Probe::Refused {
+                // What is late by an eighth is not noticed.
+                let late = (self.begun.elapsed() / 8).max(FIRST_REFUSED_PAUSE);
+                tokio::time::sleep(late.min(check.interval)).await;
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(check.interval);
+            }
         }
     }
 

@@ -173,20 +173,22 @@ impl Store {
 
     /// Takes the next release number for a deployment that is about to bundle.
     pub fn take_version(&self, project: &ProjectName, number: DeploymentNumber) -> Result<ReleaseVersion> {
-        let connection = self.lock();
-        let version: u32 = connection
+        let mut connection = self.lock();
+        let transaction = connection.transaction().map_err(during("number a release"))?;
+        let version: u32 = transaction
             .query_row(
                 "UPDATE projects SET next_version = next_version + 1 WHERE name = ?1 RETURNING next_version - 1",
                 [project.as_str()],
                 |row| row.get(0),
             )
             .map_err(during("number a release"))?;
-        connection
+        transaction
             .execute(
                 "UPDATE deployments SET version = ?3 WHERE project = ?1 AND number = ?2",
                 params![project.as_str(), number.0, version],
             )
             .map_err(during("number a release"))?;
+        transaction.commit().map_err(during("number a release"))?;
         Ok(ReleaseVersion(version))
     }
 

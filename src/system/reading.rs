@@ -28,6 +28,11 @@ pub fn inode(path: &Path) -> Result<u64, FileError> {
     std::fs::symlink_metadata(path).map(|meta| meta.ino()).map_err(|error| FileError::new("look at", path, error))
 }
 
+/// The file system that a directory is on, as a number.
+pub fn device(path: &Path) -> Result<u64, FileError> {
+    std::fs::metadata(path).map(|meta| meta.dev()).map_err(|error| FileError::new("look at", path, error))
+}
+
 /// Names in a directory, sorted; those that are not UTF-8 are left out. A directory that is not there has none.
 pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
     let entries = match std::fs::read_dir(path) {

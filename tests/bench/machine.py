@@ -22,7 +22,7 @@ class Room:
     def __init__(self):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="commis-bench."))
         self.path.chmod(0o711)
-        self.children = []
+        self.children, self.made = [], []
         self.key = self.path / "key"
         self.known_hosts = self.path / "known_hosts"
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", str(self.key)])
@@ -44,6 +44,12 @@ class Room:
         """Adds a host key, so that neither server has to be believed."""
         with self.known_hosts.open("a") as file:
             file.write(f"[127.0.0.1]:{port} {' '.join(public_key.split()[:2])}\n")
+
+    def make_directory(self, path):
+        """A directory that a program insists on outside of the room; it goes with the room, if it was not there."""
+        if not path.exists():
+            path.mkdir(mode=0o755)
+            self.made.append(path)
 
     def git(self, directory, *arguments):
         return run(["git", "-C", str(directory), *arguments], env=self.environment)
@@ -72,6 +78,8 @@ class Room:
             print(f"bench: mounts are left below {self.path}, so it is not removed", file=sys.stderr)
         else:
             shutil.rmtree(self.path, ignore_errors=True)
+        for path in self.made:
+            path.rmdir()
 
 
 def run(argv, **options):

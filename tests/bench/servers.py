@@ -18,6 +18,7 @@ class Commis:
 
     def __init__(self, room, binary, name="ours"):
         self.room, self.binary, self.root = room, str(binary), room.path / name
+        self.tools = binary.parent.parent / "tools" / "uv"
         self.root.mkdir(mode=0o711)
         self.config = self.root / "commis.toml"
         self.config.write_text(self.configuration())
@@ -37,7 +38,7 @@ class Commis:
         lines = ['platform = "staging"', "[paths]"]
         lines += [f'{place} = "{self.root / place}"' for place in ("projects", "state", "runtime", "logs")]
         lines += ["[ssh]", 'listen = "127.0.0.1:0"', "[router]", 'http = "127.0.0.1:0"', 'domain = "localhost"']
-        lines += ["[users]", f"first = {first}", "count = 500", "[builds.env]"]
+        lines += ["[users]", f"first = {first}", "count = 500", "[builds]", f'tools = "{self.tools}"', "[builds.env]"]
         lines += [f'{name} = "{os.environ[name]}"' for name in MIRRORS if os.environ.get(name)]
         return "\n".join(lines) + "\n"
 
@@ -66,12 +67,13 @@ class Commis:
         return self.room.ssh + ["-p", str(self.port), "commis@127.0.0.1", *words]
 
     def resident(self):
-        """Megabytes that the processes of this program hold now, without the applications."""
-        return sum(memory(pid, "VmRSS") for pid in family(self.process.pid) if self.is_ours(pid)) / 1e6
+        """Megabytes that all processes of this program hold now, those that serve static sites included; what they share
+        counts once."""
+        return sum(memory(pid, "smaps_rollup", "Pss") for pid in family(self.process.pid) if self.is_ours(pid)) / 1e6
 
     def highest(self):
         """Megabytes that the server's first process ever held."""
-        return memory(self.process.pid, "VmHWM") / 1e6
+        return memory(self.process.pid, "status", "VmHWM") / 1e6
 
     def is_ours(self, pid):
         try:
@@ -86,7 +88,7 @@ class OpenSsh:
     def __init__(self, room):
         self.room, self.root = room, room.path / "other"
         self.root.mkdir()
-        pathlib.Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        room.make_directory(pathlib.Path("/run/sshd"))
         host_key = self.root / "host_key"
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key)])
         (self.root / "authorized_keys").write_text(pathlib.Path(f"{room.key}.pub").read_text())
@@ -142,13 +144,13 @@ def answers(port):
         return door.connect_ex(("127.0.0.1", port)) == 0
 
 
-def memory(pid, field):
-    """Bytes of one field of /proc/PID/status; 0 when the process is gone."""
+def memory(pid, file, field):
+    """Bytes of one field of a file below /proc/PID; 0 when the process is gone."""
     try:
-        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        text = pathlib.Path(f"/proc/{pid}/{file}").read_text()
     except OSError:
         return 0
-    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.M)
+    found = re.search(rf"^{field}:\s+(\d+) kB", text, re.M)
     return int(found.group(1)) * 1024 if found else 0
 
 

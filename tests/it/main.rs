@@ -2,10 +2,13 @@
 //! here fails `tidy`.
 
 mod bench;
+mod clients;
 mod interrupted;
 mod job_ends;
 mod pushing;
+mod queueing;
 mod recovering;
+mod refs;
 mod rejecting;
 mod rejecting_apps;
 mod rejecting_builds;

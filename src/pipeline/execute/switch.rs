@@ -3,7 +3,7 @@
 
 use super::{Done, Execution, as_root, cancelled, missing};
 use crate::git;
-use crate::git::refs::{self, PreparedUpdate};
+use crate::git::refs::PreparedUpdate;
 use crate::model::{Because, Code, CommitId, Exit, Failure, Repository};
 use crate::notify::words::Stage;
 use crate::pipeline::Goal;
@@ -14,6 +14,7 @@ use crate::runtime::{Restarts, Unhealthy};
 use crate::store::Switch;
 use crate::system::privileged::Operation;
 use crate::system::reading;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What `deploy/current` says: the live tree is always in `run/`.
@@ -39,7 +40,7 @@ impl Execution<'_> {
         self.control.pass_the_gate().map_err(|_| cancelled())?;
         self.close_stage(Stage::BackUp, &crate::notify::words::skipped(Because::NoBackupPolicy));
         let (name, number) = (&self.order.project.name, self.order.number);
-        as_root(&Operation::SyncFileSystem { path: self.places.root().to_owned() })?;
+        self.make_durable()?;
         let inode = reading::inode(&self.work.tree).map_err(|error| Failure::internal("switch", &error))?;
         self.work.old_restarts = self.restarts_of_old();
         self.context.store.intend_switch(name, number, inode)?;
@@ -61,6 +62,18 @@ impl Execution<'_> {
         if let Err(error) = self.context.store.note_switch(&self.order.project.name, self.order.number, switch) {
             tracing::error!(project = %self.order.project.name, %error, "the switch could not be noted");
         }
+    }
+
+    /// Everything that was made so far: pushed objects, archive, tree. Mostly one file system, so one call.
+    fn make_durable(&self) -> Result<(), Failure> {
+        let mut synced = BTreeSet::new();
+        for path in [self.work.tree.clone(), self.places.releases(), self.places.repository(Repository::Project)] {
+            let device = reading::device(&path).map_err(|error| Failure::internal("switch", &error))?;
+            if synced.insert(device) {
+                as_root(&Operation::SyncFileSystem { path })?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn start(&mut self) -> Result<Done, Failure> {
@@ -110,12 +123,9 @@ impl Execution<'_> {
     /// admin is told, and nothing is undone.
     pub(super) async fn move_ref(&mut self) -> Result<Done, Failure> {
         let prepared = self.work.prepared.take().ok_or_else(|| missing("a prepared branch"))?;
+        // Durable on return; the objects have been since the exchange.
+        let moved = prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error));
         let repository = self.places.repository(Repository::Project);
-        let moved = match prepared.commit().await {
-            Ok(()) => tokio::task::block_in_place(|| refs::sync(&repository))
-                .map_err(|e| Failure::internal("sync the branch", &e)),
-            Err(error) => Err(Failure::internal("move the branch", &error)),
-        };
         match moved {
             Ok(()) => Done::quietly(),
             Err(failure) if self.branch_moved(&repository) => {

@@ -121,7 +121,7 @@ impl World {
     }
 
     pub fn server_pid(&self) -> u32 {
-        self.server.as_ref().map(Child::id).expect("a running server")
+        self.server.as_ref().expect("a running server").id()
     }
 
     pub fn server_log(&self) -> String {
@@ -152,9 +152,20 @@ impl World {
 
     /// `ssh commis@host WORDS` with a key.
     pub fn ssh(&self, key: &str, words: &[&str]) -> Ran {
+        run(self.ssh_command(key, words), "", &format!("ssh {}", words.join(" ")))
+    }
+
+    pub fn ssh_command(&self, key: &str, words: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command.args(self.ssh_options(key)).args(["-p", &self.ssh.to_string(), "commis@127.0.0.1"]).args(words);
-        run(command, "", &format!("ssh {}", words.join(" ")))
+        command
+    }
+
+    /// A key that the server knows, made with these options of `key add`.
+    pub fn admit(&self, name: &str, options: &[&str]) {
+        self.make_key(name);
+        let words: Vec<&str> = ["key", "add", name].iter().chain(options).copied().collect();
+        self.commis_with_input(&words, &self.public_key(name)).succeeded();
     }
 
     pub fn ssh_options(&self, key: &str) -> Vec<String> {
