@@ -140,7 +140,11 @@ impl Platform {
         let work = tokio::spawn(async move { platform.attend(order, working, &told).await });
         if let Err(broken) = work.await {
             tracing::error!(project = %name, %number, "a deployment broke down: {broken}");
-            let picked_up = self.pick_up(&name, number).await;
+            let picked_up = match self.desk.standing(&name, number) {
+                Standing::Turn => self.pick_up(&name, number).await,
+                // It had not begun, and another one may be at work.
+                Standing::Behind { .. } | Standing::Gone => Ok(()),
+            };
             let live = self.context.store.project(&name).ok().flatten().and_then(|project| project.live);
             let failure = match picked_up {
                 Ok(()) => Failure::new(Code::Internal, "a fault in the server; its log has more"),
@@ -148,6 +152,10 @@ impl Platform {
             };
             handle.log.line(&format!("error: {}", failure.what));
             handle.log.complete();
+            if self.context.store.deployment(&name, number).ok().flatten().is_some_and(|row| !row.status.is_finished())
+            {
+                self.note_failure(&name, number, &failure);
+            }
             verdict.send_if_modified(|verdict| {
                 let untold = verdict.is_none();
                 verdict.get_or_insert(Verdict::NotLive { failure, live });

@@ -47,7 +47,6 @@ impl World {
         world.start();
         world.make_key("admin");
         world.commis_with_input(&["key", "add", "admin", "--admin"], &world.public_key("admin")).succeeded();
-        world.learn_host_key();
         world
     }
 
@@ -95,6 +94,8 @@ impl World {
             panic!("not ready: {line:?}\n{}", self.server_log());
         };
         (self.ssh, self.http) = (ssh, http);
+        // Each start has a port of its own, and known_hosts names it.
+        self.learn_host_key();
         self.id = leftovers::server_id(&self.path("state/state.db"));
     }
 
@@ -132,10 +133,14 @@ impl World {
         self.commis_with_input(args, "")
     }
 
-    pub fn commis_with_input(&self, args: &[&str], input: &str) -> Ran {
+    pub fn commis_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(commis_program());
         command.args(args).env("COMMIS_CONFIG", self.config());
-        run(command, input, &format!("commis {}", args.join(" ")))
+        command
+    }
+
+    pub fn commis_with_input(&self, args: &[&str], input: &str) -> Ran {
+        run(self.commis_command(args), input, &format!("commis {}", args.join(" ")))
     }
 
     /// The record of a verb as JSON.
