@@ -77,7 +77,8 @@ pub fn failure_text(failure: &Failure) -> String {
     text
 }
 
-fn failure_json(failure: &Failure) -> String {
+/// The same for programs.
+pub fn failure_json(failure: &Failure) -> String {
     let code: Code = failure.code;
     let value = serde_json::json!({"error": {
         "code": code.as_str(), "message": failure.what, "details": failure.details, "hints": failure.hints,

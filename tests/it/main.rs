@@ -3,6 +3,7 @@
 
 mod bench;
 mod clients;
+mod golden;
 mod interrupted;
 mod job_ends;
 mod pushing;

@@ -135,7 +135,7 @@ pub fn no_release(version: ReleaseVersion) -> Failure {
     Failure::new(Code::NotFound, format!("no release {version} is kept")).hint("commis releases NAME lists them")
 }
 
-/// Reads back what [`environment_json`] wrote.
+/// Reads back what `environment_json` wrote.
 pub fn environment_of(release: &ReleaseRecord) -> Vec<(String, String)> {
     let map: BTreeMap<String, String> = serde_json::from_str(&release.environment).unwrap_or_default();
     map.into_iter().collect()
