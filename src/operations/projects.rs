@@ -49,7 +49,8 @@ impl Platform {
                     .hint("raise [users] count in commis.toml")),
             };
         };
-        match self.make_places(&project).await {
+        let made = self.make_places(&project).await.and_then(|()| self.context.point_router_at(name, None));
+        match made {
             Ok(()) => Ok(project),
             Err(failure) => {
                 // Half a project is none; what was there before us stays.

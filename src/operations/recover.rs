@@ -44,12 +44,19 @@ impl Platform {
         let mut report = Vec::new();
         self.bury_the_doomed(&mut report)?;
         let unfinished = self.context.store.unfinished_deployments()?;
-        for project in self.context.store.projects()? {
-            if let Err(failure) = self.recover_project(&project, &unfinished, &mut report).await {
-                report.push(Recovered::of(&project.name, format!("not recovered: {failure}")));
-            }
-        }
+        let projects = self.context.store.projects()?;
+        let recovered = projects.iter().map(|project| self.recover_one(project, &unfinished));
+        report.extend(futures_util::future::join_all(recovered).await.into_iter().flatten());
         Ok(report)
+    }
+
+    /// One project among many at the same time: its trouble is its own.
+    async fn recover_one(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Vec<Recovered> {
+        let mut report = Vec::new();
+        if let Err(failure) = self.recover_project(project, unfinished, &mut report).await {
+            report.push(Recovered::of(&project.name, format!("not recovered: {failure}")));
+        }
+        report
     }
 
     /// Destructions that were interrupted, and roots of those that were not quite gone.
@@ -89,6 +96,8 @@ impl Platform {
         if let Err(failure) = self.sweep(name) {
             report.push(Recovered::of(name, format!("not swept: {failure}")));
         }
+        // Until its processes are up, and when it has none, the host answers that nothing serves.
+        self.context.point_router_at(name, None)?;
         let live = self.context.store.project(name)?.and_then(|project| project.live);
         let Some(version) = live else { return Ok(()) };
         let what = match revive::revive(&self.context, project, version).await {

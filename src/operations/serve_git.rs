@@ -4,8 +4,10 @@ use super::Platform;
 use super::authorize::{Action, authorize};
 use super::push::PushSession;
 use crate::git::pktline;
+use crate::git::report::{Report, Unstored, Wording};
 use crate::git::transport::{ReceiveOptions, receive_pack, upload_pack};
 use crate::model::{Actor, Code, Failure, ProjectName, Repository};
+use crate::notify::words;
 use crate::store::ProjectRecord;
 use crate::system::entropy;
 use std::future::Future;
@@ -47,6 +49,9 @@ pub enum Left {
     /// The connection died.
     Lost,
 }
+
+/// How a push is told that git did not take its objects.
+type Words<'a> = &'a (dyn Fn(&Unstored) -> Wording + Send + Sync);
 
 /// Whether the client sits at a terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,7 +122,7 @@ impl Platform {
         let mut command = upload_pack(&self.context.git, &path, service.protocol.as_deref());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
-            Ok(child) => pump(child, streams, left, &mut Nobody).await,
+            Ok(child) => pump(child, streams, (left, None), &mut Nobody).await,
             Err(error) => not_started(streams, &error).await,
         }
     }
@@ -140,9 +145,15 @@ impl Platform {
         };
         let mut command = receive_pack(&self.context.git, &path, &options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let live = project.live;
+        let wording = move |why: &Unstored| {
+            let failure = unstored(why);
+            let lines = failure.hints.iter().flat_map(|hint| words::verdict("hint", hint)).collect();
+            Wording { reason: words::rejection(&failure, live, None), lines }
+        };
         let mut sniffer = Sniffer { session, manner: Manner::Unknown, seen: Vec::new() };
         let status = match command.spawn() {
-            Ok(child) => pump(child, streams, left, &mut sniffer).await,
+            Ok(child) => pump(child, streams, (left, Some(&wording)), &mut sniffer).await,
             Err(error) => not_started(streams, &error).await,
         };
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
@@ -250,7 +261,7 @@ impl Follower for Sniffer {
 async fn pump(
     mut child: Child,
     mut streams: GitStreams,
-    left: impl Future<Output = Left> + Send,
+    (left, wording): (impl Future<Output = Left> + Send, Option<Words<'_>>),
     follower: &mut impl Follower,
 ) -> u32 {
     let (Some(to_git), Some(mut from_git), Some(mut errors)) =
@@ -260,7 +271,12 @@ async fn pump(
     };
     let group = child.id();
     let mut output = std::pin::pin!(async {
-        let copy_out = copy(&mut from_git, &mut streams.stdout);
+        let copy_out = async {
+            match wording {
+                Some(wording) => copy_report(&mut from_git, &mut streams.stdout, wording).await,
+                None => copy(&mut from_git, &mut streams.stdout).await,
+            }
+        };
         let copy_err = copy(&mut errors, &mut streams.stderr);
         tokio::join!(copy_out, copy_err);
         child.wait().await.map_or(128, |status| exit_status(&status))
@@ -301,6 +317,33 @@ async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + U
         if to.write_all(bytes).await.is_ok() {
             let _ = to.flush().await;
         }
+    }
+}
+
+/// The same for a push, whose report gets a reason where git has none.
+async fn copy_report(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), wording: Words<'_>) {
+    let mut report = Report::default();
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count) = from.read(&mut buffer).await {
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        if to.write_all(&report.pass(bytes, wording)).await.is_ok() {
+            let _ = to.flush().await;
+        }
+    }
+    let _ = to.write_all(&report.rest()).await;
+}
+
+/// What git itself refused to store.
+fn unstored(why: &Unstored) -> Failure {
+    match why {
+        Unstored::Hostile(what) => Failure::new(Code::Refused, format!("git does not take these objects: {what}"))
+            .hint("make the commits again without it; git fsck shows where it is"),
+        Unstored::Full => Failure::new(Code::DiskFull, "no space left for the objects of this push")
+            .hint("free space on the server, then push again"),
+        Unstored::TooLarge => Failure::new(Code::Refused, "this push is larger than the server takes at once")
+            .hint("push it in parts, or raise [git] max_push in commis.toml"),
+        Unstored::Unknown => Failure::new(Code::Internal, "git could not store the objects; it said why above")
+            .hint("git fsck shows whether the objects are whole"),
     }
 }
 

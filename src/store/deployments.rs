@@ -229,7 +229,7 @@ impl Store {
         self.update(statement, params![project.as_str(), number.0, inode as i64])
     }
 
-    /// Success: this release is live, the one before it is not any more. One transaction.
+    /// Success: this release is live, the one before it is not any more, trouble is over. One transaction.
     pub fn finish_live(
         &self,
         project: &ProjectName,

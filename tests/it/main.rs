@@ -2,8 +2,10 @@
 //! here fails `tidy`.
 
 mod bench;
+mod building;
 mod clients;
 mod golden;
+mod hooks;
 mod interrupted;
 mod job_ends;
 mod pushing;
@@ -15,7 +17,10 @@ mod rejecting_apps;
 mod rejecting_builds;
 mod rejecting_trees;
 mod rejecting_when_full;
+mod running;
 mod sandboxing;
+mod serving;
 mod supervising;
 mod support;
 mod tidy;
+mod verbs;

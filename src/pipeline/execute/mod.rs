@@ -30,7 +30,7 @@ use crate::system::{clock, reading};
 use std::path::PathBuf;
 use tokio::time::Instant;
 
-pub use bundle::{environment_of, no_release};
+pub use bundle::no_release;
 pub use prepare::{empty, make_directories};
 pub use tidy::Tidy;
 

@@ -161,7 +161,7 @@ impl Execution<'_> {
             version: self.work.version.ok_or_else(|| missing("a release number"))?,
             commit: self.commit_text(),
             mode: self.gathered.mode,
-            environment: self.app_environment(),
+            environment: self.gathered.environment.clone(),
             tree: self.work.tree.clone(),
             generation: self.order.number.0,
         })

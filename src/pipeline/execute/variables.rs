@@ -13,8 +13,9 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 impl Execution<'_> {
     /// Settings of the project that packs understand as variables.
     pub(super) fn pack_settings(&self) -> Vec<(String, String)> {
-        let root = self.gathered.settings.static_root.clone();
-        root.map(|root| ("COMMIS_STATIC_ROOT".to_owned(), root)).into_iter().collect()
+        let settings = &self.gathered.settings;
+        let named = [("COMMIS_STATIC_ROOT", &settings.static_root), ("COMMIS_INSTALLER", &settings.python_installer)];
+        named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
     }
 
     /// The server's own variables for builds: where tools are, mirrors. Values may hold passwords of mirrors, so they
@@ -45,7 +46,7 @@ impl Execution<'_> {
             Who::BuildUser => (self.places.cache().join("home"), self.build_environment(), self.platform_variables()),
             Who::AppUser => {
                 let path = ("PATH".to_owned(), view::search_path(&self.places));
-                (run.clone(), self.app_environment(), vec![path])
+                (run.clone(), self.gathered.environment.clone(), vec![path])
             }
         };
         platform.push(("SOURCE_VERSION".into(), self.commit_text()));

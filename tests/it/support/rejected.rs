@@ -20,7 +20,6 @@ pub fn live_blog(world: &World) -> Project<'_> {
 pub struct Rejected {
     /// What the pusher read, without git's `remote: `.
     pub lines: Vec<String>,
-    pub record: Value,
     pub number: u32,
     /// `text` of `(code: text; live=vN; deploy=N)`.
     pub reason: String,
@@ -69,7 +68,7 @@ impl Before {
         check_lines(&lines);
         self.still_holds(world, project);
         let text = text.strip_prefix(&format!("{code}: ")).unwrap_or_else(|| panic!("no {code} in {reason}"));
-        Rejected { reason: text.to_owned(), record, number, lines }
+        Rejected { reason: text.to_owned(), number, lines }
     }
 
     /// The ref, the page and the shelf are as they were; waits for the tidying.
