@@ -41,14 +41,6 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
     receiver
 }
 
-/// `None`: everything was told, or the listener has left.
-async fn next_told(told: &mut mpsc::Receiver<Told>, listener: &mpsc::Sender<Frame>) -> Option<Told> {
-    tokio::select! {
-        told = told.recv() => told,
-        () = listener.closed() => None,
-    }
-}
-
 /// Pieces of a log, joined to whole lines: a letter of several bytes may have been cut in two.
 #[derive(Default)]
 struct WholeLines {
@@ -70,6 +62,14 @@ fn data(text: String, json: bool) -> String {
         return text;
     }
     text.lines().map(|line| format!("{}\n", serde_json::json!({ "line": line }))).collect()
+}
+
+/// `None`: everything was told, or the listener has left.
+async fn next_told(told: &mut mpsc::Receiver<Told>, listener: &mpsc::Sender<Frame>) -> Option<Told> {
+    tokio::select! {
+        told = told.recv() => told,
+        () = listener.closed() => None,
+    }
 }
 
 fn last_frames(result: Result<crate::operations::records::Reply, Failure>, json: bool) -> Vec<Frame> {

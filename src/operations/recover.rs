@@ -45,18 +45,10 @@ impl Platform {
         self.bury_the_doomed(&mut report)?;
         let unfinished = self.context.store.unfinished_deployments()?;
         let projects = self.context.store.projects()?;
-        let recovered = projects.iter().map(|project| self.recover_one(project, &unfinished));
-        report.extend(futures_util::future::join_all(recovered).await.into_iter().flatten());
+        // At the same time: one that starts slowly keeps no other waiting.
+        let all = projects.iter().map(|project| self.recover_and_report(project, &unfinished));
+        report.extend(futures_util::future::join_all(all).await.into_iter().flatten());
         Ok(report)
-    }
-
-    /// One project among many at the same time: its trouble is its own.
-    async fn recover_one(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Vec<Recovered> {
-        let mut report = Vec::new();
-        if let Err(failure) = self.recover_project(project, unfinished, &mut report).await {
-            report.push(Recovered::of(&project.name, format!("not recovered: {failure}")));
-        }
-        report
     }
 
     /// Destructions that were interrupted, and roots of those that were not quite gone.
@@ -75,6 +67,14 @@ impl Platform {
         Ok(())
     }
 
+    async fn recover_and_report(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Vec<Recovered> {
+        let mut report = Vec::new();
+        if let Err(failure) = self.recover_project(project, unfinished, &mut report).await {
+            report.push(Recovered::of(&project.name, format!("not recovered: {failure}")));
+        }
+        report
+    }
+
     async fn recover_project(
         &self,
         project: &ProjectRecord,
@@ -83,6 +83,8 @@ impl Platform {
     ) -> Result<(), Failure> {
         let name = &project.name;
         let _lock = self.lock(name)?;
+        // Until its processes are up, and when it has none, the host answers that nothing serves.
+        self.context.point_router_at(name, None)?;
         if project.live.is_none() {
             // One that was half made is whole afterwards.
             self.make_places(project).await?;
@@ -96,8 +98,6 @@ impl Platform {
         if let Err(failure) = self.sweep(name) {
             report.push(Recovered::of(name, format!("not swept: {failure}")));
         }
-        // Until its processes are up, and when it has none, the host answers that nothing serves.
-        self.context.point_router_at(name, None)?;
         let live = self.context.store.project(name)?.and_then(|project| project.live);
         let Some(version) = live else { return Ok(()) };
         let what = match revive::revive(&self.context, project, version).await {
