@@ -1,5 +1,5 @@
 //! What a deployment of each application of `tests/apps` would do, in each mode and for each trigger, and what would
-//! undo it: `tests/plans/<mode>-<application>.txt`.
+//! undo it until its branch moves: `tests/plans/<mode>-<application>.txt`.
 
 use super::{root, settle, strangers};
 use commis::hooks::{self, Hook};
@@ -58,7 +58,7 @@ fn plans(recipe: &Recipe, mode: Mode) -> String {
         let plan = plan::plan(&facts);
         let begun: Vec<_> = plan.steps().map(|(_, step)| step).collect();
         let undo: Vec<String> = rollback::undo(&begun, facts.previous).iter().map(ToString::to_string).collect();
-        write!(text, "\n== {}\n{plan}undo of all: {}\n", trigger.as_str(), undo.join(", ")).unwrap();
+        write!(text, "\n== {}\n{plan}undone by: {}\n", trigger.as_str(), undo.join(", ")).unwrap();
     }
     text
 }
