@@ -23,13 +23,21 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+const AFTER: &str = "\
+When every port listens it prints:  commis: ready ssh=HOST:PORT http=HOST:PORT
+Ctrl-C or SIGTERM: running deployments end, then the applications. SIGHUP: read the configuration again.
+
+Examples:
+  commis config template > commis.toml
+  commis serve --config commis.toml";
+
 /// `commis serve`.
 #[derive(Parser, Debug)]
-#[command(name = "commis serve", about = "Run the server in the foreground")]
-#[command(after_help = "Example:\n  commis serve --config /etc/commis/commis.toml")]
+#[command(name = "commis serve", bin_name = "commis serve", about = "Run the server in the foreground")]
+#[command(after_help = AFTER)]
 struct Serve {
     /// The configuration; COMMIS_CONFIG or /etc/commis/commis.toml when absent
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 

@@ -2,7 +2,7 @@
 //! exactly, or not at all.
 //!
 //! An archive is `commis-release.json` (what it is), `tree/` (what runs), `commis-tree.json` (what must have come), in the
-//! one order and the one spelling that [`pack`] writes, compressed in independent frames. [`unpack`] accepts nothing else.
+//! one order and the one spelling that [`pack`](mod@pack) writes, compressed in independent frames. [`unpack`](mod@unpack) accepts nothing else.
 //! Paths come in as arguments: places are named in `layouts`. What a release may do is decided in `pipeline`.
 
 pub mod manifest;

@@ -1,4 +1,4 @@
-//! Scripts of a project that run around the phases: when ([`moment`]), which ([`find`]), and what they are told and
+//! Scripts of a project that run around the phases: when ([`moment`]), which ([`find`](mod@find)), and what they are told and
 //! what their end means ([`contract`]). All pure; `sandbox/` runs them and `pipeline/` says in which step.
 
 pub mod contract;

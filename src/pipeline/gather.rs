@@ -3,7 +3,7 @@
 //! A tree, Procfile, pillar or project file that cannot be understood ends the deployment here.
 
 use super::context::Context;
-use super::facts::Facts;
+use super::facts::{self, Facts};
 use super::{Goal, Mover, Order};
 use crate::archives::shelf;
 use crate::buildpacks::{self, Choice};
@@ -259,23 +259,10 @@ impl ProjectFiles<'_> {
             AppJson::parse(&text("app.json", bytes)?)?;
         }
         let hooks = hooks::find(self.tree.entries.iter().map(hook_entry))?;
-        let asked = settings.buildpack.as_deref();
-        // A build hook without a named buildpack is the whole recipe.
-        if hooks.contains_key(&hooks::Hook::Build) && asked.is_none() {
-            return Ok((hooks, None));
-        }
-        match choose(self.tree, asked) {
-            Ok(choice) => Ok((hooks, Some(choice))),
-            // Hooks alone are a recipe too.
-            Err(failure) if failure.code == Code::NoRecipe && !hooks.is_empty() => Ok((hooks, None)),
-            Err(failure) => Err(failure),
-        }
+        let declared = hooks.keys().copied().collect();
+        let choice = with_files(self.tree, |tree| facts::buildpack(&declared, tree, settings.buildpack.as_deref()))?;
+        Ok((hooks, choice))
     }
-}
-
-/// The buildpack for a tree.
-fn choose(tree: &Tree, asked: Option<&str>) -> Result<Choice, Failure> {
-    with_files(tree, |files| buildpacks::choose(files, asked))
 }
 
 /// Questions that buildpacks ask about a tree's files.

@@ -1,5 +1,5 @@
 //! The log of one application: lines of all its instances in one file, rotated by size, never lost between two files.
-//! Reading it back and following it is [`super::follow`]; how a line looks is [`super::words`].
+//! Reading it back and following it is [`super::follow`]; how a line looks is `super::words`.
 
 use std::io;
 use std::path::{Path, PathBuf};

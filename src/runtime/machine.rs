@@ -1,5 +1,5 @@
 //! The life of one instance as a pure machine: (state, event, now) -> (state, actions). No tokio, no clock, no process:
-//! [`super::instance`] tells it what happened and does what it says.
+//! `super::instance` tells it what happened and does what it says.
 
 use crate::model::Exit;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! What runs on this server: sets of instances, started, kept, asked and stopped together. A set is one release of one
-//! project; which sets there should be is the pipeline's to say. One instance's life is [`super::instance`].
+//! project; which sets there should be is the pipeline's to say. One instance's life is `super::instance`.
 
 use super::instance::{Instance, Order, SetShared};
 use super::logs::{AppLog, WeakLog};

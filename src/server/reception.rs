@@ -106,9 +106,6 @@ impl Reception for Desk {
             Request::UploadPack { repository, git_protocol } => {
                 self.git(&actor, service(repository, Direction::Upload, git_protocol), channel).await
             }
-            Request::Verb(words) if words.first().is_some_and(|word| word == "help") => {
-                self.verb(actor, vec!["--help".into()], channel).await
-            }
             Request::Verb(words) => self.verb(actor, words, channel).await,
             Request::Nothing => self.greet(&actor, channel).await,
         }

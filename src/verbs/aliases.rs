@@ -3,6 +3,11 @@
 /// Replaces the first word, and moves `-a NAME` / `--app NAME` to where the name belongs.
 pub fn translate(words: Vec<String>) -> Vec<String> {
     let Some((first, rest)) = words.split_first() else { return words };
+    match first.as_str() {
+        "help" => return rest.iter().cloned().chain(["--help".to_owned()]).collect(),
+        "version" => return vec!["--version".to_owned()],
+        _ => {}
+    }
     let Some(ours) = ours(first) else { return words };
     let (app, rest) = take_app(rest);
     let mut out: Vec<String> = ours.iter().map(|word| (*word).to_owned()).collect();
@@ -63,6 +68,8 @@ mod tests {
             ("ps blog", "show blog"),
             ("logs --app=blog -f", "logs blog -f"),
             ("show blog", "show blog"),
+            ("help config set", "config set --help"),
+            ("version", "--version"),
             ("", ""),
         ] {
             let words = said.split_whitespace().map(str::to_owned).collect();

@@ -6,10 +6,17 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+/// What a list of verbs does not say.
+const WHERE: &str = "\
+The server itself:  commis serve --config FILE   (commis serve --help)
+Without a shell:    ssh -p PORT commis@HOST VERB   (the same verbs, for those who have a key)
+COMMIS_CONFIG names the server's configuration; /etc/commis/commis.toml when it is not set.";
+
 /// A verb with how the answer shall look.
 #[derive(Parser, Clone, Debug, Serialize, Deserialize)]
 #[command(name = "commis", about = "Push, cook, deploy, check; and put back what was not well", max_term_width = 100)]
 #[command(disable_help_subcommand = true, version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = WHERE)]
 pub struct Invocation {
     #[command(subcommand)]
     pub verb: Verb,
@@ -20,7 +27,7 @@ pub struct Invocation {
 /// How an answer looks.
 #[derive(Args, Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Output {
-    /// Answer in JSON (one object; JSON Lines where it streams)
+    /// Answer in JSON: one object, or one for each line of a log
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -43,6 +50,7 @@ pub enum Verb {
     /// A project, or one of its deployments
     #[command(after_help = "Examples:\n  commis show blog\n  commis show blog 42 --json")]
     Show {
+        /// Name of the project
         project: String,
         /// Number of a deployment
         number: Option<u32>,
@@ -50,6 +58,7 @@ pub enum Verb {
     /// The log of a deployment
     #[command(after_help = "Example:\n  commis log blog 42 -f")]
     Log {
+        /// Name of the project
         project: String,
         /// Number of the deployment; the newest when absent
         number: Option<u32>,
@@ -60,6 +69,7 @@ pub enum Verb {
     /// What the application prints
     #[command(after_help = "Example:\n  commis logs blog -f")]
     Logs {
+        /// Name of the project
         project: String,
         /// Follow until interrupted
         #[arg(short, long)]
@@ -70,16 +80,26 @@ pub enum Verb {
     },
     /// Releases that are kept
     #[command(after_help = "Example:\n  commis releases blog")]
-    Releases { project: String },
+    Releases {
+        /// Name of the project
+        project: String,
+    },
     /// Deploy the branch's commit again, with today's configuration
     #[command(after_help = "Example:\n  commis deploy blog")]
-    Deploy { project: String },
+    Deploy {
+        /// Name of the project
+        project: String,
+    },
     /// Cancel what is being deployed, before its switch
     #[command(after_help = "Example:\n  commis cancel blog")]
-    Cancel { project: String },
+    Cancel {
+        /// Name of the project
+        project: String,
+    },
     /// Deploy an earlier release, without building
     #[command(after_help = "Examples:\n  commis rollback blog\n  commis rollback blog v41")]
     Rollback {
+        /// Name of the project
         project: String,
         /// The release; the previous good one when absent
         release: Option<String>,
@@ -121,7 +141,10 @@ pub enum KeyVerb {
     List,
     /// Remove a key
     #[command(after_help = "Example:\n  commis key remove jenkins")]
-    Remove { name: String },
+    Remove {
+        /// As `key list` shows it
+        name: String,
+    },
 }
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
@@ -129,6 +152,7 @@ pub enum ProjectVerb {
     /// Create a project with its two repositories
     #[command(after_help = "Example:\n  commis project create blog")]
     Create {
+        /// A lower-case letter, then letters, digits and dashes; 40 at most
         name: String,
         /// Instead of the platform's mode
         #[arg(long)]
@@ -140,6 +164,7 @@ pub enum ProjectVerb {
     /// Stop a project and delete its code, releases and data
     #[command(after_help = "Example:\n  commis project destroy blog --confirm blog")]
     Destroy {
+        /// Name of the project
         name: String,
         /// The name once more
         #[arg(long)]
@@ -156,9 +181,10 @@ pub enum ModeWord {
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
 pub enum ConfigVerb {
-    /// Set variables: a commit in the pillar, effective with the next deployment
+    /// Set variables of a project: a commit in its pillar, effective with the next deployment
     #[command(after_help = "Example:\n  commis config set blog GREETING=hello --deploy")]
     Set {
+        /// Name of the project
         project: String,
         /// NAME=VALUE, several; `-` reads such lines from standard input, for secrets
         #[arg(required = true)]
@@ -170,7 +196,9 @@ pub enum ConfigVerb {
     /// Remove variables
     #[command(after_help = "Example:\n  commis config unset blog GREETING")]
     Unset {
+        /// Name of the project
         project: String,
+        /// Their names
         #[arg(required = true)]
         names: Vec<String>,
         /// Deploy at once
@@ -180,7 +208,9 @@ pub enum ConfigVerb {
     /// Names of a project's variables; values only with --values
     #[command(after_help = "Example:\n  commis config show blog --values")]
     Show {
+        /// Name of the project
         project: String,
+        /// Show the values, secrets included
         #[arg(long)]
         values: bool,
     },
@@ -191,7 +221,7 @@ pub enum ConfigVerb {
         #[arg(long)]
         file: Option<std::path::PathBuf>,
     },
-    /// Print the annotated configuration file
+    /// Print the server's configuration file with every key, its default and what it means
     #[command(after_help = "Example:\n  commis config template > /etc/commis/commis.toml")]
     Template,
 }
@@ -251,5 +281,7 @@ mod tests {
     fn nonsense_is_wrong_and_help_is_help() {
         assert!(matches!(parse(vec!["fly".into()]), Said::Wrong(text) if text.contains("fly")));
         assert!(matches!(parse(vec!["show".into(), "--help".into()]), Said::Help(text) if text.contains("42")));
+        assert!(matches!(parse(vec!["help".into()]), Said::Help(text) if text.contains("commis serve --config")));
+        assert!(matches!(parse(vec!["help".into(), "show".into()]), Said::Help(text) if text.contains("42")));
     }
 }

@@ -7,6 +7,7 @@
 mod bench;
 mod building;
 mod clients;
+mod golden;
 mod hooks;
 mod interrupted;
 mod job_ends;

@@ -1,0 +1,117 @@
+//! What a deployment of each application of `tests/apps` would do, in each mode and for each trigger, and what would
+//! undo it until its branch moves: `tests/plans/<mode>-<application>.txt`.
+
+use super::{root, settle, strangers};
+use commis::hooks::{self, Hook};
+use commis::model::{Failure, Mode, ReleaseVersion, Trigger};
+use commis::pipeline::facts::{self, Facts};
+use commis::pipeline::{Mover, plan, rollback};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// What of an application decides its plan.
+struct App {
+    name: String,
+    /// Hooks and buildpack; or why gather refuses the tree.
+    recipe: Result<Recipe, Failure>,
+}
+
+struct Recipe {
+    hooks: BTreeSet<Hook>,
+    buildpack: Option<String>,
+}
+
+#[test]
+fn plans_are_as_they_were_for_every_mode_and_application() {
+    let mut written = Vec::new();
+    for app in apps() {
+        for mode in Mode::ALL {
+            let path = format!("tests/plans/{}-{}.txt", mode.as_str(), app.name);
+            settle(&path, &page(&app, mode));
+            written.push(path);
+        }
+    }
+    assert!(written.len() >= 3 * 10, "tests/apps has shrunk");
+    assert_eq!(strangers("tests/plans", &written), Vec::<String>::new(), "plans of no application");
+}
+
+fn page(app: &App, mode: Mode) -> String {
+    let title = format!("{} in mode {}\n", app.name, mode.as_str());
+    match &app.recipe {
+        Ok(recipe) => title + &plans(recipe, mode),
+        Err(failure) => format!("{title}\nrefused, {}: {failure}\n", failure.code.as_str()),
+    }
+}
+
+fn plans(recipe: &Recipe, mode: Mode) -> String {
+    let hooks: Vec<&str> = recipe.hooks.iter().map(|hook| hook.name()).collect();
+    let mut text = format!("buildpack: {}\n", recipe.buildpack.as_deref().unwrap_or("none"));
+    writeln!(text, "hooks: {}", if hooks.is_empty() { "none".to_owned() } else { hooks.join(" ") }).unwrap();
+    if mode != Mode::Cooking {
+        text.push_str("gather refuses this mode as yet; this is what is decided so far\n");
+    }
+    for trigger in [Trigger::Push, Trigger::Redeploy, Trigger::Rollback] {
+        let facts = facts(recipe, mode, trigger);
+        let plan = plan::plan(&facts);
+        let begun: Vec<_> = plan.steps().map(|(_, step)| step).collect();
+        let undo: Vec<String> = rollback::undo(&begun, facts.previous).iter().map(ToString::to_string).collect();
+        write!(text, "\n== {}\n{plan}undone by: {}\n", trigger.as_str(), undo.join(", ")).unwrap();
+    }
+    text
+}
+
+/// What is rolled back to is an archive: it has its hooks, and nothing is built.
+fn facts(recipe: &Recipe, mode: Mode, trigger: Trigger) -> Facts {
+    Facts {
+        mode,
+        trigger,
+        hooks: recipe.hooks.clone(),
+        buildpack: recipe.buildpack.clone().filter(|_| trigger != Trigger::Rollback),
+        mover: if trigger == Trigger::Push { Mover::Us } else { Mover::Nobody },
+        previous: Some(ReleaseVersion(1)),
+    }
+}
+
+fn apps() -> Vec<App> {
+    let mut names: Vec<_> =
+        fs::read_dir(root().join("tests/apps")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    names.iter().map(|directory| app(directory)).collect()
+}
+
+fn app(directory: &Path) -> App {
+    let name = directory.file_name().unwrap().to_string_lossy().into_owned();
+    App { name, recipe: recipe(directory) }
+}
+
+/// Looks at a tree as gather does.
+fn recipe(directory: &Path) -> Result<Recipe, Failure> {
+    let mut files = BTreeMap::new();
+    list(directory, directory, &mut files);
+    let entries = files.iter().map(|(path, executable)| hooks::Entry {
+        path,
+        kind: if *executable { hooks::Kind::Executable } else { hooks::Kind::Plain },
+    });
+    let hooks: BTreeSet<Hook> = hooks::find(entries)?.into_keys().collect();
+    let exists = |path: &str| files.contains_key(path);
+    let executable = |path: &str| files.get(path) == Some(&true);
+    let tree = commis::buildpacks::Tree { exists: &exists, executable: &executable };
+    let choice = facts::buildpack(&hooks, tree, None)?;
+    Ok(Recipe { hooks, buildpack: choice.map(|choice| choice.pack.name.clone()) })
+}
+
+/// Path and executable bit of every file below a directory.
+fn list(root: &Path, directory: &Path, files: &mut BTreeMap<String, bool>) {
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            list(root, &path, files);
+        } else {
+            let executable = entry.metadata().unwrap().permissions().mode() & 0o100 != 0;
+            files.insert(path.strip_prefix(root).unwrap().to_string_lossy().into_owned(), executable);
+        }
+    }
+}
