@@ -14,17 +14,21 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
     let (frames, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let json = invocation.output.json;
-        let (talk, mut told) = mpsc::channel(QUEUE);
+        let (talk, told) = mpsc::channel(QUEUE);
         let request = Request { actor, verb: invocation.verb, input, talk: Talk(talk) };
         let work = platform.perform(request);
-        let relay = async {
-            while let Some(told) = told.recv().await {
-                let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        // Ends with its listener, and takes the receiver along: whoever still talks hears that nobody listens.
+        let to_listener = frames.clone();
+        let relay = async move {
+            let mut told = told;
+            let mut whole = WholeLines::default();
+            while let Some(told) = next_told(&mut told, &to_listener).await {
                 let frame = match told {
-                    Told::Out(bytes) => Frame::Out(text(bytes)),
-                    Told::Err(bytes) => Frame::Err(text(bytes)),
+                    Told::Out(bytes) => whole.take(&bytes).map(|text| Frame::Out(data(text, json))),
+                    Told::Err(bytes) => whole.take(&bytes).map(Frame::Err),
                 };
-                if frames.send(frame).await.is_err() {
+                let Some(frame) = frame else { continue };
+                if to_listener.send(frame).await.is_err() {
                     break;
                 }
             }
@@ -35,6 +39,37 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
         }
     });
     receiver
+}
+
+/// `None`: everything was told, or the listener has left.
+async fn next_told(told: &mut mpsc::Receiver<Told>, listener: &mpsc::Sender<Frame>) -> Option<Told> {
+    tokio::select! {
+        told = told.recv() => told,
+        () = listener.closed() => None,
+    }
+}
+
+/// Pieces of a log, joined to whole lines: a letter of several bytes may have been cut in two.
+#[derive(Default)]
+struct WholeLines {
+    rest: Vec<u8>,
+}
+
+impl WholeLines {
+    fn take(&mut self, bytes: &[u8]) -> Option<String> {
+        self.rest.extend_from_slice(bytes);
+        let end = self.rest.iter().rposition(|byte| *byte == b'\n')? + 1;
+        let lines: Vec<u8> = self.rest.drain(..end).collect();
+        Some(String::from_utf8_lossy(&lines).into_owned())
+    }
+}
+
+/// What streams to standard output: as it is, or one JSON object for each line.
+fn data(text: String, json: bool) -> String {
+    if !json {
+        return text;
+    }
+    text.lines().map(|line| format!("{}\n", serde_json::json!({ "line": line }))).collect()
 }
 
 fn last_frames(result: Result<crate::operations::records::Reply, Failure>, json: bool) -> Vec<Frame> {
@@ -66,11 +101,26 @@ pub fn failure_text(failure: &Failure) -> String {
     text
 }
 
-fn failure_json(failure: &Failure) -> String {
+/// The same for programs.
+pub fn failure_json(failure: &Failure) -> String {
     let code: Code = failure.code;
     let value = serde_json::json!({"error": {
         "code": code.as_str(), "message": failure.what, "details": failure.details, "hints": failure.hints,
         "http_status": outcome::http_status(code),
     }});
     format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_that_was_cut_in_two_is_whole_again() {
+        let mut whole = WholeLines::default();
+        assert_eq!(whole.take(b"a\ncaf\xc3"), Some("a\n".into()));
+        assert_eq!(whole.take(b"\xa9"), None);
+        assert_eq!(whole.take(b"\nb"), Some("caf\u{e9}\n".into()));
+        assert_eq!(data("a \"b\"\nc\n".into(), true), "{\"line\":\"a \\\"b\\\"\"}\n{\"line\":\"c\"}\n");
+    }
 }

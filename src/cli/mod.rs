@@ -5,6 +5,7 @@
 pub mod client;
 pub mod local;
 
+use crate::api::answer;
 use crate::api::wire::Frame;
 use crate::model::Failure;
 use crate::operations::outcome;
@@ -27,8 +28,9 @@ pub fn run(words: Vec<String>) -> u8 {
             return 64;
         }
     };
+    let json = invocation.output.json;
     let result = match &invocation.verb {
-        Verb::Config { verb: ConfigVerb::Check { file } } => local::check(file.as_deref()).map(|text| {
+        Verb::Config { verb: ConfigVerb::Check { file } } => local::check(file.as_deref(), json).map(|text| {
             out(&text);
             0
         }),
@@ -39,7 +41,10 @@ pub fn run(words: Vec<String>) -> u8 {
         verb => read_input(verb).and_then(|input| client::call(invocation.clone(), input, &mut print)),
     };
     result.unwrap_or_else(|failure| {
-        err(&crate::api::answer::failure_text(&failure));
+        match json {
+            true => out(&answer::failure_json(&failure)),
+            false => err(&answer::failure_text(&failure)),
+        }
         outcome::exit_code(failure.code)
     })
 }

@@ -120,6 +120,16 @@ pub fn absolute_path_or_empty() -> Kind<Option<PathBuf>> {
     })
 }
 
+/// A list of absolute paths, perhaps empty; from the environment with commas.
+pub fn absolute_paths() -> Kind<Vec<PathBuf>> {
+    kind("a list of absolute paths without ..", |raw| match raw {
+        Raw::List(items) => items.iter().map(|item| item.text().and_then(parse_absolute_path)).collect(),
+        Raw::Loose(text) if text.trim().is_empty() => Some(Vec::new()),
+        Raw::Loose(text) => text.split(',').map(|item| parse_absolute_path(item.trim())).collect(),
+        Raw::Text(_) | Raw::Integer(_) | Raw::Bool(_) | Raw::Other(_) => None,
+    })
+}
+
 /// `HOST:PORT`; the host is an IP address or `localhost`, so that no name service is asked.
 pub fn socket_address() -> Kind<SocketAddr> {
     kind("HOST:PORT", |raw| {

@@ -12,8 +12,17 @@ use std::time::Duration;
 /// The annotated example, which is also the defaults.
 pub(super) const TEMPLATE: &str = include_str!("project.toml");
 
-const KEYS: [&str; 8] =
-    ["mode", "buildpack", "health.path", "health.timeout", "build.env", "build.timeout", "build.memory", "static.root"];
+const KEYS: [&str; 9] = [
+    "mode",
+    "buildpack",
+    "health.path",
+    "health.timeout",
+    "build.env",
+    "build.timeout",
+    "build.memory",
+    "python.installer",
+    "static.root",
+];
 
 /// What one project asks for. Sizes are bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +33,8 @@ pub struct ProjectConfig {
     pub buildpack: Option<String>,
     pub health: Health,
     pub build: Build,
+    /// `uv` or `pip`, instead of what the server has.
+    pub python_installer: Option<String>,
     /// Directory inside the tree that a static site is served from; relative, without `..`.
     pub static_root: Option<String>,
 }
@@ -56,6 +67,7 @@ impl Default for ProjectConfig {
             buildpack: None,
             health: Health { path: None, timeout: None },
             build: Build { env: BuildVariables::All, timeout: None, memory: None },
+            python_installer: None,
             static_root: None,
         }
     }
@@ -78,6 +90,7 @@ impl ProjectConfig {
                 timeout: from.maybe("build.timeout", duration(1_000, 7 * 86_400_000))?,
                 memory: from.maybe("build.memory", memory())?,
             },
+            python_installer: from.maybe("python.installer", installer())?,
             static_root: from.maybe("static.root", inner_path())?,
         })
     }
@@ -100,6 +113,10 @@ pub(super) fn is_health_path(text: &str) -> bool {
 
 fn schema() -> Schema {
     Schema { keys: KEYS.map(String::from).into(), open: &[], code: Code::BadConfig }
+}
+
+fn installer() -> Kind<String> {
+    text("uv or pip", |name| ["uv", "pip"].contains(&name))
 }
 
 fn buildpack() -> Kind<String> {

@@ -76,6 +76,8 @@ pub struct Builds {
     pub cpus: Option<u32>,
     /// `None`: the tools directory below the state.
     pub tools: Option<PathBuf>,
+    /// Directories with a `bin/` that builds find first.
+    pub toolchains: Vec<PathBuf>,
     /// More environment for every build; values may hold passwords of mirrors.
     pub env: BTreeMap<String, String>,
 }
@@ -207,6 +209,7 @@ impl Builds {
             pids: from.need("builds.pids", count(8, 1_000_000))?,
             cpus: Some(from.need("builds.cpus", count(0, 4_096))?).filter(|cpus| *cpus > 0),
             tools: from.need("builds.tools", kinds::absolute_path_or_empty())?,
+            toolchains: from.need("builds.toolchains", kinds::absolute_paths())?,
             env,
         })
     }

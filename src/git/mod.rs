@@ -16,6 +16,7 @@ pub mod pktline;
 pub mod proc_receive;
 pub mod refs;
 pub mod relay;
+pub mod report;
 pub mod repository;
 pub mod text;
 pub mod transport;

@@ -45,6 +45,23 @@ impl Objects {
         found.map(|hex| CommitId::parse(&hex).ok_or_else(strange)).transpose()
     }
 
+    /// The branch that `HEAD` names, there or not.
+    pub fn head(&self) -> Option<RefName> {
+        let text = read_small(&self.path.join("HEAD"), 4096).ok().flatten()?;
+        RefName::parse(text.strip_prefix("ref: ")?.trim_end())
+    }
+
+    /// Of several branches the one in use: the one that `HEAD` names, else the first that is there.
+    pub fn branch_in_use(&self, candidates: &[RefName]) -> Result<Option<(RefName, CommitId)>, GitError> {
+        let head = self.head().filter(|head| candidates.contains(head));
+        for branch in head.iter().chain(candidates) {
+            if let Some(commit) = self.resolve(branch)? {
+                return Ok(Some((branch.clone(), commit)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The first line of a commit's message, printable, at most 72 characters.
     pub fn subject(&self, commit: &CommitId) -> Result<String, GitError> {
         let commit = self.commit(commit)?;

@@ -63,6 +63,15 @@ impl Decoder {
     }
 }
 
+impl Decoder {
+    /// Everything that was fed and not taken; nothing is held any more.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let rest = self.held.split_off(self.taken.min(self.held.len()));
+        (self.held, self.taken) = (Vec::new(), 0);
+        rest
+    }
+}
+
 /// What the first bytes of a push tell about the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ClientHello {

@@ -22,6 +22,12 @@ pub async fn update(git: &Git, repository: &Path, changes: &[Change]) -> Result<
     PreparedUpdate::prepare(git, repository, changes).await?.commit().await
 }
 
+/// Makes `HEAD` name a branch.
+pub async fn point_head(git: &Git, repository: &Path, branch: &RefName) -> Result<(), GitError> {
+    let command = git.command(Some(repository), &["symbolic-ref", "HEAD", branch.as_str()]);
+    git.run("git symbolic-ref", command).await.map(drop)
+}
+
 /// A transaction whose locks are held and whose old values were checked. Dropped, it is given up and the refs are as
 /// they were; that also happens when this process dies.
 pub struct PreparedUpdate {
@@ -116,19 +122,16 @@ pub fn sync_refs(repository: &Path, refs: &[RefName]) -> Result<(), GitError> {
     Ok(())
 }
 
+/// Whether a ref of the repository is locked: by a git that is at work, or by one that was killed.
+pub fn has_locks(repository: &Path) -> std::io::Result<bool> {
+    Ok(!ref_locks(repository)?.is_empty())
+}
+
 /// Removes lock files and half-received objects that a crash left. Only when no git runs in the repository: at the
 /// start of the server.
 pub fn clear_left_overs(repository: &Path) -> std::io::Result<()> {
-    let mut waiting = vec![repository.join("refs")];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                waiting.push(entry.path());
-            } else if entry.file_name().to_string_lossy().ends_with(".lock") {
-                fs::remove_file(entry.path())?;
-            }
-        }
+    for lock in ref_locks(repository)? {
+        fs::remove_file(lock)?;
     }
     for entry in fs::read_dir(repository)?.chain(fs::read_dir(repository.join("objects"))?) {
         let entry = entry?;
@@ -140,6 +143,21 @@ pub fn clear_left_overs(repository: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn ref_locks(repository: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let (mut locks, mut waiting) = (Vec::new(), vec![repository.join("refs")]);
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                waiting.push(entry.path());
+            } else if entry.file_name().to_string_lossy().ends_with(".lock") {
+                locks.push(entry.path());
+            }
+        }
+    }
+    Ok(locks)
 }
 
 /// Runs something that waits for the disk away from the threads that wait for events.

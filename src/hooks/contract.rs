@@ -68,14 +68,13 @@ fn is_ours(name: &str) -> bool {
     name.starts_with("COMMIS_") || name == "HOME" || name == "PATH"
 }
 
-/// What to say about a hook that did not end well: `hook build: exit 3 after 2 s`, with its last lines as details.
-pub fn failure(hook: Hook, exit: &Exit, took: Duration, last_lines: &[String]) -> Failure {
+/// What to say about a hook that did not end well: `hook build: exit 3 after 2 s`. What it printed was told already.
+pub fn failure(hook: Hook, exit: &Exit, took: Duration) -> Failure {
     let after = match exit {
         Exit::TimedOut { .. } | Exit::NotStarted(_) | Exit::Cancelled => String::new(),
         Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory { .. } => format!(" after {}", seconds(took)),
     };
-    let mut failure = Failure::new(code(hook, exit), format!("hook {}: {exit}{after}", hook.name()));
-    failure.details = last_lines.to_vec();
+    let failure = Failure::new(code(hook, exit), format!("hook {}: {exit}{after}", hook.name()));
     match hint(hook, exit) {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -108,8 +107,10 @@ fn hint(hook: Hook, exit: &Exit) -> Option<String> {
         Exit::Signal(9) => {
             "nobody here asked for this kill: a process of the hook, or the machine short of memory".into()
         }
-        Exit::OutOfMemory { .. } => "the limit is the server's, or [build] memory in .commis/project.toml".into(),
-        Exit::TimedOut { .. } => "the limit is the server's, or [build] timeout in .commis/project.toml".into(),
+        Exit::OutOfMemory { .. } => {
+            "the limit is [builds] memory in commis.toml, or [build] memory in .commis/project.toml".into()
+        }
+        Exit::TimedOut { .. } => "the limit is [hooks] timeout in commis.toml".into(),
         Exit::NotStarted(why) => return not_started(&path, why),
         Exit::Code(_) | Exit::Signal(_) | Exit::Cancelled => return None,
     })
@@ -197,8 +198,7 @@ mod tests {
     fn every_end_of_a_hook_has_its_sentence_and_code() {
         let two = Duration::from_millis(2040);
         let said = |hook, exit: Exit| {
-            let failure = failure(hook, &exit, two, &["last".into()]);
-            assert_eq!(failure.details, ["last"]);
+            let failure = failure(hook, &exit, two);
             (failure.what, failure.code, failure.hints.len())
         };
         let text = String::from;
@@ -221,9 +221,9 @@ mod tests {
             ("ENOEXEC: Exec format error", "#!/bin/sh"),
             ("Permission denied", "not executable"),
         ] {
-            let failure = failure(Hook::Build, &Exit::NotStarted(why.into()), Duration::ZERO, &[]);
+            let failure = failure(Hook::Build, &Exit::NotStarted(why.into()), Duration::ZERO);
             assert!(failure.hints[0].contains(word), "{:?}", failure.hints);
         }
-        assert!(failure(Hook::Build, &Exit::NotStarted("EAGAIN".into()), Duration::ZERO, &[]).hints.is_empty());
+        assert!(failure(Hook::Build, &Exit::NotStarted("EAGAIN".into()), Duration::ZERO).hints.is_empty());
     }
 }

@@ -224,6 +224,11 @@ impl ProjectPlaces {
         self.root.join("tools")
     }
 
+    /// One of the server's toolchains for builds.
+    pub fn view_toolchain(&self, at: usize) -> PathBuf {
+        self.root.join("toolchains").join(at.to_string())
+    }
+
     /// The buildpack at work.
     pub fn view_buildpack(&self) -> PathBuf {
         self.root.join("buildpack")

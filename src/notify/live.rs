@@ -1,5 +1,6 @@
 //! The log of a deployment while it grows: one file, any number of readers. What a pusher sees are the file's bytes.
 
+use super::filter::clean_line;
 use crate::system::reading;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -41,10 +42,16 @@ impl DeploymentLog {
         Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), file: Mutex::new(file), progress }) })
     }
 
+    /// Adds a line to the log of a deployment that has no writer any more.
+    pub fn append(path: &Path, text: &str) -> io::Result<()> {
+        reading::open_log(path)?.write_all(format!("{text}\n").as_bytes())
+    }
+
     /// Appends one line. A log that cannot be written never stops a deployment: the line is lost for readers of the
     /// file and the next one may work.
     pub fn line(&self, text: &str) {
-        let mut bytes = text.as_bytes().to_vec();
+        // Whoever wrote it: one line, printable, so that nothing foreign in it becomes a line or a sequence of its own.
+        let mut bytes = clean_line(text.as_bytes()).into_bytes();
         bytes.push(b'\n');
         let mut file = self.shared.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if file.write_all(&bytes).is_ok() {

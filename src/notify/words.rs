@@ -3,7 +3,8 @@
 //! Grammar: `-----> ` opens a step, seven blanks a detail, `=====> ` the result; verdicts begin in the first column
 //! with a word that git colours (`success:`, `error:`, `warning:`, `hint:`). Our own lines fit in 72 columns.
 
-use crate::model::{Because, CommitId, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
+use super::filter::clean_line;
+use crate::model::{Because, Code, CommitId, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
 
 /// Columns of a line: git puts `remote: ` in front.
 pub const WIDTH: usize = 72;
@@ -93,10 +94,38 @@ pub fn live(project: &ProjectName, version: ReleaseVersion, seconds: f64, url: O
 
 /// A failure, what serves now, and what next.
 pub fn failure(failure: &Failure, serving: &str) -> Vec<String> {
-    let mut lines = vec![format!("error: {}", failure.what)];
+    let mut lines = verdict("error", &failure.what);
     lines.extend(failure.details.iter().map(|line| detail(line)));
     lines.push(detail(serving));
-    lines.extend(failure.hints.iter().map(|hint| format!("hint: {hint}")));
+    lines.extend(failure.hints.iter().flat_map(|hint| verdict("hint", hint)));
+    lines
+}
+
+/// What next, where the failure itself does not say: every failure ends with something to do.
+pub fn with_hint(failure: Failure) -> Failure {
+    if !failure.hints.is_empty() || failure.code != Code::BadConfig {
+        return failure;
+    }
+    if failure.what.starts_with("pillar") {
+        return failure.hint("put it right in the pillar repository, push that, then push this again");
+    }
+    failure.hint("put it right, commit, push again")
+}
+
+/// `error: ...` in lines of at most 72 columns, continued below the text; a word longer than a line stays whole, so
+/// that it can be copied.
+pub fn verdict(word: &str, text: &str) -> Vec<String> {
+    let mut parts = text.split(' ');
+    let mut lines = vec![format!("{word}: {}", parts.next().unwrap_or_default())];
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + part.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(part);
+            }
+            _ => lines.push(detail(part)),
+        }
+    }
     lines
 }
 
@@ -115,6 +144,11 @@ pub fn waiting(project: &ProjectName, holder: &str, position: usize, number: Dep
         n => format!("{n} before you ({number})."),
     };
     vec![format!("-----> {project} is busy: {holder}"), detail(&place)]
+}
+
+/// The turn has come, for those who waited.
+pub fn turn(number: DeploymentNumber) -> String {
+    format!("-----> Your turn: deploy {number} starts")
 }
 
 /// `1:05` for the silence line.
@@ -148,7 +182,11 @@ pub fn size(bytes: u64) -> String {
 pub fn rejection(failure: &Failure, live: Option<ReleaseVersion>, number: Option<DeploymentNumber>) -> String {
     let live = live.map_or("none".to_owned(), |version| version.to_string());
     let number = number.map_or("none".to_owned(), |number| number.0.to_string());
-    format!("{}: {}; live={live}; deploy={number}", failure.code.as_str(), cut(&failure.what, 300))
+    format!(
+        "{}: {}; live={live}; deploy={number}",
+        failure.code.as_str(),
+        cut(&clean_line(failure.what.as_bytes()), 300)
+    )
 }
 
 /// At most `columns` characters, an ellipsis where something was cut.
@@ -163,7 +201,6 @@ pub fn cut(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Code;
 
     #[test]
     fn stage_lines_are_seventy_two_columns_with_the_time_at_the_right() {
@@ -178,6 +215,15 @@ mod tests {
             assert!(script_line(line).starts_with("       "), "{line}");
         }
         assert_eq!(script_line("-----> Installing"), "       Installing");
+    }
+
+    #[test]
+    fn a_long_verdict_goes_on_below_and_no_word_is_cut() {
+        assert_eq!(verdict("hint", "push again"), ["hint: push again"]);
+        let lines = verdict("error", &format!("{} {} end", "word ".repeat(13).trim(), "x".repeat(80)));
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines[0], format!("error: {}", "word ".repeat(13).trim()));
+        assert_eq!(lines[1..], [detail(&"x".repeat(80)), detail("end")]);
     }
 
     #[test]

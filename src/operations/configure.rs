@@ -75,10 +75,8 @@ impl Platform {
         let path = self.context.project_places(&project.name).repository(Repository::Pillar);
         let objects = git::open(&path).map_err(Failure::from)?;
         let branches = self.deploy_branches();
-        for branch in &branches {
-            if let Some(commit) = objects.resolve(branch).map_err(Failure::from)? {
-                return Ok((branch.clone(), Some(commit)));
-            }
+        if let Some((branch, commit)) = objects.branch_in_use(&branches).map_err(Failure::from)? {
+            return Ok((branch, Some(commit)));
         }
         let first = branches.into_iter().next();
         first.map(|branch| (branch, None)).ok_or_else(|| {

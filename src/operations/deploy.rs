@@ -4,13 +4,18 @@ use super::authorize::Action;
 use super::records::Reply;
 use super::{Platform, Talk, outcome};
 use crate::git;
-use crate::model::{Actor, Code, CommitId, DeploymentNumber, Failure, RefName, ReleaseVersion, Repository, Trigger};
+use crate::model::{
+    Actor, Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, ReleaseVersion, Repository, Trigger,
+};
 use crate::notify::{DeploymentLog, words};
 use crate::pipeline::queue::{Standing, Ticket};
 use crate::pipeline::{self, Control, Goal, Handle, Mover, Order, Verdict};
 use crate::store::{NewDeployment, ProjectRecord};
 use crate::system::{clock, files};
-use tokio::sync::watch;
+use std::sync::Arc;
+use tokio::sync::{OwnedRwLockReadGuard, watch};
+
+type Sender = watch::Sender<Option<Verdict>>;
 
 /// A deployment that somebody wants.
 pub(super) struct Wish {
@@ -22,16 +27,7 @@ pub(super) struct Wish {
 impl Platform {
     pub(super) async fn redeploy(&self, actor: &Actor, name: &str, talk: &Talk) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Deploy, name)?;
-        let objects = git::open(&self.context.project_places(&project.name).repository(Repository::Project))
-            .map_err(Failure::from)?;
-        let mut found = None;
-        for branch in self.deploy_branches() {
-            if found.is_none() {
-                found = objects.resolve(&branch).map_err(Failure::from)?.map(|commit| (branch, commit));
-            }
-        }
-        drop(objects);
-        let Some((branch, commit)) = found else {
+        let Some((branch, commit)) = self.deployed(&project)? else {
             let failure = Failure::new(Code::NotFound, format!("{} has no commit to deploy", project.name));
             let remote = self.context.remote_of(&project.name, self.addresses.ssh);
             return Err(failure.hint(format!("push one: git push {remote} HEAD:refs/heads/main")));
@@ -89,6 +85,13 @@ impl Platform {
         }
     }
 
+    /// The branch that deploys, and where it is.
+    pub(super) fn deployed(&self, project: &ProjectRecord) -> Result<Option<(RefName, CommitId)>, Failure> {
+        let repository = self.context.project_places(&project.name).repository(Repository::Project);
+        let objects = git::open(&repository).map_err(Failure::from)?;
+        objects.branch_in_use(&self.deploy_branches()).map_err(Failure::from)
+    }
+
     /// The deploy branches, in order of preference.
     pub(super) fn deploy_branches(&self) -> Vec<RefName> {
         let config = self.context.config();
@@ -98,15 +101,13 @@ impl Platform {
     /// Queues a deployment and lets it go; it belongs to the server from here on.
     pub(super) fn launch(&self, actor: &Actor, wish: Wish) -> Result<Handle, Failure> {
         let Wish { project, trigger, goal } = wish;
-        if let Some(trouble) = &project.trouble {
-            let what = format!("{} needs an admin first: {trouble}", project.name);
-            return Err(Failure::new(Code::RollbackFailed, what));
-        }
-        let places = self.context.project_places(&project.name);
+        free_of_trouble(&project, if actor.is_admin() { trigger } else { Trigger::Push })?;
+        let running = self.tasks.clone().try_read_owned().map_err(|_| {
+            Failure::new(Code::Busy, "the server is stopping").hint("push again when it has started again")
+        })?;
         let subject = self.subject(&project, &goal);
         let number = self.queue(actor, &project, (trigger, &goal, &subject))?;
-        let log = DeploymentLog::create(&places.deployment_log(number))
-            .map_err(|error| Failure::internal("create the deployment's log", &error))?;
+        let log = self.open_log(&project.name, number)?;
         let (sender, verdict) = watch::channel(None);
         let handle = Handle { number, log, control: Control::default(), verdict };
         let ticket = Ticket {
@@ -119,13 +120,42 @@ impl Platform {
             tracing::info!(project = %project.name, %replaced, by = %number, "superseded");
         }
         let order = Order { project, number, trigger, goal, subject };
-        let platform = self.clone();
-        let working = handle.clone();
-        tokio::spawn(async move {
-            let _running = platform.tasks.clone().read_owned().await;
-            platform.attend(order, working, sender).await;
-        });
+        tokio::spawn(self.clone().guard(order, handle.clone(), (sender, running)));
         Ok(handle)
+    }
+
+    /// A deployment whose log cannot be made is over before it began.
+    fn open_log(&self, name: &ProjectName, number: DeploymentNumber) -> Result<DeploymentLog, Failure> {
+        DeploymentLog::create(&self.context.project_places(name).deployment_log(number)).map_err(|error| {
+            let failure = Failure::internal("create the deployment's log", &error);
+            self.note_failure(name, number, &failure);
+            failure
+        })
+    }
+
+    /// Sees to it that a deployment ends, whatever happens in it: a fault of ours is a verdict too.
+    async fn guard(self, order: Order, handle: Handle, (sender, running): (Sender, OwnedRwLockReadGuard<()>)) {
+        let (name, number, verdict) = (order.project.name.clone(), order.number, Arc::new(sender));
+        let (platform, working, told) = (self.clone(), handle.clone(), verdict.clone());
+        let work = tokio::spawn(async move { platform.attend(order, working, &told).await });
+        if let Err(broken) = work.await {
+            tracing::error!(project = %name, %number, "a deployment broke down: {broken}");
+            let picked_up = self.pick_up(&name, number).await;
+            let live = self.context.store.project(&name).ok().flatten().and_then(|project| project.live);
+            let failure = match picked_up {
+                Ok(()) => Failure::new(Code::Internal, "a fault in the server; its log has more"),
+                Err(failure) => failure,
+            };
+            handle.log.line(&format!("error: {}", failure.what));
+            handle.log.complete();
+            verdict.send_if_modified(|verdict| {
+                let untold = verdict.is_none();
+                verdict.get_or_insert(Verdict::NotLive { failure, live });
+                untold
+            });
+        }
+        self.desk.leave(&name, number);
+        drop(running);
     }
 
     fn subject(&self, project: &ProjectRecord, goal: &Goal) -> String {
@@ -161,20 +191,14 @@ impl Platform {
         Ok(self.context.store.queue_deployment(&project.name, &new)?)
     }
 
-    /// Waits for the turn, deploys, tells, tidies, leaves.
-    async fn attend(&self, mut order: Order, handle: Handle, verdict: watch::Sender<Option<Verdict>>) {
-        let name = order.project.name.clone();
+    /// Waits for the turn, deploys, tells, tidies.
+    async fn attend(&self, mut order: Order, handle: Handle, verdict: &Sender) {
         let (result, tidy) = match self.wait_for_turn(&mut order, &handle).await {
             Ok(lock) => {
                 let (result, tidy) = pipeline::deploy(&self.context, &order, &handle.log, &handle.control).await;
                 (result, Some((tidy, lock)))
             }
-            Err(failure) => {
-                let serving =
-                    words::still_serving(&name, order.project.live.map(|version| (version, "the one before")));
-                words::failure(&failure, &serving).iter().for_each(|line| handle.log.line(line));
-                (Verdict::NotLive { failure, live: order.project.live }, None)
-            }
+            Err(failure) => (pipeline::refused(&self.context, &order, &handle.log, failure), None),
         };
         self.note_end(&order, &result);
         handle.log.complete();
@@ -183,15 +207,18 @@ impl Platform {
             tidy.carry_out(&self.context).await;
             drop(lock);
         }
-        self.desk.leave(&name, order.number);
     }
 
     /// The verdict of a failure reaches the disk; that of a success did already.
     fn note_end(&self, order: &Order, verdict: &Verdict) {
-        let Verdict::NotLive { failure, .. } = verdict else { return };
-        let (name, now) = (&order.project.name, clock::now());
+        if let Verdict::NotLive { failure, .. } = verdict {
+            self.note_failure(&order.project.name, order.number, failure);
+        }
+    }
+
+    fn note_failure(&self, name: &ProjectName, number: DeploymentNumber, failure: &Failure) {
         let end = (outcome::status(failure.code), failure.code, failure.what.as_str());
-        let noted = self.context.store.finish_not_live(name, order.number, end, now);
+        let noted = self.context.store.finish_not_live(name, number, end, clock::now());
         let trouble = match failure.code {
             Code::RollbackFailed => self.context.store.set_trouble(name, Some(&failure.what)),
             _ => Ok(()),
@@ -211,7 +238,12 @@ impl Platform {
         loop {
             changes.borrow_and_update();
             match self.desk.standing(&name, order.number) {
-                Standing::Turn => break,
+                Standing::Turn => {
+                    if told.is_some() {
+                        handle.log.line(&words::turn(order.number));
+                    }
+                    break;
+                }
                 Standing::Gone => {
                     return Err(Failure::new(Code::Superseded, "a newer push of yours took this one's place"));
                 }
@@ -230,10 +262,9 @@ impl Platform {
                 () = &mut limit => return Err(Failure::new(Code::Busy, "waited too long in the queue").hint("push again")),
             }
         }
-        let path = self.context.project_places(&name).deploy_lock();
-        let lock = files::FileLock::try_lock(&path).map_err(|error| Failure::internal("lock the project", &error))?;
-        let lock = lock
-            .ok_or_else(|| Failure::new(Code::Busy, format!("{name} is locked by another server on this machine")))?;
+        self.context.store.project(&name)?.ok_or_else(|| super::no_project(name.as_str()))?;
+        let lock = self.lock(&name)?;
+        self.end_forgotten(&name)?;
         self.look_again(order)?;
         self.context.store.start_deployment(&name, order.number, clock::now())?;
         Ok(lock)
@@ -243,6 +274,7 @@ impl Platform {
     fn look_again(&self, order: &mut Order) -> Result<(), Failure> {
         let name = order.project.name.clone();
         order.project = self.context.store.project(&name)?.ok_or_else(|| super::no_project(name.as_str()))?;
+        free_of_trouble(&order.project, order.trigger)?;
         let Goal::Commit { previous, branch, .. } = &order.goal else { return Ok(()) };
         let objects =
             git::open(&self.context.project_places(&name).repository(Repository::Project)).map_err(Failure::from)?;
@@ -276,6 +308,14 @@ impl Platform {
             }
         }
     }
+}
+
+/// A project in trouble takes no pushes; an admin's deploy or rollback that succeeds ends the trouble.
+fn free_of_trouble(project: &ProjectRecord, trigger: Trigger) -> Result<(), Failure> {
+    let Some(trouble) = project.trouble.as_ref().filter(|_| trigger == Trigger::Push) else { return Ok(()) };
+    let name = &project.name;
+    Err(Failure::new(Code::RollbackFailed, format!("{name} needs an admin first: {trouble}"))
+        .hint(format!("an admin ends it with: commis deploy {name}, or: commis rollback {name}")))
 }
 
 fn cancelled_in_queue() -> Failure {

@@ -4,7 +4,8 @@ use super::Platform;
 use super::authorize::Action;
 use super::records::Reply;
 use crate::archives::trees;
-use crate::model::{Actor, Code, Failure};
+use crate::layouts::ProjectPlaces;
+use crate::model::{Actor, Code, Failure, ProjectName};
 use crate::system::privileged::{self, Operation};
 
 impl Platform {
@@ -19,29 +20,39 @@ impl Platform {
             let failure = Failure::new(Code::Usage, format!("destroying {name} deletes its code, releases and data"));
             return Err(failure.hint(format!("to go on: commis project destroy {name} --confirm {name}")));
         }
-        if self.desk.foremost(&project.name).is_some() {
+        let Some(_closed) = self.desk.close(&project.name, "destroy") else {
             let failure = Failure::new(Code::Busy, format!("{name} is being deployed"));
             return Err(failure.hint(format!("wait, or: commis cancel {name}")));
-        }
+        };
+        let _making = self.making.lock().await;
+        let _lock = self.lock(&project.name)?;
+        let places = self.context.project_places(&project.name);
         self.context.router.remove(&self.context.host_of(&project.name));
         if let Some(live) = self.context.set_live(&project.name, None) {
             self.context.supervisor.stop_set(live.set).await;
         }
-        let places = self.context.project_places(&project.name);
-        tokio::task::block_in_place(|| {
-            // By rename first: a crash in the middle leaves nothing that looks like a project.
-            destroy_root(&places)?;
-            trees::remove_tree(places.logs())?;
-            trees::remove_tree(places.runtime())
-        })?;
-        self.context.store.remove_project(&project.name)?;
+        self.context.supervisor.stop_others(&project.name, None).await;
+        tokio::task::block_in_place(|| set_aside(&places))?;
+        tokio::task::block_in_place(|| self.bury(&project.name))?;
         Ok(Reply::Done { done: format!("destroyed {name}"), changed: true })
+    }
+
+    /// The rest of a destruction, from the rename of the root on; recovery calls it for one that was interrupted.
+    pub(super) fn bury(&self, name: &ProjectName) -> Result<(), Failure> {
+        let places = self.context.project_places(name);
+        trees::remove_tree(places.logs())?;
+        trees::remove_tree(places.runtime())?;
+        self.context.store.remove_project(name)?;
+        trees::remove_tree(&places.doomed())
     }
 }
 
-fn destroy_root(places: &crate::layouts::ProjectPlaces) -> Result<(), Failure> {
+/// By rename: from here on nothing looks like a project any more, and a crash in what follows is recognised.
+fn set_aside(places: &ProjectPlaces) -> Result<(), Failure> {
     let doomed = places.doomed();
     trees::remove_tree(&doomed)?;
-    privileged::perform(&Operation::Rename { from: places.root().to_owned(), to: doomed.clone() })?;
-    trees::remove_tree(&doomed)
+    if places.root().symlink_metadata().is_err() {
+        return Ok(());
+    }
+    privileged::perform(&Operation::Rename { from: places.root().to_owned(), to: doomed })
 }

@@ -31,7 +31,8 @@ impl Platform {
             let failure = Failure::new(Code::Usage, "no public key on standard input");
             return Err(failure.hint(format!("commis key add {} < ~/.ssh/id_ed25519.pub", new.name)));
         }
-        let public = parse_public_key(&new.text)?;
+        // What is on standard input is a file of theirs, not a word of the command.
+        let public = parse_public_key(&new.text).map_err(|failure| Failure { code: Code::BadConfig, ..failure })?;
         let record = KeyRecord {
             name: new.name,
             fingerprint: public.fingerprint,

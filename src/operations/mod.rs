@@ -12,6 +12,7 @@ mod configure;
 mod deploy;
 mod destroy_project;
 mod doctor;
+mod fates;
 mod keys;
 mod logs;
 mod look;
@@ -19,6 +20,7 @@ mod projects;
 mod push;
 mod recover;
 mod serve_git;
+mod sweep;
 
 use crate::model::{Actor, Failure, ProjectName};
 use crate::pipeline::{Context, Desk};
@@ -41,8 +43,10 @@ pub struct Platform {
     pub(crate) addresses: Addresses,
     /// Pushes whose git is running, by token.
     sessions: Arc<Mutex<HashMap<String, PushSession>>>,
-    /// Work that must end before the server may.
+    /// Work that must end before the server may: each holds a part of it, and a drain all of it.
     tasks: Arc<tokio::sync::RwLock<()>>,
+    /// Held by whoever makes or unmakes a project's directories.
+    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Where the doors really listen, and how they are known.
@@ -95,7 +99,8 @@ pub struct NobodyListens;
 
 impl Platform {
     pub fn new(context: Context, addresses: Addresses) -> Self {
-        Self { context, desk: Desk::default(), addresses, sessions: Arc::default(), tasks: Arc::default() }
+        let (sessions, tasks, making) = Default::default();
+        Self { context, desk: Desk::default(), addresses, sessions, tasks, making }
     }
 
     /// Does what a verb says.
@@ -134,6 +139,10 @@ impl Platform {
     /// The project, when it is there and the actor may.
     fn project(&self, actor: &Actor, action: Action, name: &str) -> Result<ProjectRecord, Failure> {
         let parsed = ProjectName::parse(name).ok_or_else(|| no_project(name))?;
+        // A project that this actor does not see gets the very words of one that is not there.
+        if !actor.sees(&parsed) {
+            return Err(self.did_you_mean(actor, name));
+        }
         authorize(actor, action, Some(&parsed))?;
         match self.context.store.project(&parsed)? {
             Some(project) => Ok(project),
@@ -188,6 +197,12 @@ impl Platform {
     }
 }
 
+/// Nothing is deployed while this is held.
+#[must_use = "deployments begin again when it is dropped"]
+pub struct Drained {
+    _all: tokio::sync::OwnedRwLockWriteGuard<()>,
+}
+
 /// The server's own life.
 impl Platform {
     pub fn addresses(&self) -> &Addresses {
@@ -199,9 +214,10 @@ impl Platform {
         self.context.reload(config);
     }
 
-    /// Returns when no deployment runs or waits any more.
-    pub async fn drain(&self) {
-        let _all_ended = self.tasks.write().await;
+    /// Returns when no deployment runs or waits any more. From the call on, and as long as the answer is held, no
+    /// other begins.
+    pub async fn drain(&self) -> Drained {
+        Drained { _all: self.tasks.clone().write_owned().await }
     }
 
     /// Stops every application.

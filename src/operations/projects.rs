@@ -36,6 +36,9 @@ impl Platform {
         name: &ProjectName,
         mode: Option<Mode>,
     ) -> Result<ProjectRecord, Failure> {
+        // Whoever finds the project's row finds its directories too.
+        let _making = self.making.lock().await;
+        let is_new = self.context.project_places(name).root().symlink_metadata().is_err();
         let config = self.context.config();
         let range = UserRange { first: config.users.first, count: config.users.count };
         let made = self.context.store.create_project(name, mode, (&actor.name, clock::now()), range)?;
@@ -46,14 +49,28 @@ impl Platform {
                     .hint("raise [users] count in commis.toml")),
             };
         };
-        match self.make_places(&project).await {
+        let made = self.make_places(&project).await.and_then(|()| self.context.point_router_at(name, None));
+        match made {
             Ok(()) => Ok(project),
             Err(failure) => {
-                // Half a project is none.
+                // Half a project is none; what was there before us stays.
                 let _ = self.context.store.remove_project(name);
+                if is_new {
+                    let _ = crate::archives::trees::remove_tree(self.context.project_places(name).root());
+                }
                 Err(failure)
             }
         }
+    }
+
+    /// Waits for whoever is just making the project, and makes what an earlier life left unmade.
+    pub(super) async fn complete(&self, project: &ProjectRecord, kind: Repository) -> Result<(), Failure> {
+        let repository = self.context.project_places(&project.name).repository(kind);
+        if project.live.is_some() || repository.is_dir() {
+            return Ok(());
+        }
+        let _making = self.making.lock().await;
+        self.make_places(project).await
     }
 
     pub(super) async fn make_places(&self, project: &ProjectRecord) -> Result<(), Failure> {

@@ -1,15 +1,19 @@
 //! A push after git has received its objects: each ref gets its own verdict, the deploy branch a deployment.
 //!
-//! git asks through its `proc-receive` hook (see `git::relay`); nothing has moved yet when we are asked.
+//! git asks through its `proc-receive` hook (see `git::relay`); nothing has moved yet when we are asked. What each ref
+//! is to become is decided in `fates`; here it is done.
 
 use super::deploy::Wish;
+use super::fates::{self, Fate, Patience, PushOptions};
 use super::{Platform, authorize};
-use crate::git::refs::{self, Change};
-use crate::git::{self, HookConversation, HookWriter, PushCommand, Received, Verdict as RefVerdict};
-use crate::model::{Actor, Code, CommitId, Failure, ProjectName, RefName, Repository, Trigger};
+use crate::git::refs::{self, Change, PreparedUpdate};
+use crate::git::{self, GitError, HookConversation, HookWriter, Received, Verdict as RefVerdict};
+use crate::model::{Actor, Code, Failure, ProjectName, RefName, Repository, Trigger};
 use crate::notify::words;
 use crate::pipeline::{Goal, Handle, Mover, Verdict};
 use crate::store::ProjectRecord;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,23 +23,70 @@ pub struct PushSession {
     pub actor: Actor,
     pub project: ProjectName,
     pub repository: Repository,
-    /// The deployment that it set off, for a Ctrl-C.
-    pub deployment: Arc<Mutex<Option<Handle>>>,
     /// The client's history is cut off: git itself must move the refs.
     pub shallow: Arc<AtomicBool>,
+    watched: Arc<Mutex<Watched>>,
+}
+
+/// What a Ctrl-C of the pusher means.
+#[derive(Default)]
+enum Watched {
+    /// Nothing was set off yet.
+    #[default]
+    Nothing,
+    Deployment(Handle),
+    /// It came already: what is set off from now on is cancelled at once.
+    Interrupted,
+}
+
+/// A push with what it concerns.
+struct Push<'a> {
+    session: &'a PushSession,
+    project: &'a ProjectRecord,
+    pusher: &'a HookWriter,
+    options: PushOptions,
 }
 
 impl PushSession {
+    pub fn new(actor: &Actor, project: &ProjectName, repository: Repository) -> Self {
+        Self {
+            actor: actor.clone(),
+            project: project.clone(),
+            repository,
+            shallow: Arc::default(),
+            watched: Arc::default(),
+        }
+    }
+
+    /// The pusher pressed Ctrl-C. Too late is fine: then the deployment runs to its end without a viewer.
+    pub fn interrupt(&self) {
+        let before = std::mem::replace(&mut *self.watched(), Watched::Interrupted);
+        if let Watched::Deployment(handle) = before {
+            let _ = handle.control.cancel();
+        }
+    }
+
+    fn watch(&self, handle: &Handle) {
+        let mut watched = self.watched();
+        if matches!(*watched, Watched::Interrupted) {
+            let _ = handle.control.cancel();
+        } else {
+            *watched = Watched::Deployment(handle.clone());
+        }
+    }
+
+    fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_shallow(&self) -> bool {
         self.shallow.load(Ordering::SeqCst)
     }
-}
 
-/// What a ref's fate is, before anything is done.
-enum Fate {
-    Store { change: Change, hint: Option<String> },
-    Deploy { commit: CommitId, previous: Option<CommitId>, branch: RefName },
-    Refuse(String),
+    /// Who is to move a ref that we allow to move.
+    fn moved(&self) -> RefVerdict {
+        if self.is_shallow() { RefVerdict::GitMoves } else { RefVerdict::Ok }
+    }
 }
 
 impl Platform {
@@ -66,147 +117,171 @@ impl Platform {
     async fn judge(&self, session: &PushSession, received: &Received, pusher: &HookWriter) -> Vec<RefVerdict> {
         let project = match self.context.store.project(&session.project) {
             Ok(Some(project)) => project,
-            Ok(None) => return refuse_all(received, &authorize::no_project(session.project.as_str())),
-            Err(error) => return refuse_all(received, &Failure::from(error)),
+            Ok(None) => return refuse_all(received, &authorize::no_project(session.project.as_str()), None).await,
+            Err(error) => return refuse_all(received, &Failure::from(error), None).await,
         };
-        if let Err(failure) = self.acceptable(received) {
-            tell(pusher, &format!("error: {}\n", failure.what)).await;
-            return refuse_all(received, &failure);
-        }
+        let options = match fates::acceptable(received, self.context.config().git.max_refs as usize) {
+            Ok(options) => options,
+            Err(failure) => return refuse_all(received, &failure, Some((&project, pusher))).await,
+        };
         let fates = self.fates(session, &project, received);
         if received.atomic && fates.iter().any(|fate| matches!(fate, Fate::Refuse(_))) {
-            let failure = Failure::new(Code::Refused, "another ref of this atomic push was refused");
-            return fates.into_iter().map(|fate| refused_or(fate, &failure)).collect();
+            let (live, other) =
+                (project.live, Failure::new(Code::Refused, "another ref of this atomic push was refused"));
+            return fates.into_iter().map(|fate| ng(fate.refusal().as_ref().unwrap_or(&other), live)).collect();
         }
-        self.carry_out(session, &project, fates, pusher).await
-    }
-
-    /// Things that concern a push as a whole.
-    fn acceptable(&self, received: &Received) -> Result<(), Failure> {
-        let most = self.context.config().git.max_refs as usize;
-        if received.commands.len() > most {
-            return Err(Failure::new(Code::Refused, format!("more than {most} refs in one push")));
-        }
-        if let Some(option) = received.options.first() {
-            let shown = words::cut(&crate::notify::clean_line(option.as_bytes()), 40);
-            return Err(Failure::new(Code::BadOption, format!("unknown push option \"{shown}\"")));
-        }
-        match &received.refusal {
-            Some(failure) => Err(failure.clone()),
-            None => Ok(()),
-        }
-    }
-
-    fn fates(&self, session: &PushSession, project: &ProjectRecord, received: &Received) -> Vec<Fate> {
-        let branch = match session.repository {
-            Repository::Project => self.deploy_branch(project, received),
-            Repository::Pillar => None,
+        let push = Push { session, project: &project, pusher, options };
+        let verdicts = match received.atomic {
+            true => self.carry_out_all_or_none(&push, &fates).await,
+            false => self.carry_out(&push, &fates).await,
         };
-        received.commands.iter().map(|command| self.fate(session, command, branch.as_ref())).collect()
-    }
-
-    /// The branch that deploys: the one that exists already, else the first of the settings that is pushed.
-    fn deploy_branch(&self, project: &ProjectRecord, received: &Received) -> Option<RefName> {
-        let branches = self.deploy_branches();
-        let repository = self.context.project_places(&project.name).repository(Repository::Project);
-        let objects = git::open(&repository).ok()?;
-        let exists = |branch: &&RefName| objects.resolve(branch).ok().flatten().is_some();
-        let pushed = |branch: &&RefName| received.commands.iter().any(|command| command.name.as_ref() == Ok(branch));
-        branches.iter().find(exists).or_else(|| branches.iter().find(pushed)).cloned()
-    }
-
-    fn fate(&self, session: &PushSession, command: &PushCommand, deploy: Option<&RefName>) -> Fate {
-        let name = match &command.name {
-            Ok(name) => name.clone(),
-            Err(raw) => {
-                let shown = words::cut(&crate::notify::clean_line(raw.as_bytes()), 60);
-                return Fate::Refuse(format!(
-                    "refused: ref names are refs/heads, refs/tags, refs/notes with plain letters, not {shown}"
-                ));
-            }
-        };
-        let is_deploy = deploy == Some(&name);
-        if is_deploy && command.new.is_zero() {
-            return Fate::Refuse(format!("refused: {name} is what this project deploys from and cannot be deleted"));
-        }
-        let previous = Some(command.old.clone()).filter(|old| !old.is_zero());
-        if is_deploy {
-            return Fate::Deploy { commit: command.new.clone(), previous, branch: name };
-        }
-        let hint = match (session.repository, deploy, name.branch()) {
-            (Repository::Project, Some(deploy), Some(_)) => {
-                Some(format!("hint: stored; only {} deploys here\n", deploy.branch().unwrap_or_default()))
-            }
-            (Repository::Project, None, Some(branch)) => {
-                let wanted = self.context.config().git.deploy_branches.join(" or ");
-                Some(format!("hint: stored, nothing deployed: {wanted} deploys here (git push REMOTE {branch}:main)\n"))
-            }
-            (Repository::Pillar, _, Some(_)) => Some(format!(
-                "hint: stored; it takes effect with the next deployment: commis deploy {}\n",
-                session.project
-            )),
-            (_, _, None) => None,
-        };
-        Fate::Store { change: (name, command.old.clone(), command.new.clone()), hint }
-    }
-
-    async fn carry_out(
-        &self,
-        session: &PushSession,
-        project: &ProjectRecord,
-        fates: Vec<Fate>,
-        pusher: &HookWriter,
-    ) -> Vec<RefVerdict> {
-        let repository = self.context.project_places(&project.name).repository(session.repository);
-        let mut verdicts = Vec::new();
-        let mut hints = std::collections::BTreeSet::new();
-        for fate in fates {
-            let verdict = match fate {
-                Fate::Refuse(reason) => RefVerdict::Ng(reason),
-                Fate::Store { change, hint } => {
-                    hints.extend(hint);
-                    self.store_ref(session, &repository, change).await
-                }
-                Fate::Deploy { commit, previous, branch } => {
-                    let mover = if session.is_shallow() { Mover::Git } else { Mover::Us };
-                    let goal = Goal::Commit { commit, previous, branch, mover };
-                    let wish = Wish { project: project.clone(), trigger: Trigger::Push, goal };
-                    self.deploy_pushed(session, wish, pusher).await
-                }
-            };
-            verdicts.push(verdict);
-        }
+        let hints: BTreeSet<&String> = fates
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, verdict)| is_good(verdict))
+            .filter_map(|(fate, _)| fate.hint())
+            .collect();
         for hint in hints {
-            tell(pusher, &hint).await;
+            tell(pusher, &format!("{hint}\n")).await;
         }
         verdicts
     }
 
-    /// Objects first, then the ref: what is acknowledged is on the disk, in this order.
-    async fn store_ref(&self, session: &PushSession, repository: &std::path::Path, change: Change) -> RefVerdict {
-        if let Err(error) = tokio::task::block_in_place(|| refs::sync(repository)) {
-            return RefVerdict::Ng(format!("internal: the push could not be made durable: {error}"));
+    fn fates(&self, session: &PushSession, project: &ProjectRecord, received: &Received) -> Vec<Fate> {
+        let configured = self.context.config().git.deploy_branches.join(" or ");
+        let branch = match session.repository {
+            Repository::Project => self.deploy_branch(project, received),
+            Repository::Pillar => None,
+        };
+        let asked = fates::Asked {
+            project: &session.project,
+            repository: session.repository,
+            deploys: branch.as_ref(),
+            configured: &configured,
+        };
+        received.commands.iter().map(|command| fates::fate(&asked, command)).collect()
+    }
+
+    /// The branch that deploys: the one that does already, else the first of the settings that is pushed.
+    fn deploy_branch(&self, project: &ProjectRecord, received: &Received) -> Option<RefName> {
+        let pushed = |branch: &RefName| received.commands.iter().any(|command| command.name.as_ref() == Ok(branch));
+        self.deployed(project)
+            .ok()
+            .flatten()
+            .map(|(branch, _)| branch)
+            .or_else(|| self.deploy_branches().into_iter().find(pushed))
+    }
+
+    /// Refs that are only stored first, then the deployment; each for itself.
+    async fn carry_out(&self, push: &Push<'_>, fates: &[Fate]) -> Vec<RefVerdict> {
+        let repository = self.context.project_places(&push.project.name).repository(push.session.repository);
+        let changes: Vec<Change> = fates.iter().filter_map(Fate::change).cloned().collect();
+        let mut stored = self.store_refs(push, &repository, changes).await.into_iter();
+        let mut verdicts = Vec::new();
+        for fate in fates {
+            verdicts.push(match fate {
+                Fate::Refuse(failure) => ng(failure, push.project.live),
+                Fate::Store { .. } => stored.next().unwrap_or_else(|| no_verdict(push.project)),
+                Fate::Deploy { change } => self.deploy_pushed(push, change).await,
+            });
         }
+        self.point_head(push.session, &repository).await;
+        verdicts
+    }
+
+    /// The other refs are held, unmoved, while the deployment runs; then all move, or none.
+    async fn carry_out_all_or_none(&self, push: &Push<'_>, fates: &[Fate]) -> Vec<RefVerdict> {
+        let repository = self.context.project_places(&push.project.name).repository(push.session.repository);
+        let changes: Vec<Change> = fates.iter().filter_map(Fate::change).cloned().collect();
+        let held = match self.hold(push.session, &repository, &changes).await {
+            Ok(held) => held,
+            Err(failure) => return fates.iter().map(|_| ng(&failure, push.project.live)).collect(),
+        };
+        let mut deployed = None;
+        for fate in fates {
+            if let Fate::Deploy { change } = fate {
+                deployed = Some(self.deploy_pushed(push, change).await);
+            }
+        }
+        let others = match (&deployed, held) {
+            (Some(RefVerdict::Ng(_)), _) => {
+                ng(&Failure::new(Code::Refused, "another ref of this atomic push was refused"), push.project.live)
+            }
+            (_, None) => push.session.moved(),
+            (_, Some(held)) => match held.commit().await {
+                Ok(()) => push.session.moved(),
+                Err(error) => ng(&not_moved(&error), push.project.live),
+            },
+        };
+        self.point_head(push.session, &repository).await;
+        fates
+            .iter()
+            .map(|fate| match (fate, &deployed) {
+                (Fate::Deploy { .. }, Some(verdict)) => verdict.clone(),
+                _ => others.clone(),
+            })
+            .collect()
+    }
+
+    /// The locks of refs, with their old values checked; git itself holds those of a shallow client.
+    async fn hold(
+        &self,
+        session: &PushSession,
+        repository: &Path,
+        changes: &[Change],
+    ) -> Result<Option<PreparedUpdate>, Failure> {
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        make_durable(repository)?;
         if session.is_shallow() {
-            return RefVerdict::GitMoves;
+            return Ok(None);
         }
-        match refs::update(&self.context.git, repository, &[change]).await {
-            Ok(()) => RefVerdict::Ok,
-            Err(error) => RefVerdict::Ng(format!("stale: {}", words::cut(&error.to_string(), 200))),
+        PreparedUpdate::prepare(&self.context.git, repository, changes).await.map(Some).map_err(|e| not_moved(&e))
+    }
+
+    /// Objects first, then the refs: what is acknowledged is on the disk, in this order. All in one go when that works.
+    async fn store_refs(&self, push: &Push<'_>, repository: &Path, changes: Vec<Change>) -> Vec<RefVerdict> {
+        let live = push.project.live;
+        if changes.is_empty() {
+            return Vec::new();
         }
+        if let Err(failure) = make_durable(repository) {
+            return changes.iter().map(|_| ng(&failure, live)).collect();
+        }
+        let git = &self.context.git;
+        if push.session.is_shallow() || refs::update(git, repository, &changes).await.is_ok() {
+            return changes.iter().map(|_| push.session.moved()).collect();
+        }
+        let mut verdicts = Vec::new();
+        for change in changes {
+            verdicts.push(match refs::update(git, repository, &[change]).await {
+                Ok(()) => RefVerdict::Ok,
+                Err(error) => ng(&not_moved(&error), live),
+            });
+        }
+        verdicts
     }
 
     /// Launches the deployment, shows its log, and turns its verdict into the ref's.
-    async fn deploy_pushed(&self, session: &PushSession, wish: Wish, pusher: &HookWriter) -> RefVerdict {
-        let project = wish.project.clone();
-        let mut handle = match self.launch(&session.actor, wish) {
+    async fn deploy_pushed(&self, push: &Push<'_>, (branch, old, new): &Change) -> RefVerdict {
+        let Push { session, project, pusher, options } = push;
+        let mover = if session.is_shallow() { Mover::Git } else { Mover::Us };
+        let previous = Some(old.clone()).filter(|old| !old.is_zero());
+        let goal = Goal::Commit { commit: new.clone(), previous, branch: branch.clone(), mover };
+        let wish = Wish { project: (*project).clone(), trigger: Trigger::Push, goal };
+        let launched = match options.patience == Patience::Refuse && self.desk.foremost(&project.name).is_some() {
+            true => Err(Failure::new(Code::Busy, format!("{} is being deployed already", project.name))),
+            false => self.launch(&session.actor, wish),
+        };
+        let mut handle = match launched {
             Ok(handle) => handle,
             Err(failure) => {
-                tell(pusher, &format!("error: {}\n", failure.what)).await;
-                return ng(&failure, &project, None);
+                tell_failure(pusher, &failure).await;
+                return ng(&failure, project.live);
             }
         };
-        *session.deployment.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.clone());
+        session.watch(&handle);
         if let Ok(mut reader) = handle.log.reader() {
             while let Some(bytes) = reader.next().await {
                 if !pusher.stderr(&bytes).await {
@@ -215,32 +290,71 @@ impl Platform {
             }
         }
         match handle.wait().await {
-            Some(Verdict::Live { .. }) if session.is_shallow() => RefVerdict::GitMoves,
-            Some(Verdict::Live { .. }) => RefVerdict::Ok,
+            Some(Verdict::Live { .. }) => session.moved(),
             Some(Verdict::NotLive { failure, live }) => {
-                let project = ProjectRecord { live, ..project };
-                ng(&failure, &project, Some(&handle))
+                RefVerdict::Ng(words::rejection(&failure, live, Some(handle.number)))
             }
-            None => RefVerdict::Ng("internal: the server stopped; ask commis show".into()),
+            None => no_verdict(project),
+        }
+    }
+
+    /// What a clone checks out is what deploys: `HEAD` follows the first branch that did.
+    async fn point_head(&self, session: &PushSession, repository: &Path) {
+        let Some(branch) = unborn_head(repository, self.deploy_branches()) else { return };
+        if let Err(error) = refs::point_head(&self.context.git, repository, &branch).await {
+            tracing::warn!(project = %session.project, %error, "HEAD could not be set");
         }
     }
 }
 
-fn ng(failure: &Failure, project: &ProjectRecord, handle: Option<&Handle>) -> RefVerdict {
-    RefVerdict::Ng(words::rejection(failure, project.live, handle.map(|handle| handle.number)))
+/// The branch that `HEAD` should name, when it names none that is there.
+fn unborn_head(repository: &Path, branches: Vec<RefName>) -> Option<RefName> {
+    let objects = git::open(repository).ok()?;
+    let exists = |branch: &RefName| objects.resolve(branch).ok().flatten().is_some();
+    if objects.head().is_some_and(|head| exists(&head)) { None } else { branches.into_iter().find(exists) }
 }
 
-fn refuse_all(received: &Received, failure: &Failure) -> Vec<RefVerdict> {
-    let reason = format!("{}: {}", failure.code.as_str(), failure.what);
-    received.commands.iter().map(|_| RefVerdict::Ng(reason.clone())).collect()
+fn make_durable(repository: &Path) -> Result<(), Failure> {
+    tokio::task::block_in_place(|| refs::sync(repository))
+        .map_err(|error| Failure::internal("make the push durable", &error))
 }
 
-fn refused_or(fate: Fate, failure: &Failure) -> RefVerdict {
-    match fate {
-        Fate::Refuse(reason) => RefVerdict::Ng(reason),
-        Fate::Store { .. } | Fate::Deploy { .. } => {
-            RefVerdict::Ng(format!("{}: {}", failure.code.as_str(), failure.what))
-        }
+/// git's complaint about a ref: it is not where the pusher saw it, or its name is in another one's way.
+fn not_moved(error: &GitError) -> Failure {
+    Failure::new(Code::Stale, words::cut(&error.to_string(), 200))
+}
+
+fn no_verdict(project: &ProjectRecord) -> RefVerdict {
+    let what = format!("the server stopped before there was a verdict: commis show {}", project.name);
+    ng(&Failure::new(Code::Internal, what), project.live)
+}
+
+fn ng(failure: &Failure, live: Option<crate::model::ReleaseVersion>) -> RefVerdict {
+    RefVerdict::Ng(words::rejection(failure, live, None))
+}
+
+fn is_good(verdict: &RefVerdict) -> bool {
+    matches!(verdict, RefVerdict::Ok | RefVerdict::GitMoves)
+}
+
+async fn refuse_all(
+    received: &Received,
+    failure: &Failure,
+    known: Option<(&ProjectRecord, &HookWriter)>,
+) -> Vec<RefVerdict> {
+    if let Some((_, pusher)) = known {
+        tell_failure(pusher, failure).await;
+    }
+    let live = known.and_then(|(project, _)| project.live);
+    received.commands.iter().map(|_| ng(failure, live)).collect()
+}
+
+/// What was refused before there was a deployment with a log.
+async fn tell_failure(pusher: &HookWriter, failure: &Failure) {
+    let error = words::verdict("error", &failure.what);
+    let hints = failure.hints.iter().flat_map(|hint| words::verdict("hint", hint));
+    for line in error.into_iter().chain(hints) {
+        tell(pusher, &format!("{line}\n")).await;
     }
 }
 

@@ -1,19 +1,22 @@
 //! After a start: what an earlier life left unfinished is brought to an end, and every live release serves again.
 //!
-//! Before the switch a deployment is undone; from the switch on it is finished when its branch moved, else undone.
+//! Before the switch a deployment is undone; from the switch on it is finished when its branch moved, else undone. The
+//! same is done for one deployment whose task broke down, or whose end could not be written, while the server lives.
 
 use super::Platform;
-use crate::archives::{shelf, trees};
-use crate::git;
-use crate::layouts::places::release_file_name;
-use crate::model::{Code, CommitId, Failure, RefName, ReleaseVersion, Repository, Time};
+use crate::git::{self, refs};
+use crate::model::{Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, Repository, Time};
+use crate::notify::DeploymentLog;
 use crate::pipeline::execute::revive;
 use crate::store::{DeploymentRecord, ProjectRecord, Status, Switch};
 use crate::system::privileged::{self, Operation};
-use crate::system::{clock, reading};
+use crate::system::{clock, files, reading};
+use std::time::Duration;
 
 /// How long the processes of an earlier life may take to die.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a git of an earlier life is waited for, and how long each time.
+const GIT_ENDS: (u32, Duration) = (40, Duration::from_millis(50));
 
 /// What was done about one project.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,45 +25,120 @@ pub struct Recovered {
     pub what: String,
 }
 
+impl Recovered {
+    fn of(project: &ProjectName, what: impl Into<String>) -> Self {
+        Self { project: project.to_string(), what: what.into() }
+    }
+}
+
 impl Platform {
-    /// Ends what is unfinished, then starts what is live. Runs before the doors are announced as ready.
+    /// Ends what is unfinished, then starts what is live. Runs before the doors are announced as ready. What is wrong
+    /// with one project is reported and keeps no other from being served.
     pub async fn recover(&self) -> Result<Vec<Recovered>, Failure> {
-        let mut report = Vec::new();
         for name in self.context.sandbox.cgroups().leftovers() {
             let group = self.context.sandbox.cgroups().group(&name);
             if group.kill().is_ok() && group.wait_empty(PATIENCE).await {
                 let _ = group.remove();
             }
         }
-        for row in self.context.store.unfinished_deployments()? {
-            let what = match self.end_unfinished(&row) {
-                Ok(what) => what,
-                Err(failure) => {
-                    self.context.store.set_trouble(&row.project, Some(&failure.what))?;
-                    format!("needs an admin: {failure}")
-                }
-            };
-            report.push(Recovered { project: row.project.to_string(), what: format!("{}: {what}", row.number) });
-        }
-        for project in self.context.store.projects()? {
-            self.sweep(&project)?;
-            if let Some(version) = project.live {
-                let result = revive::revive(&self.context, &project, version).await;
-                report.push(self.revived(&project, version, result));
-            }
-        }
+        let mut report = Vec::new();
+        self.bury_the_doomed(&mut report)?;
+        let unfinished = self.context.store.unfinished_deployments()?;
+        let projects = self.context.store.projects()?;
+        let recovered = projects.iter().map(|project| self.recover_one(project, &unfinished));
+        report.extend(futures_util::future::join_all(recovered).await.into_iter().flatten());
         Ok(report)
     }
 
-    fn revived(&self, project: &ProjectRecord, version: ReleaseVersion, result: Result<(), Failure>) -> Recovered {
-        let what = match result {
+    /// One project among many at the same time: its trouble is its own.
+    async fn recover_one(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Vec<Recovered> {
+        let mut report = Vec::new();
+        if let Err(failure) = self.recover_project(project, unfinished, &mut report).await {
+            report.push(Recovered::of(&project.name, format!("not recovered: {failure}")));
+        }
+        report
+    }
+
+    /// Destructions that were interrupted, and roots of those that were not quite gone.
+    fn bury_the_doomed(&self, report: &mut Vec<Recovered>) -> Result<(), Failure> {
+        let names = reading::names(&self.context.places.projects)?;
+        for name in names.iter().filter_map(|name| ProjectName::parse(name.strip_prefix(".destroyed-")?)) {
+            let places = self.context.project_places(&name);
+            // A root beside it belongs to a later project of the same name.
+            let buried = match places.root().symlink_metadata() {
+                Ok(_) => crate::archives::trees::remove_tree(&places.doomed()),
+                Err(_) => self.bury(&name),
+            };
+            let what = buried.err().map_or("destroyed".to_owned(), |failure| format!("not destroyed: {failure}"));
+            report.push(Recovered::of(&name, what));
+        }
+        Ok(())
+    }
+
+    async fn recover_project(
+        &self,
+        project: &ProjectRecord,
+        unfinished: &[DeploymentRecord],
+        report: &mut Vec<Recovered>,
+    ) -> Result<(), Failure> {
+        let name = &project.name;
+        let _lock = self.lock(name)?;
+        if project.live.is_none() {
+            // One that was half made is whole afterwards.
+            self.make_places(project).await?;
+        }
+        for kind in [Repository::Project, Repository::Pillar] {
+            self.clear_repository(name, kind).await?;
+        }
+        for row in unfinished.iter().filter(|row| row.project == *name) {
+            report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row))));
+        }
+        if let Err(failure) = self.sweep(name) {
+            report.push(Recovered::of(name, format!("not swept: {failure}")));
+        }
+        // Until its processes are up, and when it has none, the host answers that nothing serves.
+        self.context.point_router_at(name, None)?;
+        let live = self.context.store.project(name)?.and_then(|project| project.live);
+        let Some(version) = live else { return Ok(()) };
+        let what = match revive::revive(&self.context, project, version).await {
             Ok(()) => format!("{version} started"),
             Err(failure) => format!("{version} did not start: {failure}"),
         };
-        Recovered { project: project.name.to_string(), what }
+        report.push(Recovered::of(name, what));
+        Ok(())
     }
 
-    fn end_unfinished(&self, row: &DeploymentRecord) -> Result<String, Failure> {
+    /// A git that was moving refs when its server died comes to its end first; then what dead ones left goes.
+    async fn clear_repository(&self, name: &ProjectName, kind: Repository) -> Result<(), Failure> {
+        let path = self.context.project_places(name).repository(kind);
+        let failed = |error: std::io::Error| Failure::internal("clear the repository", &error);
+        for _ in 0..GIT_ENDS.0 {
+            if !refs::has_locks(&path).map_err(failed)? {
+                break;
+            }
+            tokio::time::sleep(GIT_ENDS.1).await;
+        }
+        refs::clear_left_overs(&path).map_err(failed)
+    }
+
+    /// What became of it, in words.
+    fn end(&self, row: &DeploymentRecord) -> String {
+        let what = match self.end_unfinished(row) {
+            Ok(what) => what.to_owned(),
+            Err(failure) => {
+                if let Err(error) = self.context.store.set_trouble(&row.project, Some(&failure.what)) {
+                    tracing::error!(project = %row.project, %error, "trouble could not be noted");
+                }
+                format!("needs an admin: {failure}")
+            }
+        };
+        let path = self.context.project_places(&row.project).deployment_log(row.number);
+        // For whoever reads it later; the record says the same.
+        let _ = DeploymentLog::append(&path, &format!("error: the server stopped in the middle; {what}"));
+        what
+    }
+
+    fn end_unfinished(&self, row: &DeploymentRecord) -> Result<&'static str, Failure> {
         let now = clock::now();
         if matches!(row.switch, Switch::Switching | Switch::Switched | Switch::Undoing) && self.is_exchanged(row)? {
             if row.switch != Switch::Undoing && self.branch_moved(row)? {
@@ -68,7 +146,7 @@ impl Platform {
                     .version
                     .ok_or_else(|| Failure::new(Code::Internal, "a switched deployment without a release"))?;
                 self.context.store.finish_live(&row.project, row.number, version, now)?;
-                return Ok(format!("finished: {version} is live"));
+                return Ok("finished: its release is live");
             }
             let places = self.context.project_places(&row.project);
             let tree = places.deployed(row.tree.as_deref().unwrap_or_default());
@@ -78,23 +156,22 @@ impl Platform {
         }
         self.forget_release(row)?;
         self.note_interrupted(row, now)?;
-        Ok("undone: the server stopped in the middle".into())
+        Ok("undone: what was live before is live")
+    }
+
+    /// A release that this deployment made and that never served is none.
+    fn forget_release(&self, row: &DeploymentRecord) -> Result<(), Failure> {
+        let Some(version) = row.version else { return Ok(()) };
+        match self.context.store.release(&row.project, version)? {
+            Some(release) if release.served.is_none() => Ok(self.context.store.prune_release(&row.project, version)?),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn note_interrupted(&self, row: &DeploymentRecord, now: Time) -> Result<(), Failure> {
-        let reason = "the server stopped in the middle; nothing was changed";
+        let reason = "the server stopped in the middle; what was live before is live";
         self.context.store.finish_not_live(&row.project, row.number, (Status::Error, Code::Internal, reason), now)?;
         Ok(())
-    }
-
-    /// The release that it made was never live, and a power cut may have left half of its archive.
-    fn forget_release(&self, row: &DeploymentRecord) -> Result<(), Failure> {
-        let (Some(version), Some(commit)) = (row.version, row.commit.as_deref().and_then(CommitId::parse)) else {
-            return Ok(());
-        };
-        self.context.store.prune_release(&row.project, version)?;
-        let file_name = release_file_name(&row.project, version, commit.short());
-        shelf::remove(&self.context.project_places(&row.project).release(&file_name))
     }
 
     /// Whether the new tree is in `run/`: the inode that was written down before the exchange tells.
@@ -112,26 +189,48 @@ impl Platform {
         let objects = git::open(&path).map_err(Failure::from)?;
         Ok(objects.resolve(&branch).map_err(Failure::from)? == Some(commit))
     }
+}
 
-    /// Trees and files that no deployment owns any more.
-    fn sweep(&self, project: &ProjectRecord) -> Result<(), Failure> {
-        let places = self.context.project_places(&project.name);
-        let list = |path: &std::path::Path| reading::names(path).unwrap_or_default();
-        for name in list(&places.deploy()) {
-            if name != "current" {
-                trees::remove_tree(&places.deployed(&name))?;
+/// The same while the server lives.
+impl Platform {
+    /// The project's lock: nobody else on this machine deploys it meanwhile.
+    pub(super) fn lock(&self, name: &ProjectName) -> Result<files::FileLock, Failure> {
+        let places = self.context.project_places(name);
+        // After a reboot nothing is left of the runtime directory.
+        files::create_directory(places.runtime(), 0o711, None)?;
+        let lock = files::FileLock::try_lock(&places.deploy_lock())?;
+        lock.ok_or_else(|| Failure::new(Code::Busy, format!("{name} is locked by another server on this machine")))
+    }
+
+    /// Deployments that ended while the state could not be written. For the holder of the turn.
+    pub(super) fn end_forgotten(&self, name: &ProjectName) -> Result<(), Failure> {
+        let rows = self.context.store.unfinished_deployments()?;
+        let forgotten = |row: &&DeploymentRecord| {
+            row.project == *name && row.status == Status::InProgress && self.desk.handle(name, row.number).is_none()
+        };
+        for row in rows.iter().filter(forgotten) {
+            tracing::warn!(project = %name, number = %row.number, "recovered: {}", self.end(row));
+        }
+        Ok(())
+    }
+
+    /// After a fault of ours in the middle of a deployment: its row is ended, and what the rows then say is live is
+    /// made to run. For the holder of the turn.
+    pub(super) async fn pick_up(&self, name: &ProjectName, number: DeploymentNumber) -> Result<(), Failure> {
+        let row = self.context.store.deployment(name, number)?.filter(|row| !row.status.is_finished());
+        if let Some(row) = row {
+            tracing::error!(project = %name, %number, "broke down: {}", tokio::task::block_in_place(|| self.end(&row)));
+        }
+        let Some(project) = self.context.store.project(name)? else { return Ok(()) };
+        let serving = self.context.live(name).filter(|live| Some(live.version) == project.live);
+        self.context.supervisor.stop_others(name, serving.map(|live| live.set)).await;
+        match (serving, project.live) {
+            (None, Some(version)) => revive::revive(&self.context, &project, version).await?,
+            (serving, _) => {
+                self.context.set_live(name, serving);
+                self.context.point_router_at(name, serving)?;
             }
         }
-        for name in list(places.runtime()) {
-            if name.ends_with(".env") || name.ends_with(".common") {
-                trees::remove_tree(&places.runtime().join(&name))?;
-            }
-        }
-        for name in list(&places.releases()) {
-            if name.ends_with(".partial") {
-                shelf::remove(&places.release(&name))?;
-            }
-        }
-        trees::remove_tree(&places.trash())
+        tokio::task::block_in_place(|| self.sweep(name))
     }
 }

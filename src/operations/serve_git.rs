@@ -1,18 +1,20 @@
 //! git over a door's streams: receive-pack and upload-pack as the git user, with nothing of the door's environment.
 
 use super::Platform;
-use super::authorize::{Action, authorize, no_project};
+use super::authorize::{Action, authorize};
 use super::push::PushSession;
 use crate::git::pktline;
+use crate::git::report::{Report, Unstored, Wording};
 use crate::git::transport::{ReceiveOptions, receive_pack, upload_pack};
 use crate::model::{Actor, Code, Failure, ProjectName, Repository};
+use crate::notify::words;
 use crate::store::ProjectRecord;
 use crate::system::entropy;
 use std::future::Future;
 use std::process::Stdio;
 use std::sync::PoisonError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::process::Child;
+use tokio::process::{Child, ChildStdin};
 
 /// What a client wants of git.
 pub struct GitService {
@@ -47,6 +49,9 @@ pub enum Left {
     /// The connection died.
     Lost,
 }
+
+/// How a push is told that git did not take its objects.
+type Words<'a> = &'a (dyn Fn(&Unstored) -> Wording + Send + Sync);
 
 /// Whether the client sits at a terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,18 +92,23 @@ impl Platform {
             (Repository::Project, Direction::Upload) => Action::Read,
             (Repository::Pillar, _) => Action::Configure,
         };
-        authorize(actor, action, Some(&service.project))?;
-        if let Some(project) = self.context.store.project(&service.project)? {
-            return Ok(project);
+        let config = self.context.config();
+        let may_create = config.git.create_on_push
+            && service.direction == Direction::Receive
+            && authorize(actor, Action::ManageProjects, None).is_ok();
+        match self.project(actor, action, service.project.as_str()) {
+            Err(failure) if failure.code == Code::NotFound && may_create => {
+                self.make_project(actor, &service.project, None).await
+            }
+            Err(failure) if failure.code == Code::NotFound && service.direction == Direction::Receive => {
+                Err(failure.hint("an admin's key creates a project by pushing to it"))
+            }
+            Err(failure) => Err(failure),
+            Ok(project) => {
+                self.complete(&project, service.repository).await?;
+                Ok(project)
+            }
         }
-        let wanted = self.context.config().git.create_on_push && service.direction == Direction::Receive;
-        if wanted && authorize(actor, Action::ManageProjects, None).is_ok() {
-            return self.make_project(actor, &service.project, None).await;
-        }
-        Err(match self.project(actor, action, service.project.as_str()) {
-            Err(failure) => failure,
-            Ok(_) => no_project(service.project.as_str()),
-        })
     }
 
     async fn upload(
@@ -112,7 +122,7 @@ impl Platform {
         let mut command = upload_pack(&self.context.git, &path, service.protocol.as_deref());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn() {
-            Ok(child) => pump(child, streams, left, &mut Manner::Unknown.into()).await.0,
+            Ok(child) => pump(child, streams, (left, None), &mut Nobody).await,
             Err(error) => not_started(streams, &error).await,
         }
     }
@@ -135,17 +145,18 @@ impl Platform {
         };
         let mut command = receive_pack(&self.context.git, &path, &options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut sniffer = Sniffer { shallow: session.shallow.clone(), ..Sniffer::from(Manner::Unknown) };
-        let (status, how) = match command.spawn() {
-            Ok(child) => pump(child, streams, left, &mut sniffer).await,
-            Err(error) => (not_started(streams, &error).await, None),
+        let live = project.live;
+        let wording = move |why: &Unstored| {
+            let failure = unstored(why);
+            let lines = failure.hints.iter().flat_map(|hint| words::verdict("hint", hint)).collect();
+            Wording { reason: words::rejection(&failure, live, None), lines }
+        };
+        let mut sniffer = Sniffer { session, manner: Manner::Unknown, seen: Vec::new() };
+        let status = match command.spawn() {
+            Ok(child) => pump(child, streams, (left, Some(&wording)), &mut sniffer).await,
+            Err(error) => not_started(streams, &error).await,
         };
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
-        if how == Some(Left::Closed) && sniffer.manner == Manner::Terminal {
-            let deployment = session.deployment.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // Too late is fine: then it runs to its end without a viewer.
-            let _ = deployment.map(|handle| handle.control.cancel());
-        }
         status
     }
 }
@@ -159,13 +170,7 @@ impl Platform {
         project: &ProjectRecord,
     ) -> std::io::Result<(String, PushSession)> {
         let token = entropy::hex(16)?;
-        let session = PushSession {
-            actor: actor.clone(),
-            project: project.name.clone(),
-            repository: service.repository,
-            deployment: std::sync::Arc::default(),
-            shallow: std::sync::Arc::default(),
-        };
+        let session = PushSession::new(actor, &project.name, service.repository);
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), session.clone());
         Ok((token, session))
     }
@@ -192,23 +197,46 @@ fn refusal(failure: &Failure) -> String {
     }
 }
 
-/// Looks at the first bytes a client sends.
-struct Sniffer {
-    manner: Manner,
-    seen: Vec<u8>,
-    /// Set when the client's history is cut off.
-    shallow: std::sync::Arc<std::sync::atomic::AtomicBool>,
+/// Who follows what a client does.
+trait Follower {
+    /// More bytes came from the client.
+    fn look(&mut self, bytes: &[u8]);
+    /// The client left; what is to become of git?
+    fn left(&mut self, how: Left) -> Afterwards;
 }
 
-impl From<Manner> for Sniffer {
-    fn from(manner: Manner) -> Self {
-        Self { manner, seen: Vec::new(), shallow: std::sync::Arc::default() }
+/// What becomes of git once its client has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Afterwards {
+    /// Nobody needs it any more.
+    End,
+    /// It comes to its end by itself: without input, or with the deployment.
+    Finish,
+}
+
+/// For a fetch: what nobody reads need not be made.
+struct Nobody;
+
+impl Follower for Nobody {
+    fn look(&mut self, _: &[u8]) {}
+
+    fn left(&mut self, _: Left) -> Afterwards {
+        Afterwards::End
     }
+}
+
+/// Looks at the first bytes that a pusher sends.
+struct Sniffer {
+    session: PushSession,
+    manner: Manner,
+    seen: Vec<u8>,
 }
 
 impl Sniffer {
     const MOST: usize = 8 * 1024;
+}
 
+impl Follower for Sniffer {
     fn look(&mut self, bytes: &[u8]) {
         if self.manner != Manner::Unknown || self.seen.len() > Self::MOST {
             return;
@@ -216,51 +244,63 @@ impl Sniffer {
         self.seen.extend_from_slice(bytes.get(..Self::MOST.min(bytes.len())).unwrap_or(bytes));
         let Some(hello) = pktline::client_hello(&self.seen) else { return };
         self.manner = if hello.quiet { Manner::Quiet } else { Manner::Terminal };
-        self.shallow.store(hello.shallow, std::sync::atomic::Ordering::SeqCst);
+        self.session.shallow.store(hello.shallow, std::sync::atomic::Ordering::SeqCst);
         self.seen = Vec::new();
+    }
+
+    /// git is not killed: it may be the one that has to move a ref.
+    fn left(&mut self, how: Left) -> Afterwards {
+        if how == Left::Closed && self.manner == Manner::Terminal {
+            self.session.interrupt();
+        }
+        Afterwards::Finish
     }
 }
 
-/// Copies until git has ended, or the client has left: then git is ended too. Never waits for a client's input
-/// once git is done.
+/// Copies until git has ended. Never waits for a client's input once git is done.
 async fn pump(
     mut child: Child,
     mut streams: GitStreams,
-    left: impl Future<Output = Left> + Send,
-    sniffer: &mut Sniffer,
-) -> (u32, Option<Left>) {
+    (left, wording): (impl Future<Output = Left> + Send, Option<Words<'_>>),
+    follower: &mut impl Follower,
+) -> u32 {
     let (Some(to_git), Some(mut from_git), Some(mut errors)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return (128, None);
+        return 128;
     };
     let group = child.id();
-    let input = feed(&mut streams.stdin, to_git, sniffer);
-    let output = async {
-        let copy_out = copy(&mut from_git, &mut streams.stdout);
+    let mut output = std::pin::pin!(async {
+        let copy_out = async {
+            match wording {
+                Some(wording) => copy_report(&mut from_git, &mut streams.stdout, wording).await,
+                None => copy(&mut from_git, &mut streams.stdout).await,
+            }
+        };
         let copy_err = copy(&mut errors, &mut streams.stderr);
         tokio::join!(copy_out, copy_err);
-        child.wait().await
+        child.wait().await.map_or(128, |status| exit_status(&status))
+    });
+    let how = {
+        let input = feed(&mut streams.stdin, to_git, follower);
+        tokio::select! {
+            status = &mut output => return status,
+            how = left => how,
+            () = input => Left::Lost,
+        }
     };
-    tokio::select! {
-        status = output => {
-            let _ = streams.stdout.flush().await;
-            (status.map(|status| exit_status(&status)).unwrap_or(128), None)
-        }
-        () = input => (128, None),
-        how = left => {
-            end_group(group);
-            (128, Some(how))
-        }
+    if follower.left(how) == Afterwards::End {
+        end_group(group);
     }
+    output.await
 }
 
 /// Passes the client's bytes on. Never ends: git decides when it is done.
-async fn feed(from: &mut (impl AsyncRead + Unpin), mut to_git: tokio::process::ChildStdin, sniffer: &mut Sniffer) {
+async fn feed(from: &mut (impl AsyncRead + Unpin), mut to_git: ChildStdin, follower: &mut impl Follower) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count) = from.read(&mut buffer).await {
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        sniffer.look(bytes);
+        follower.look(bytes);
         if to_git.write_all(bytes).await.is_err() {
             break;
         }
@@ -269,13 +309,41 @@ async fn feed(from: &mut (impl AsyncRead + Unpin), mut to_git: tokio::process::C
     std::future::pending::<()>().await;
 }
 
+/// What cannot be delivered is thrown away: git must not wait for somebody who has left.
 async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count) = from.read(&mut buffer).await {
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        if to.write_all(bytes).await.is_err() || to.flush().await.is_err() {
-            break;
+        if to.write_all(bytes).await.is_ok() {
+            let _ = to.flush().await;
         }
+    }
+}
+
+/// The same for a push, whose report gets a reason where git has none.
+async fn copy_report(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), wording: Words<'_>) {
+    let mut report = Report::default();
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count) = from.read(&mut buffer).await {
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        if to.write_all(&report.pass(bytes, wording)).await.is_ok() {
+            let _ = to.flush().await;
+        }
+    }
+    let _ = to.write_all(&report.rest()).await;
+}
+
+/// What git itself refused to store.
+fn unstored(why: &Unstored) -> Failure {
+    match why {
+        Unstored::Hostile(what) => Failure::new(Code::Refused, format!("git does not take these objects: {what}"))
+            .hint("make the commits again without it; git fsck shows where it is"),
+        Unstored::Full => Failure::new(Code::DiskFull, "no space left for the objects of this push")
+            .hint("free space on the server, then push again"),
+        Unstored::TooLarge => Failure::new(Code::Refused, "this push is larger than the server takes at once")
+            .hint("push it in parts, or raise [git] max_push in commis.toml"),
+        Unstored::Unknown => Failure::new(Code::Internal, "git could not store the objects; it said why above")
+            .hint("git fsck shows whether the objects are whole"),
     }
 }
 

@@ -126,14 +126,20 @@ impl Context {
 }
 
 impl Context {
-    /// Sends the requests for a project to its processes, or to nobody. The host's name stays its own.
+    /// What is live, for sentences: the release and its commit.
+    pub fn live_words(&self, project: &ProjectRecord) -> Option<(ReleaseVersion, String)> {
+        let version = project.live?;
+        let release = self.store.release(&project.name, version).ok().flatten();
+        let commit = release.and_then(|release| release.commit_id());
+        Some((version, commit.map_or_else(|| "?".to_owned(), |commit| commit.short().to_owned())))
+    }
+
+    /// Sends the requests for a project to its processes, or to a page that says that nothing serves. The host's name
+    /// stays its own either way.
     pub fn point_router_at(&self, project: &ProjectName, live: Option<LiveSet>) -> Result<(), Failure> {
         let host = self.host_of(project);
-        let Some(port) = live.and_then(|live| live.port) else {
-            self.router.remove(&host);
-            return Ok(());
-        };
-        let route = Route { project: project.clone(), target: Target::Port(port) };
+        let target = live.and_then(|live| live.port).map_or(Target::NoRelease, Target::Port);
+        let route = Route { project: project.clone(), target };
         self.router.set(&host, route).map(drop).map_err(|error| Failure::internal("route", &error))
     }
 }

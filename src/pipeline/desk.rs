@@ -14,6 +14,21 @@ pub struct Desk {
     changes: Arc<watch::Sender<u64>>,
 }
 
+/// Deployments are numbered from 1.
+const NOBODY: DeploymentNumber = DeploymentNumber(0);
+
+/// Nobody deploys the project while this is held.
+pub struct Closed {
+    desk: Desk,
+    project: ProjectName,
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.desk.leave(&self.project, NOBODY);
+    }
+}
+
 #[derive(Default)]
 struct State {
     queues: HashMap<ProjectName, Queue>,
@@ -51,6 +66,17 @@ impl Desk {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    /// Takes the turn of a project that nobody wants to deploy; whoever comes meanwhile waits. `None`: somebody does.
+    pub fn close(&self, project: &ProjectName, title: &str) -> Option<Closed> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = state.queues.entry(project.clone()).or_default();
+        if !queue.is_idle() {
+            return None;
+        }
+        queue.join(Ticket { number: NOBODY, key: None, title: title.to_owned() });
+        Some(Closed { desk: self.clone(), project: project.clone() })
+    }
+
     pub fn standing(&self, project: &ProjectName, number: DeploymentNumber) -> Standing {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.queues.get(project).map_or(Standing::Gone, |queue| queue.standing(number))
@@ -66,10 +92,12 @@ impl Desk {
         state.handles.get(&(project.clone(), number)).map(|(handle, _)| handle.clone())
     }
 
-    /// The one that runs, or waits first.
+    /// The one that runs, or waits first; one that only tidies up after its verdict is neither.
     pub fn foremost(&self, project: &ProjectName) -> Option<Handle> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = state.handles.keys().filter(|(name, _)| name == project).map(|(_, number)| *number).min()?;
+        let going = |handle: &Handle| handle.verdict.borrow().is_none();
+        let of_project = state.handles.iter().filter(|((name, _), (handle, _))| name == project && going(handle));
+        let number = of_project.map(|((_, number), _)| *number).min()?;
         state.handles.get(&(project.clone(), number)).map(|(handle, _)| handle.clone())
     }
 
@@ -84,5 +112,19 @@ impl Desk {
 
     pub fn is_idle(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).handles.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_project_is_closed_once_and_open_again_afterwards() {
+        let (desk, blog) = (Desk::default(), ProjectName::parse("blog").unwrap());
+        let closed = desk.close(&blog, "destroy").unwrap();
+        assert!(desk.close(&blog, "destroy").is_none());
+        drop(closed);
+        assert!(desk.close(&blog, "destroy").is_some());
     }
 }

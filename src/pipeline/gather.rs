@@ -10,10 +10,10 @@ use crate::buildpacks::{self, Choice};
 use crate::config::pillar::{self, PillarSources, Value};
 use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
 use crate::git::{self, Kind, Tree, TreeLimits};
-use crate::hooks;
-use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, Repository};
-use crate::store::ProjectRecord;
-use std::collections::{BTreeMap, HashMap};
+use crate::hooks::{self, Hook};
+use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, ReleaseVersion, Repository};
+use crate::store::{ProjectRecord, ReleaseRecord};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,43 +50,89 @@ const SMALL_FILE: usize = 1 << 20;
 /// # Errors
 /// `Refused`, `BadConfig`, `NoRecipe` for what the project or its pillar got wrong, `DiskFull` when it cannot fit.
 pub fn look(context: &Context, order: &Order) -> Result<Gathered, Failure> {
+    match &order.goal {
+        Goal::Commit { commit, mover, .. } => look_at(context, order, (commit, *mover)),
+        Goal::Release(version) => look_back(context, order, *version),
+    }
+}
+
+/// A commit to be built, with today's pillar.
+fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)) -> Result<Gathered, Failure> {
     let config = context.config();
     let places = context.project_places(&order.project.name);
-    let mode = context.mode_of(&order.project);
-    let (pillar_commit, pillar_files) = read_pillar(&places.repository(Repository::Pillar), &config)?;
-    let mut sources = PillarSources { defaults: Vec::new(), pillar: pillar_files };
-    let mut settings = ProjectConfig::default();
-    let source = match &order.goal {
-        Goal::Release(_) => None,
-        Goal::Commit { commit, .. } => {
-            let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
-            let tree = objects.tree(commit, &limits(&config))?;
-            let files = ProjectFiles { objects: &objects, commit, tree: &tree };
-            settings = files.settings()?;
-            sources.defaults = files.pillar_defaults()?;
-            let mode = settings.mode.unwrap_or(mode);
-            require_cooking(&order.project.name, mode)?;
-            fits(places.root(), tree.bytes)?;
-            let (hooks, choice) = files.recipe(&settings)?;
-            Some(Source { commit: commit.clone(), tree, hooks, choice })
-        }
-    };
-    let mode = settings.mode.unwrap_or(mode);
+    let (pillar_commit, pillar) = read_pillar(&places.repository(Repository::Pillar), &config)?;
+    let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
+    let tree = objects.tree(commit, &limits(&config))?;
+    let files = ProjectFiles { objects: &objects, commit, tree: &tree };
+    let settings = files.settings()?;
+    let mode = settings.mode.unwrap_or(context.mode_of(&order.project));
+    require_cooking(&order.project.name, mode)?;
+    let sources = PillarSources { defaults: files.pillar_defaults()?, pillar };
+    fits(places.root(), tree.bytes)?;
+    let (hooks, choice) = files.recipe(&settings)?;
     let merged = pillar::assemble(&sources, &about(&order.project.name, mode, &config))?;
     let environment = pillar::environment(&merged)?;
     let facts = Facts {
         mode,
         trigger: order.trigger,
-        hooks: source.as_ref().map(|s| s.hooks.keys().copied().collect()).unwrap_or_default(),
-        buildpack: source.as_ref().and_then(|s| s.choice.as_ref()).map(|choice| choice.pack.name.clone()),
-        mover: match &order.goal {
-            Goal::Commit { mover, .. } => *mover,
-            Goal::Release(_) => Mover::Nobody,
-        },
+        hooks: hooks.keys().copied().collect(),
+        buildpack: choice.as_ref().map(|choice| choice.pack.name.clone()),
+        mover,
         previous: order.project.live,
     };
     let common = common(order, mode, &config, &merged);
+    let source = Some(Source { commit: commit.clone(), tree, hooks, choice });
     Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings })
+}
+
+/// An earlier release: its own variables, and what it was cooked from. Today's pillar has no say: the way back must be
+/// open also when that is what broke.
+fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Result<Gathered, Failure> {
+    let config = context.config();
+    let mode = context.mode_of(&order.project);
+    let release = context.store.release(&order.project.name, version)?;
+    let remembered = release.as_ref().and_then(|release| remember(context, order, release).ok());
+    let (hooks, merged) = remembered.unwrap_or_else(|| (BTreeSet::new(), Value::Map(Vec::new())));
+    let facts = Facts {
+        mode,
+        trigger: order.trigger,
+        hooks,
+        buildpack: None,
+        mover: Mover::Nobody,
+        previous: order.project.live,
+    };
+    Ok(Gathered {
+        common: common(order, mode, &config, &merged),
+        facts,
+        mode,
+        source: None,
+        pillar_commit: release.as_ref().and_then(ReleaseRecord::pillar_commit_id),
+        environment: release.as_ref().map(ReleaseRecord::variables).unwrap_or_default(),
+        settings: ProjectConfig::default(),
+        config,
+    })
+}
+
+/// Hooks and pillar as the release's commits have them. A commit may be gone, when its branch was rewritten.
+fn remember(context: &Context, order: &Order, release: &ReleaseRecord) -> Result<(BTreeSet<Hook>, Value), Failure> {
+    let config = context.config();
+    let name = &order.project.name;
+    let places = context.project_places(name);
+    let gone = || Failure::new(Code::NotFound, "the release's commit is gone");
+    let commit = release.commit_id().ok_or_else(gone)?;
+    let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
+    let tree = objects.tree(&commit, &limits(&config))?;
+    let hooks = hooks::find(tree.entries.iter().map(hook_entry))?.into_keys().collect();
+    let defaults = ProjectFiles { objects: &objects, commit: &commit, tree: &tree }.pillar_defaults()?;
+    let pillar = match release.pillar_commit_id() {
+        Some(commit) => {
+            let objects = git::open(&places.repository(Repository::Pillar)).map_err(Failure::from)?;
+            pillar_at(&objects, &commit, &config)?
+        }
+        None => Vec::new(),
+    };
+    let about = about(name, context.mode_of(&order.project), &config);
+    Ok((hooks, pillar::assemble(&PillarSources { defaults, pillar }, &about)?))
 }
 
 /// The pillar's `env:` over the defaults of the commit that the deploy branch names.
@@ -125,7 +171,7 @@ fn fits(root: &Path, tree_bytes: u64) -> Result<(), Failure> {
     }
     let words = crate::notify::words::size;
     let what = format!("not enough room below {}: needs {}, has {}", root.display(), words(needed), words(free));
-    Err(Failure::new(Code::DiskFull, what).hint("free space on the server, then push again: nothing was changed"))
+    Err(Failure::new(Code::DiskFull, what).hint("free space on the server, then push again"))
 }
 
 fn limits(config: &ServerConfig) -> TreeLimits {
@@ -142,25 +188,27 @@ fn limits(config: &ServerConfig) -> TreeLimits {
 fn read_pillar(repository: &Path, config: &ServerConfig) -> Result<(Option<CommitId>, NamedTexts), Failure> {
     let objects = git::open(repository).map_err(Failure::from)?;
     let Some(commit) = head(&objects, config)? else { return Ok((None, Vec::new())) };
-    let tree = objects.tree(&commit, &limits(config))?;
-    let names: Vec<&str> = tree.entries.iter().map(|entry| entry.path.as_str()).collect();
-    let mut files = Vec::new();
-    for name in pillar::pillar_files(&names)? {
-        let bytes = objects.read_file(&commit, name, SMALL_FILE).map_err(Failure::from)?.unwrap_or_default();
-        files.push((format!("pillar/{name}"), text(&format!("pillar/{name}"), bytes)?));
-    }
+    let files = pillar_at(&objects, &commit, config)?;
     Ok((Some(commit), files))
 }
 
-/// The first of the deploy branches that is there.
-fn head(objects: &git::Objects, config: &ServerConfig) -> Result<Option<CommitId>, Failure> {
-    let branches = config.git.deploy_branches.iter().filter_map(|name| RefName::parse(&format!("refs/heads/{name}")));
-    for branch in branches {
-        if let Some(commit) = objects.resolve(&branch).map_err(Failure::from)? {
-            return Ok(Some(commit));
-        }
+fn pillar_at(objects: &git::Objects, commit: &CommitId, config: &ServerConfig) -> Result<NamedTexts, Failure> {
+    let tree = objects.tree(commit, &limits(config))?;
+    let names: Vec<&str> = tree.entries.iter().map(|entry| entry.path.as_str()).collect();
+    let mut files = Vec::new();
+    for name in pillar::pillar_files(&names)? {
+        let bytes = objects.read_file(commit, name, SMALL_FILE).map_err(Failure::from)?.unwrap_or_default();
+        files.push((format!("pillar/{name}"), text(&format!("pillar/{name}"), bytes)?));
     }
-    Ok(None)
+    Ok(files)
+}
+
+/// The head of the deploy branch.
+fn head(objects: &git::Objects, config: &ServerConfig) -> Result<Option<CommitId>, Failure> {
+    let branch = |name: &String| RefName::parse(&format!("refs/heads/{name}"));
+    let branches: Vec<RefName> = config.git.deploy_branches.iter().filter_map(branch).collect();
+    let found = objects.branch_in_use(&branches).map_err(Failure::from)?;
+    Ok(found.map(|(_, commit)| commit))
 }
 
 /// The files of a commit that configure us.

@@ -80,7 +80,7 @@ pub async fn deploy(
 ) -> (Verdict, execute::Tidy) {
     let gathered = match tokio::task::block_in_place(|| gather::look(context, order)) {
         Ok(gathered) => gathered,
-        Err(failure) => return (refused(order, log, failure), execute::Tidy::nothing()),
+        Err(failure) => return (refused(context, order, log, failure), execute::Tidy::nothing()),
     };
     let plan = plan::plan(&gathered.facts);
     let mut execution = Execution::new(context, order, &gathered, (log, control));
@@ -98,6 +98,7 @@ pub async fn deploy(
 
 /// Undoes what was begun, with steps from the same list.
 async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure) -> Verdict {
+    let failure = execution.redacted(failure);
     let begun = execution.begun().to_vec();
     let live = order.project.live;
     let undo = rollback::undo(&begun, live);
@@ -119,9 +120,11 @@ async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure
 }
 
 /// Refused before anything was changed.
-fn refused(order: &Order, log: &DeploymentLog, failure: Failure) -> Verdict {
-    let live = order.project.live;
-    let serving = words::still_serving(&order.project.name, live.map(|version| (version, "")));
+pub fn refused(context: &Context, order: &Order, log: &DeploymentLog, failure: Failure) -> Verdict {
+    let live = context.live_words(&order.project);
+    let serving = live.as_ref().map(|(version, commit)| (*version, commit.as_str()));
+    let serving = words::still_serving(&order.project.name, serving);
+    let failure = words::with_hint(failure);
     words::failure(&failure, &serving).iter().for_each(|line| log.line(line));
-    Verdict::NotLive { failure, live }
+    Verdict::NotLive { failure, live: order.project.live }
 }

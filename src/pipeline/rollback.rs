@@ -3,7 +3,8 @@
 use super::step::Step;
 use crate::model::{Code, ReleaseVersion};
 
-/// The steps that put everything back, given the steps that were begun (done or not), in order.
+/// The steps that put everything back, given the steps that were begun (done or not), in order. A branch that moved
+/// is not moved back: others may have fetched it. What follows `MoveRef` goes forward, whatever happens.
 pub fn undo(begun: &[Step], previous: Option<ReleaseVersion>) -> Vec<Step> {
     let has = |step: Step| begun.contains(&step);
     let mut steps = Vec::new();

@@ -8,12 +8,17 @@ use crate::model::{DeploymentNumber, ProjectName};
 use crate::system::job::{Access, Bind, Identity, Privacy, View};
 use std::path::{Path, PathBuf};
 
+/// Where Debian has its programs.
+const MACHINE_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Where the server's own things are.
 pub struct Tools<'a> {
     /// This program.
     pub exe: &'a Path,
     /// Tools for buildpacks; left out when it is not there.
     pub tools: Option<&'a Path>,
+    /// Installations with a `bin/` each, readable for us and perhaps not for the build user.
+    pub toolchains: &'a [PathBuf],
     /// The chosen buildpack.
     pub buildpack: Option<&'a Path>,
 }
@@ -29,6 +34,8 @@ pub fn build_view(project: &ProjectName, places: &ProjectPlaces, number: Deploym
     ];
     binds.extend(tools.tools.map(|path| readable(path.to_owned(), places.view_tools())));
     binds.extend(tools.buildpack.map(|path| readable(path.to_owned(), places.view_buildpack())));
+    let toolchains = tools.toolchains.iter().enumerate();
+    binds.extend(toolchains.map(|(at, path)| readable(path.clone(), places.view_toolchain(at))));
     view(places, binds, format!("{project}-build"), places.cache().join("home"))
 }
 
@@ -55,9 +62,19 @@ pub fn app_view(project: &ProjectName, places: &ProjectPlaces, tree: &Path, exe:
     view(places, binds, project.to_string(), places.run())
 }
 
+/// `PATH` of builds: the toolchains first, then our tools, then what the operator says instead of the machine's usual.
+pub fn build_path(places: &ProjectPlaces, toolchains: usize, machine: Option<&str>) -> String {
+    let toolchains = (0..toolchains).map(|at| places.view_toolchain(at).join("bin"));
+    let ours: Vec<String> = toolchains
+        .chain([places.view_tools(), places.view_bin()])
+        .map(|directory| directory.display().to_string())
+        .collect();
+    format!("{}:{}", ours.join(":"), machine.unwrap_or(MACHINE_PATH))
+}
+
 /// `PATH` inside a view.
 pub fn search_path(places: &ProjectPlaces) -> String {
-    format!("{}:/usr/local/bin:/usr/bin:/bin", places.view_bin().display())
+    format!("{}:{MACHINE_PATH}", places.view_bin().display())
 }
 
 fn view(places: &ProjectPlaces, binds: Vec<Bind>, name: String, home: PathBuf) -> View {
@@ -81,6 +98,15 @@ fn writable(source: PathBuf, target: PathBuf) -> Bind {
 mod tests {
     use super::*;
     use crate::layouts::Places;
+
+    #[test]
+    fn builds_find_toolchains_first_and_the_machine_last() {
+        let places = Places { projects: "/p".into(), state: "/s".into(), runtime: "/r".into(), logs: "/l".into() };
+        let places = places.project(&ProjectName::parse("blog").unwrap());
+        let path = build_path(&places, 1, None);
+        assert_eq!(path, "/p/blog/toolchains/0/bin:/p/blog/tools:/p/blog/bin:/usr/local/bin:/usr/bin:/bin");
+        assert_eq!(build_path(&places, 0, Some("/opt/bin")), "/p/blog/tools:/p/blog/bin:/opt/bin");
+    }
 
     #[test]
     fn a_process_sees_its_release_read_only_and_no_repository() {

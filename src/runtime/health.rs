@@ -60,8 +60,12 @@ pub enum Unhealthy {
     /// `last`: `GET /healthz 503`, `connection refused`.
     #[error("{last}, {attempts} of {attempts} bad")]
     NoAnswer { last: String, attempts: u32 },
-    #[error("nothing listens on port {wanted}, but on {listening:?}")]
+    #[error("nothing listens on $PORT ({wanted}), but on {}", list(listening))]
     WrongPort { wanted: u16, listening: Vec<u16> },
+}
+
+fn list(ports: &[u16]) -> String {
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Probes at once, then ever more slowly. Ends early when an instance of the set ends. `listening` is asked only when

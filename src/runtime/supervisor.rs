@@ -115,6 +115,18 @@ impl Supervisor {
         self.sets().remove(&set);
     }
 
+    /// Stops every set of a project but one.
+    pub async fn stop_others(&self, project: &ProjectName, kept: Option<SetId>) {
+        let other = |(id, set): &(&SetId, &Set)| set.project == *project && Some(**id) != kept;
+        let others: Vec<SetId> = self.sets().iter().filter(other).map(|(id, _)| *id).collect();
+        futures_util::future::join_all(others.into_iter().map(|set| self.stop_set(set))).await;
+    }
+
+    /// How often instances of a set were started again, together.
+    pub fn restarts(&self, set: SetId) -> u32 {
+        self.events(set).borrow().instances.iter().map(|instance| instance.restarts).sum()
+    }
+
     /// Stops every set at the same time.
     pub async fn stop_all(&self) {
         let all: Vec<SetId> = self.sets().keys().copied().collect();

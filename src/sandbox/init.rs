@@ -38,9 +38,10 @@ pub fn run() -> i32 {
     else {
         return CANNOT_START;
     };
-    let _ = writeln!(io::stderr(), "commis: cannot start: {}", obstacle.what);
-    if let Ok(mut report) = report {
-        let _ = report.write_all(obstacle.what.as_bytes());
+    // The server tells it in its own words; only when it cannot be reached is there nobody but the log.
+    let told = report.is_ok_and(|mut report| report.write_all(obstacle.what.as_bytes()).is_ok());
+    if !told {
+        let _ = writeln!(io::stderr(), "commis: cannot start: {}", obstacle.what);
     }
     obstacle.code
 }

@@ -72,7 +72,7 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("draining");
     let _ = stop.send(Phase::NoNewWork);
-    platform.drain().await;
+    let _drained = platform.drain().await;
     let _ = stop.send(Phase::NoTraffic);
     platform.stop_applications().await;
     hook.abort();

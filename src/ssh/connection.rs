@@ -139,14 +139,20 @@ async fn until_left<R: Reception>(
 ) -> Departure {
     let handle = session.handle();
     let idle = async {
-        let closes = closing.wait_for(|closing| *closing).await.is_ok();
+        let _ = closing.wait_for(|closing| *closing).await;
+        let something_runs = places.available_permits() < channels as usize;
         // Once all places are ours, nothing runs and nothing new begins.
         let _all = places.acquire_many(channels).await;
-        closes
+        something_runs
     };
-    tokio::select! {
+    let served_to_the_end = tokio::select! {
         end = &mut session => return departure(end),
-        _ = idle => {}
+        served = idle => served,
+    };
+    // A goodbye on the heels of an exit status can overtake it in the client, which then reports a failure: a client
+    // that was served until now may hang up by itself first.
+    if served_to_the_end && let Ok(end) = timeout(GOODBYE, &mut session).await {
+        return departure(end);
     }
     // A client that has gone meanwhile needs no goodbye.
     let _ = handle.disconnect(Disconnect::ByApplication, "server is stopping".into(), String::new()).await;

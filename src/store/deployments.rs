@@ -229,7 +229,7 @@ impl Store {
         self.update(statement, params![project.as_str(), number.0, inode as i64])
     }
 
-    /// Success: this release is live, the one before it is not any more. One transaction.
+    /// Success: this release is live, the one before it is not any more, trouble is over. One transaction.
     pub fn finish_live(
         &self,
         project: &ProjectName,
@@ -252,7 +252,7 @@ impl Store {
              WHERE project = ?1 AND number = ?2",
             &[&name, &number.0, &version.0, &at.0],
         )?;
-        run("UPDATE projects SET live_version = ?2 WHERE name = ?1", &[&name, &version.0])?;
+        run("UPDATE projects SET live_version = ?2, trouble = NULL WHERE name = ?1", &[&name, &version.0])?;
         run("UPDATE releases SET served = ?3 WHERE project = ?1 AND version = ?2", &[&name, &version.0, &number.0])?;
         transaction.commit().map_err(during("record a success"))
     }

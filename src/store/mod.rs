@@ -9,6 +9,7 @@ mod projects;
 mod releases;
 
 use crate::model::{Code, Failure};
+use crate::system::files;
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -55,6 +56,8 @@ impl Store {
     /// # Errors
     /// `ServerConfig` when the file belongs to a newer Commis, `Internal` or `DiskFull` when it cannot be read or written.
     pub fn open(path: &Path) -> std::result::Result<Self, Failure> {
+        // Releases keep their variables here; SQLite gives its other files the mode of this one.
+        files::create_private(path)?;
         let connection = Connection::open(path).map_err(during("open"))?;
         let store = Self { connection: Arc::new(Mutex::new(connection)) };
         store.configure()?;

@@ -3,6 +3,7 @@
 use super::{Result, Store, during};
 use crate::model::{CommitId, DeploymentNumber, ProjectName, ReleaseVersion, Time};
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::BTreeMap;
 
 /// A bundled release. No `Debug`: the environment holds secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,6 +98,16 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ReleaseRecord> {
 }
 
 impl ReleaseRecord {
+    /// The variables that the application runs with.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let map: BTreeMap<String, String> = serde_json::from_str(&self.environment).unwrap_or_default();
+        map.into_iter().collect()
+    }
+
+    pub fn pillar_commit_id(&self) -> Option<CommitId> {
+        self.pillar_commit.as_deref().and_then(CommitId::parse)
+    }
+
     /// The commit it was made from, when the row holds a real id.
     pub fn commit_id(&self) -> Option<CommitId> {
         CommitId::parse(&self.commit)

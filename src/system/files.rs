@@ -91,6 +91,14 @@ pub fn write(path: &Path, bytes: &[u8], placement: Placement) -> Result<(), File
     }
 }
 
+/// Makes sure of a file that only its owner reads, whatever the umask; what it holds stays.
+pub fn create_private(path: &Path) -> Result<(), FileError> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    let file = options.open(path).map_err(|error| FileError::new("open", path, error))?;
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(|error| FileError::new("protect", path, error))
+}
+
 /// Makes names that were created, renamed or removed in `path` survive a power cut.
 pub fn sync_directory(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| FileError::new("sync", path, error))

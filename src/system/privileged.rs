@@ -26,6 +26,8 @@ pub enum Operation {
     SyncFileSystem { path: PathBuf },
     /// Puts a file in place as a whole.
     WriteFile { path: PathBuf, content: Content, owner: UserIds, mode: u32, durability: Durability },
+    /// Makes a symbolic link with this text; one that is there already stays as it is.
+    Link { path: PathBuf, text: PathBuf },
     /// Removes a file; one that is gone already is no error.
     RemoveFile { path: PathBuf },
 }
@@ -52,6 +54,7 @@ pub fn perform(operation: &Operation) -> Result<(), Failure> {
             let placement = Placement { mode: *mode, owner: Some(*owner), durability: *durability };
             files::write(checked(path)?, &content.0, placement)?;
         }
+        Operation::Link { path, text } => link(checked(path)?, text)?,
         Operation::RemoveFile { path } => remove_file(checked(path)?)?,
     }
     Ok(())
@@ -71,6 +74,14 @@ fn rename(from: &Path, to: &Path, flags: RenameFlags) -> Result<(), FileError> {
     renameat2(AT_FDCWD, from, AT_FDCWD, to, flags).map_err(|error| FileError::new(during, from, error))?;
     let parents = [from.parent(), to.parent()];
     parents.into_iter().flatten().try_for_each(files::sync_directory)
+}
+
+fn link(path: &Path, text: &Path) -> Result<(), FileError> {
+    match std::os::unix::fs::symlink(text, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(FileError::new("link", path, error)),
+        Ok(()) => path.parent().map_or(Ok(()), files::sync_directory),
+    }
 }
 
 fn remove_file(path: &Path) -> Result<(), FileError> {

@@ -53,6 +53,11 @@ pub fn create_log(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).custom_flags(O_NOFOLLOW).open(path)
 }
 
+/// A log file that is there, for more lines.
+pub fn open_log(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)
+}
+
 /// A socket that only root can open, in the place of one that a dead server left.
 pub fn bind_private_socket(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
     match std::fs::remove_file(path) {

@@ -2,9 +2,24 @@
 //! here fails `tidy`.
 
 mod bench;
+mod building;
+mod clients;
+mod hooks;
+mod interrupted;
 mod job_ends;
 mod pushing;
+mod queueing;
+mod recovering;
+mod refs;
+mod rejecting;
+mod rejecting_apps;
+mod rejecting_builds;
+mod rejecting_trees;
+mod rejecting_when_full;
+mod running;
 mod sandboxing;
+mod serving;
 mod supervising;
 mod support;
 mod tidy;
+mod verbs;

@@ -120,25 +120,11 @@ impl Execution<'_> {
         self.close_stage(Stage::Package, &format!("{version} is ready"));
         self.context.store.release(name, version)?.ok_or_else(|| no_release(version))
     }
-
-    /// The variables that the release runs with: today's when it was cooked today, else those it was cooked with.
-    pub(super) fn app_environment(&self) -> Vec<(String, String)> {
-        match (&self.order.goal, &self.work.release) {
-            (Goal::Release(_), Some(release)) => environment_of(release),
-            _ => self.gathered.environment.clone(),
-        }
-    }
 }
 
 /// A release that is not kept.
 pub fn no_release(version: ReleaseVersion) -> Failure {
     Failure::new(Code::NotFound, format!("no release {version} is kept")).hint("commis releases NAME lists them")
-}
-
-/// Reads back what [`environment_json`] wrote.
-pub fn environment_of(release: &ReleaseRecord) -> Vec<(String, String)> {
-    let map: BTreeMap<String, String> = serde_json::from_str(&release.environment).unwrap_or_default();
-    map.into_iter().collect()
 }
 
 fn environment_json(environment: &[(String, String)]) -> String {

@@ -4,6 +4,7 @@
 //! the verdict. Everything before the exchange is undone by removing what has our name on it.
 
 mod bundle;
+mod ended;
 mod prepare;
 pub mod revive;
 mod scripts;
@@ -11,6 +12,7 @@ mod switch;
 mod tidy;
 mod told;
 mod undo;
+mod variables;
 
 use super::context::{Context, LiveSet};
 use super::control::Control;
@@ -23,13 +25,13 @@ use crate::layouts::ProjectPlaces;
 use crate::model::{Because, Code, CommitId, Failure, Phase, ReleaseVersion};
 use crate::notify::{DeploymentLog, Redactor, words};
 use crate::store::{ReleaseRecord, StepRecord, StepStatus};
-use crate::system::clock;
 use crate::system::privileged::{self, Operation};
+use crate::system::{clock, reading};
 use std::path::PathBuf;
 use tokio::time::Instant;
 
-pub use bundle::{environment_of, no_release};
-pub use prepare::make_directories;
+pub use bundle::no_release;
+pub use prepare::{empty, make_directories};
 pub use tidy::Tidy;
 
 /// A deployment on its way.
@@ -59,6 +61,12 @@ struct Work {
     /// The common tree, as the last script left it.
     common: serde_json::Value,
     prepared: Option<PreparedUpdate>,
+    /// Inode of the new tree, known since the switch was intended: whichever name has it now is the new tree.
+    inode: Option<u64>,
+    /// How often the old processes had been started again when the switch began.
+    old_restarts: u32,
+    /// What an admin must know about a branch that moved.
+    doubt: Option<String>,
     new: Option<LiveSet>,
     old: Option<LiveSet>,
     opened: Option<words::Stage>,
@@ -95,6 +103,9 @@ impl<'a> Execution<'a> {
             manifest: None,
             common: gathered.common.clone(),
             prepared: None,
+            inode: None,
+            old_restarts: 0,
+            doubt: None,
             new: None,
             old: None,
             opened: None,
@@ -130,7 +141,12 @@ impl<'a> Execution<'a> {
                 return Err(cancelled());
             }
             self.begun.push(*step);
-            self.one(*phase, *step).await?;
+            if let Err(failure) = self.one(*phase, *step).await {
+                if *step == Step::Exchange && !self.is_exchanged() {
+                    self.begun.pop();
+                }
+                return Err(failure);
+            }
         }
         Ok(())
     }
@@ -195,12 +211,26 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// The verdict reaches the disk: from here on the release is live whatever happens.
+    /// Whether the new tree is in `run/`.
+    fn is_exchanged(&self) -> bool {
+        self.work.inode.is_some_and(|inode| reading::inode(&self.places.run()).is_ok_and(|run| run == inode))
+    }
+
+    /// The verdict reaches the disk: from here on the release is live whatever happens. Once the branch has moved
+    /// there is no way back: a verdict that cannot be written then is found and written by recovery.
     pub async fn settle(&mut self) -> Result<ReleaseVersion, Failure> {
         let version = self.work.version.ok_or_else(|| missing("a release number"))?;
         self.note_records();
         let (name, number) = (&self.order.project.name, self.order.number);
-        self.context.store.finish_live(name, number, version, clock::now())?;
+        match self.context.store.finish_live(name, number, version, clock::now()) {
+            Err(error) if self.begun.contains(&Step::MoveRef) => {
+                tracing::error!(project = %name, %number, %error, "live, but not recorded yet");
+            }
+            finished => finished?,
+        }
+        if let Some(doubt) = &self.work.doubt {
+            let _ = self.context.store.set_trouble(name, Some(doubt));
+        }
         self.context.set_live(name, self.work.new);
         self.tell_live(version);
         Ok(version)

@@ -19,7 +19,7 @@ pub async fn revive(context: &Context, project: &ProjectRecord, version: Release
         version,
         commit: release.commit.clone(),
         mode: context.mode_of(project),
-        environment: super::environment_of(&release),
+        environment: release.variables(),
         tree: places.run(),
         generation: 0,
     };

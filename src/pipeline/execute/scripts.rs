@@ -1,10 +1,11 @@
 //! Scripts of the project: hooks, buildpacks, the `release:` line. Each runs as a job in its view and its cgroup.
 
+use super::ended::{self, Ran};
+use super::variables::certificates;
 use super::{Done, Execution, missing};
 use crate::buildpacks::Choice;
 use crate::buildpacks::contract::{self, BuildContext, BuildPaths, Call, ReleaseInfo};
-use crate::hooks::contract::HookPaths;
-use crate::hooks::{self, Hook, HookContext, Who};
+use crate::hooks::{self, Hook, Who};
 use crate::layouts::places::COMMON_FILE;
 use crate::model::{Because, Code, Exit, Failure};
 use crate::notify::clean_line;
@@ -15,13 +16,10 @@ use crate::pipeline::view::{self, Tools};
 use crate::sandbox::{Stream, Task};
 use crate::system::cgroups::GroupLimits;
 use crate::system::{Job, Limits, UserIds, View};
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Lines of a script that a failure repeats.
-const LAST_LINES: usize = 10;
 /// What takes the lines of a script.
 type LineSink<'a> = &'a mut (dyn FnMut(Stream, &[u8]) + Send);
 
@@ -32,22 +30,12 @@ const COMMON_MAX: u64 = 1 << 20;
 
 /// The pack whose scripts are the project's own.
 const INLINE: &str = "inline";
-/// Where Debian keeps the certificates that programs should trust.
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-
 /// A script, ready to run.
 struct Script {
     /// For sentences and cgroups: `hook build`, `buildpack python`.
     title: String,
     job: Job,
     deadline: Duration,
-}
-
-/// What became of it.
-pub(super) struct Ran {
-    pub exit: Exit,
-    pub seconds: f64,
-    pub last_lines: Vec<String>,
 }
 
 impl Execution<'_> {
@@ -64,9 +52,10 @@ impl Execution<'_> {
         self.tell_detail(&format!("hook {}", hook.name()));
         let ran = self.run_script(script).await?;
         if !ran.exit.is_success() {
-            return Err(hooks::failure(hook, &ran.exit, Duration::from_secs_f64(ran.seconds), &ran.last_lines));
+            let failure = hooks::failure(hook, &ran.exit, Duration::from_secs_f64(ran.seconds));
+            return Err(ended::or_full_disk(failure, &ran, self.places.root()));
         }
-        self.read_common()?;
+        self.read_common(hook)?;
         Ok(Done::Did(ran.exit.to_string()))
     }
 
@@ -84,7 +73,7 @@ impl Execution<'_> {
         if ran.exit.is_success() {
             return Ok(Done::Did(format!("{}: {}", choice.pack.name, choice.why)));
         }
-        Err(script_failure(Code::BuildFailed, &title, &ran))
+        Err(ended::failure(Code::BuildFailed, &title, &ran, self.places.root()))
     }
 
     /// What the buildpack would come to, when that is known without running it.
@@ -110,7 +99,7 @@ impl Execution<'_> {
         let script = Script { title: title.clone(), job: self.pack_job(choice, call), deadline: self.build_timeout() };
         let ran = self.run_quietly(script, &mut text).await?;
         if !ran.exit.is_success() {
-            return Err(script_failure(Code::BuildFailed, &title, &ran));
+            return Err(ended::failure(Code::BuildFailed, &title, &ran, self.places.root()));
         }
         contract::parse_release(&String::from_utf8_lossy(&text))
     }
@@ -148,24 +137,6 @@ impl Execution<'_> {
         }
     }
 
-    /// Settings of the project that packs understand as variables.
-    fn pack_settings(&self) -> Vec<(String, String)> {
-        let root = self.gathered.settings.static_root.clone();
-        root.map(|root| ("COMMIS_STATIC_ROOT".to_owned(), root)).into_iter().collect()
-    }
-
-    /// The server's own variables for builds: where tools are, mirrors.
-    fn platform_variables(&self) -> Vec<(String, String)> {
-        let tools = self.places.view_tools();
-        let mut variables =
-            vec![("PATH".to_owned(), format!("{}:{}", tools.display(), view::search_path(&self.places)))];
-        if self.tools_directory().is_some_and(|path| path.join("uv").is_file()) {
-            variables.push(("COMMIS_UV".to_owned(), tools.join("uv").display().to_string()));
-        }
-        variables.extend(self.gathered.config.builds.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        variables
-    }
-
     fn build_timeout(&self) -> Duration {
         let most = self.gathered.config.builds.timeout;
         self.gathered.settings.build.timeout.map_or(most, |asked| asked.min(most))
@@ -195,7 +166,7 @@ impl Execution<'_> {
         if ran.exit.is_success() {
             return Ok(Done::Did(ran.exit.to_string()));
         }
-        Err(script_failure(Code::ReleaseFailed, "release command", &ran))
+        Err(ended::failure(Code::ReleaseFailed, "release command", &ran, self.places.root()))
     }
 
     fn hook_job(&self, hook: Hook, user: UserIds, path: &str) -> Job {
@@ -220,14 +191,9 @@ impl Execution<'_> {
 
     fn build_view(&self, buildpack: Option<&std::path::Path>) -> View {
         let tools = self.tools_directory();
-        let tools = Tools { exe: &self.context.exe, tools: tools.as_deref(), buildpack };
+        let toolchains = &self.gathered.config.builds.toolchains;
+        let tools = Tools { exe: &self.context.exe, tools: tools.as_deref(), toolchains, buildpack };
         view::build_view(&self.order.project.name, &self.places, self.order.number, &tools)
-    }
-
-    fn tools_directory(&self) -> Option<std::path::PathBuf> {
-        let configured = &self.gathered.config.builds.tools;
-        let path = configured.clone().unwrap_or_else(|| self.context.places.tools());
-        path.is_dir().then_some(path)
     }
 
     fn user_of(&self, who: Who) -> UserIds {
@@ -237,50 +203,17 @@ impl Execution<'_> {
         }
     }
 
-    /// The variables of a hook.
-    fn hook_environment(&self, hook: Hook) -> Vec<(String, String)> {
-        let run = self.places.run();
-        let (home, pillar) = match hook.runs_as() {
-            Who::BuildUser => (self.places.cache().join("home"), self.build_environment()),
-            Who::AppUser => (run.clone(), self.app_environment()),
-        };
-        let mut platform = self.platform_variables();
-        platform.push(("SOURCE_VERSION".into(), self.commit_text()));
-        let common = self.places.view_common().join(COMMON_FILE);
-        hooks::environment(HookContext {
-            hook,
-            project: &self.order.project.name,
-            mode: self.gathered.mode,
-            deployment: self.order.number,
-            release: self.work.version,
-            // Up to bundle the tree at work is seen at the run path, so that absolute paths are right.
-            paths: HookPaths { build: &run, run: &run, data: &self.places.data(), common: &common, home: &home },
-            pillar: &pillar,
-            platform: &platform,
-        })
-    }
-
-    /// The pillar's variables that builds may see.
-    pub(super) fn build_environment(&self) -> Vec<(String, String)> {
-        let allowed = |name: &str| self.gathered.settings.build.env.gives(name);
-        self.gathered.environment.iter().filter(|(name, _)| allowed(name)).cloned().collect()
-    }
-
     /// Runs a script to its end, its lines going to the log as they come.
     async fn run_script(&self, script: Script) -> Result<Ran, Failure> {
-        let mut last_lines = VecDeque::new();
-        let mut on_line = |_, raw: &[u8]| {
-            let line = self.redactor.redact(&clean_line(raw));
-            self.log.line(&words::script_line(&line));
-            remember(&mut last_lines, line);
-        };
+        let mut no_space = false;
+        let mut on_line = |_, raw: &[u8]| no_space |= self.tell_script_line(raw);
         let (exit, seconds) = self.run_watched(script, &mut on_line).await?;
-        Ok(Ran { exit, seconds, last_lines: last_lines.into() })
+        Ok(Ran { exit, seconds, no_space })
     }
 
     /// Runs a script whose standard output is an answer; only its complaints go to the log.
     async fn run_quietly(&self, script: Script, answer: &mut Vec<u8>) -> Result<Ran, Failure> {
-        let mut last_lines = VecDeque::new();
+        let mut no_space = false;
         let mut on_line = |stream, raw: &[u8]| {
             if stream == Stream::Out {
                 if answer.len() < ANSWER_MAX {
@@ -289,12 +222,17 @@ impl Execution<'_> {
                 }
                 return;
             }
-            let line = self.redactor.redact(&clean_line(raw));
-            self.log.line(&words::script_line(&line));
-            remember(&mut last_lines, line);
+            no_space |= self.tell_script_line(raw);
         };
         let (exit, seconds) = self.run_watched(script, &mut on_line).await?;
-        Ok(Ran { exit, seconds, last_lines: last_lines.into() })
+        Ok(Ran { exit, seconds, no_space })
+    }
+
+    /// Passes a line on, cleaned and without secrets; whether it tells of a full disk.
+    fn tell_script_line(&self, raw: &[u8]) -> bool {
+        let line = self.redactor.redact(&clean_line(raw));
+        self.log.line(&words::script_line(&line));
+        ended::tells_of_no_space(&line)
     }
 
     /// Runs a script, and says so when it is silent for long.
@@ -341,10 +279,10 @@ impl Execution<'_> {
     }
 
     /// Takes the common tree as the last script left it.
-    fn read_common(&mut self) -> Result<(), Failure> {
+    fn read_common(&mut self, hook: Hook) -> Result<(), Failure> {
         let path = self.places.common_dir(self.order.number).join(COMMON_FILE);
         let bad = |why: String| {
-            Failure::new(Code::BadConfig, format!("COMMIS_COMMON after the hook: {why}"))
+            Failure::new(Code::BadConfig, format!("hook {}: what it left in COMMIS_COMMON: {why}", hook.name()))
                 .hint("write one JSON object, or leave the file as it is")
         };
         let bytes = crate::system::reading::read_regular(&path, COMMON_MAX).map_err(|error| bad(error.to_string()))?;
@@ -357,36 +295,8 @@ impl Execution<'_> {
     }
 }
 
-fn remember(last_lines: &mut VecDeque<String>, line: String) {
-    if !line.trim().is_empty() {
-        last_lines.push_back(line);
-    }
-    if last_lines.len() > LAST_LINES {
-        last_lines.pop_front();
-    }
-}
-
-/// The machine's certificates, when it has them in one file.
-fn certificates() -> Option<std::path::PathBuf> {
-    let path = std::path::PathBuf::from(CERTIFICATES);
-    path.is_file().then_some(path)
-}
-
 /// `Python`, for the line that says what was found.
 fn title_of(choice: &Choice) -> String {
     let mut letters = choice.pack.name.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// `buildpack python: exit 1 after 12 s`, with the last lines.
-fn script_failure(code: Code, title: &str, ran: &Ran) -> Failure {
-    let what = format!("{title}: {} after {}", ran.exit, words::duration(ran.seconds));
-    let failure = Failure::new(code, what);
-    match ran.exit {
-        Exit::OutOfMemory { .. } => failure.hint("raise [builds] memory in commis.toml, or need less"),
-        Exit::TimedOut { .. } => {
-            failure.hint("raise [builds] timeout in commis.toml, or [build] timeout in project.toml")
-        }
-        Exit::Code(_) | Exit::Signal(_) | Exit::Cancelled | Exit::NotStarted(_) => failure,
-    }
 }

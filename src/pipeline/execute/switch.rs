@@ -2,8 +2,9 @@
 //! the router turned, the branch moved. Each effect that recovery must know about has its row first.
 
 use super::{Done, Execution, as_root, cancelled, missing};
+use crate::git;
 use crate::git::refs::PreparedUpdate;
-use crate::model::{Because, Code, CommitId, Failure, Repository};
+use crate::model::{Because, Code, CommitId, Exit, Failure, Repository};
 use crate::notify::words::Stage;
 use crate::pipeline::Goal;
 use crate::pipeline::context::LiveSet;
@@ -14,8 +15,10 @@ use crate::store::Switch;
 use crate::system::privileged::Operation;
 use crate::system::reading;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+/// What `deploy/current` says: the live tree is always in `run/`.
+const CURRENT: &str = "../run";
 /// Lines of a process that a failure repeats.
 const LAST_LINES: usize = 10;
 
@@ -39,11 +42,26 @@ impl Execution<'_> {
         let (name, number) = (&self.order.project.name, self.order.number);
         self.make_durable()?;
         let inode = reading::inode(&self.work.tree).map_err(|error| Failure::internal("switch", &error))?;
+        self.work.old_restarts = self.restarts_of_old();
         self.context.store.intend_switch(name, number, inode)?;
+        self.work.inode = Some(inode);
         as_root(&Operation::Exchange { a: self.work.tree.clone(), b: self.places.run() })?;
-        self.context.store.note_switch(name, number, Switch::Switched)?;
         self.work.tree = self.places.run();
+        self.note_switch(Switch::Switched);
+        as_root(&Operation::Link { path: self.places.current(), text: PathBuf::from(CURRENT) })?;
         Done::quietly()
+    }
+
+    pub(super) fn restarts_of_old(&self) -> u32 {
+        let old = self.context.live(&self.order.project.name);
+        old.map_or(0, |old| self.context.supervisor.restarts(old.set))
+    }
+
+    /// Where the trees are is told by their inodes; this row is for people, and may be missing on a full disk.
+    pub(super) fn note_switch(&self, switch: Switch) {
+        if let Err(error) = self.context.store.note_switch(&self.order.project.name, self.order.number, switch) {
+            tracing::error!(project = %self.order.project.name, %error, "the switch could not be noted");
+        }
     }
 
     /// Everything that was made so far: pushed objects, archive, tree. Mostly one file system, so one call.
@@ -101,11 +119,29 @@ impl Execution<'_> {
         Done::quietly()
     }
 
+    /// After this there is no way back. A branch that has moved although git or the disk complained has moved: then an
+    /// admin is told, and nothing is undone.
     pub(super) async fn move_ref(&mut self) -> Result<Done, Failure> {
         let prepared = self.work.prepared.take().ok_or_else(|| missing("a prepared branch"))?;
         // Durable on return; the objects have been since the exchange.
-        prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error))?;
-        Done::quietly()
+        let moved = prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error));
+        let repository = self.places.repository(Repository::Project);
+        match moved {
+            Ok(()) => Done::quietly(),
+            Err(failure) if self.branch_moved(&repository) => {
+                let what = format!("the branch moved, but may not survive a power cut: {}", failure.what);
+                tracing::error!(project = %self.order.project.name, "{what}");
+                self.work.doubt = Some(what.clone());
+                Ok(Done::Did(what))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn branch_moved(&self, repository: &Path) -> bool {
+        let Goal::Commit { commit, branch, .. } = &self.order.goal else { return false };
+        let now = git::open(repository).and_then(|objects| objects.resolve(branch));
+        now.is_ok_and(|now| now.as_ref() == Some(commit))
     }
 
     pub(super) fn point_router_at(&self, live: Option<LiveSet>) -> Result<(), Failure> {
@@ -125,7 +161,7 @@ impl Execution<'_> {
             version: self.work.version.ok_or_else(|| missing("a release number"))?,
             commit: self.commit_text(),
             mode: self.gathered.mode,
-            environment: self.app_environment(),
+            environment: self.gathered.environment.clone(),
             tree: self.work.tree.clone(),
             generation: self.order.number.0,
         })
@@ -145,7 +181,13 @@ impl Execution<'_> {
             Unhealthy::WrongPort { .. } => {
                 failure.hint("listen on 127.0.0.1:$PORT; the variable changes with each start")
             }
-            Unhealthy::Exited { .. } | Unhealthy::NoAnswer { .. } => failure,
+            Unhealthy::NoAnswer { .. } => {
+                failure.hint("if it only needs longer: [health] timeout in .commis/project.toml")
+            }
+            Unhealthy::Exited { exit: Exit::OutOfMemory { .. }, .. } => {
+                failure.hint("the limit is [apps] memory in commis.toml")
+            }
+            Unhealthy::Exited { .. } => failure,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the log hears while steps are carried out. Sentences come from `notify::words`.
 
 use super::Execution;
-use crate::model::{Code, CommitId, Failure, ReleaseVersion};
+use crate::model::{Code, Failure, ReleaseVersion};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::Goal;
 
@@ -48,9 +48,14 @@ impl Execution<'_> {
         }
     }
 
+    /// Without the values of secrets: what went wrong is shown to more people than its log.
+    pub fn redacted(&self, failure: Failure) -> Failure {
+        Failure { what: self.redactor.redact(&failure.what), ..failure }
+    }
+
     /// What went wrong; told before the undoing starts, because that may take a while.
     pub fn announce_failure(&self, failure: &Failure, reported: Code) {
-        self.log.line(&format!("error: {}", self.redactor.redact(&failure.what)));
+        self.tell_verdict("error", &failure.what);
         for line in &failure.details {
             self.log.line(&words::detail(line));
         }
@@ -63,33 +68,26 @@ impl Execution<'_> {
     /// What serves now, and what next.
     pub fn announce_put_back(&self, failure: &Failure, reported: Code) {
         let name = &self.order.project.name;
-        let live = self.order.project.live.map(|version| (version, self.live_commit(version)));
+        let live = self.context.live_words(&self.order.project);
         let live_words = live.as_ref().map(|(version, commit)| (*version, commit.as_str()));
         match (reported, live_words) {
             (Code::RolledBack, Some((version, commit))) => {
-                self.log.line(&format!("warning: {name} {version} ({commit}) is live again"));
+                self.tell_verdict("warning", &format!("{name} {version} ({commit}) is live again"));
             }
             _ => self.log.line(&words::detail(&words::still_serving(name, live_words))),
         }
-        for hint in &failure.hints {
-            self.log.line(&format!("hint: {hint}"));
-        }
-        let log_hint = format!("hint: whole log: commis log {name} {}", self.order.number.0);
-        self.log.line(&log_hint);
+        failure.hints.iter().for_each(|hint| self.tell_verdict("hint", hint));
+        self.tell_verdict("hint", &format!("whole log: commis log {name} {}", self.order.number.0));
+    }
+
+    fn tell_verdict(&self, word: &str, text: &str) {
+        words::verdict(word, &self.redactor.redact(text)).iter().for_each(|line| self.log.line(line));
     }
 
     pub fn announce_rollback_failed(&self, failure: &Failure) {
-        self.log.line(&format!("error: ROLLBACK FAILED, {} needs an admin", self.order.project.name));
-        self.log.line(&words::detail(&failure.what));
-        self.log.line(&words::detail("the failed and the previous release are both kept"));
-        for hint in &failure.hints {
-            self.log.line(&format!("hint: {hint}"));
-        }
-    }
-
-    fn live_commit(&self, version: ReleaseVersion) -> String {
-        let release = self.context.store.release(&self.order.project.name, version).ok().flatten();
-        let commit = release.and_then(|release| CommitId::parse(&release.commit));
-        commit.map(|commit| commit.short().to_owned()).unwrap_or_else(|| "?".into())
+        self.tell_verdict("error", &format!("ROLLBACK FAILED, {} needs an admin", self.order.project.name));
+        self.tell_detail(&self.redactor.redact(&failure.what));
+        self.tell_detail("the failed and the previous release are both kept");
+        failure.hints.iter().for_each(|hint| self.tell_verdict("hint", hint));
     }
 }

@@ -1,6 +1,6 @@
 //! The steps that put everything back. Each may be reached with its counterpart done, half done or not done.
 
-use super::{Done, Execution, as_root, missing};
+use super::{Done, Execution, as_root, missing, revive};
 use crate::archives::{shelf, trees};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, Failure};
@@ -8,7 +8,6 @@ use crate::pipeline::health::{self, Exits};
 use crate::store::Switch;
 use crate::system::UserIds;
 use crate::system::privileged::Operation;
-use crate::system::reading;
 use std::path::Path;
 
 impl Execution<'_> {
@@ -24,20 +23,16 @@ impl Execution<'_> {
         Done::quietly()
     }
 
-    /// `run/` gets the old tree again, when the exchange really happened.
+    /// `run/` gets the old tree again, when the exchange really happened. The journal may be full; this goes on.
     pub(super) fn exchange_back(&mut self) -> Result<Done, Failure> {
-        let (name, number) = (&self.order.project.name, self.order.number);
         drop(self.work.prepared.take());
-        let record = self.context.store.deployment(name, number)?;
-        let Some(inode) = record.and_then(|record| record.tree_inode) else { return Done::quietly() };
-        let run = reading::inode(&self.places.run()).map_err(|error| Failure::internal("look at run/", &error))?;
-        if run == inode {
-            self.context.store.note_switch(name, number, Switch::Undoing)?;
-            let other = self.places.deployed(&self.work.tree_name);
-            as_root(&Operation::Exchange { a: other, b: self.places.run() })?;
+        let other = self.places.deployed(&self.work.tree_name);
+        if self.is_exchanged() {
+            self.note_switch(Switch::Undoing);
+            as_root(&Operation::Exchange { a: other.clone(), b: self.places.run() })?;
         }
-        self.context.store.note_switch(name, number, Switch::Undone)?;
-        self.work.tree = self.places.deployed(&self.work.tree_name);
+        self.note_switch(Switch::Undone);
+        self.work.tree = other;
         Done::quietly()
     }
 
@@ -49,17 +44,29 @@ impl Execution<'_> {
         }
         as_root(&Operation::MakeDirectory { path: kept.clone(), owner: UserIds::of(0), mode: 0o750 })?;
         as_root(&Operation::Rename { from: self.work.tree.clone(), to: kept.join("run") })?;
+        self.tell_detail(&format!("the failed tree is kept in archives/{}.failed", self.order.number.0));
         Done::quietly()
     }
 
-    /// The old processes were never stopped; one that died meanwhile is the supervisor's to restart.
+    /// The old processes were never stopped. Those that the supervisor started again meanwhile may have got the new
+    /// tree, which was in `run/`: then all of them start once more.
     pub(super) async fn start_old(&mut self) -> Result<Done, Failure> {
-        match self.context.live(&self.order.project.name) {
-            Some(live) => {
+        let project = &self.order.project;
+        match (self.context.live(&project.name), project.live) {
+            (Some(live), Some(version)) if self.restarts_of_old() != self.work.old_restarts => {
+                self.context.supervisor.stop_set(live.set).await;
+                revive::revive(self.context, project, version).await?;
+                Ok(Done::Did("started again".into()))
+            }
+            (Some(live), _) => {
                 self.context.supervisor.keep(live.set);
                 Done::quietly()
             }
-            None => Err(Failure::new(Code::RollbackFailed, "the previous release does not run")),
+            (None, Some(version)) => {
+                revive::revive(self.context, project, version).await?;
+                Ok(Done::Did("started".into()))
+            }
+            (None, None) => Err(Failure::new(Code::RollbackFailed, "the previous release does not run")),
         }
     }
 

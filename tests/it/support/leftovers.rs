@@ -1,6 +1,6 @@
 //! What must not be there when a test is over: files of deployments, processes, mounts, cgroups.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Nothing of a finished deployment lies around in the projects.
 pub fn check_projects(projects: &Path, runtime: &Path) {
@@ -28,11 +28,12 @@ pub fn users(settings: &str) -> Vec<u32> {
 }
 
 /// No process of these users, no mount below the root, no cgroup with a process of ours.
-pub fn check_machine(root: &Path, users: &[u32]) {
+pub fn check_machine(root: &Path, users: &[u32], server_id: &str) {
     let processes: Vec<String> = names(Path::new("/proc"))
         .into_iter()
         .filter(|pid| pid.bytes().all(|b| b.is_ascii_digit()))
         .filter(|pid| uid_of(pid).is_some_and(|uid| users.contains(&uid)))
+        .filter(|pid| !is_dead(pid))
         .map(|pid| format!("{pid}: {}", command_line(&pid)))
         .collect();
     assert_eq!(processes, Vec::<String>::new(), "processes are left");
@@ -40,15 +41,39 @@ pub fn check_machine(root: &Path, users: &[u32]) {
     let root = root.display().to_string();
     let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&root)).collect();
     assert_eq!(left, Vec::<&str>::new(), "mounts are left");
-    let id = std::fs::read_to_string(Path::new(&root).join("server_id")).unwrap_or_default();
-    assert!(id.is_empty() || cgroups(&id).is_empty(), "cgroups are left: {:?}", cgroups(&id));
+    assert_eq!(cgroups(server_id), Vec::<PathBuf>::new(), "cgroups are left");
 }
 
-fn cgroups(id: &str) -> Vec<String> {
-    let name = format!("commis-{}", id.trim());
+/// The id that a server gave itself, which its cgroups are named after.
+pub fn server_id(database: &Path) -> Option<String> {
+    let database = rusqlite::Connection::open(database).ok()?;
+    database.query_row("SELECT value FROM meta WHERE key = 'server_id'", [], |row| row.get(0)).ok()
+}
+
+/// Directories of a server in all hierarchies, wherever this process stands in them.
+pub fn cgroups(id: &str) -> Vec<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = mounts.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
-    points.map(|point| format!("{point}/{name}")).filter(|path| Path::new(path).exists()).collect()
+    let name = format!("commis-{id}");
+    let mut found = Vec::new();
+    let mut waiting: Vec<PathBuf> = points.map(PathBuf::from).collect();
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name() == name.as_str() {
+                    found.push(entry.path());
+                }
+                waiting.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// A zombie: what waits for PID 1 to notice that it is dead is no process any more.
+fn is_dead(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.is_empty() || status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
 }
 
 fn uid_of(pid: &str) -> Option<u32> {

@@ -3,7 +3,10 @@
 
 pub mod leftovers;
 pub mod project;
+pub mod rejected;
+pub mod running;
 pub mod world;
 
 pub use project::{Project, Pushed};
+pub use running::{Gate, Running};
 pub use world::{Page, World};

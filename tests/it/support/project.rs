@@ -1,5 +1,6 @@
 //! A developer's side of a project: a working copy, and pushes from it with the real git.
 
+use super::running::Running;
 use super::world::{Ran, World, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +25,11 @@ impl<'a> Project<'a> {
         let project = Self { world, name: name.to_owned(), directory, key: "admin".to_owned() };
         project.git(&["init", "-q", "-b", "main"]).succeeded();
         project
+    }
+
+    /// The same working copy again, for instance after its server was started anew.
+    pub fn at(world: &'a World, name: &str, directory: &Path) -> Self {
+        Self { world, name: name.to_owned(), directory: directory.to_owned(), key: "admin".to_owned() }
     }
 
     /// Pushes with another key.
@@ -83,6 +89,27 @@ impl<'a> Project<'a> {
     pub fn push_with(&self, args: &[&str]) -> Pushed {
         let words: Vec<&str> = ["push"].into_iter().chain(args.iter().copied()).collect();
         Pushed(self.git(&words))
+    }
+
+    /// Starts a push that the test does not wait for.
+    pub fn starts_pushing(&self, branch: &str) -> Running {
+        let target = format!("HEAD:refs/heads/{branch}");
+        Running::start(self.git_command(&["push", "--porcelain", &self.url(), &target]), &format!("push {}", self.name))
+    }
+
+    /// Starts a push as somebody at a terminal does.
+    pub fn starts_pushing_at_terminal(&self, branch: &str) -> Running {
+        let target = format!("HEAD:refs/heads/{branch}");
+        Running::at_terminal(&self.git_command(&["push", &self.url(), &target]), &format!("push {}", self.name))
+    }
+
+    /// The same working copy in the hands of another key.
+    pub fn with_key(&self, key: &str) -> Project<'a> {
+        Project { world: self.world, name: self.name.clone(), directory: self.directory.clone(), key: key.to_owned() }
+    }
+
+    pub fn pillar_url(&self) -> String {
+        format!("{}/pillar", self.url())
     }
 
     pub fn url(&self) -> String {

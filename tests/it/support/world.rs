@@ -17,6 +17,8 @@ pub struct World {
     pub http: u16,
     /// Every world has numeric users of its own, so that what is left of one is not another's.
     first_user: u32,
+    /// What the server calls itself; its cgroups have this name.
+    id: Option<String>,
 }
 
 /// What a browser would see.
@@ -38,7 +40,7 @@ impl World {
         let root = tempfile::Builder::new().prefix("commis-world-").tempdir().expect("a temporary root");
         // Numeric users must be able to walk through.
         set_mode(root.path(), 0o711);
-        let mut world = Self { root, server: None, ssh: 0, http: 0, first_user: own_users() };
+        let mut world = Self { root, server: None, ssh: 0, http: 0, first_user: own_users(), id: None };
         std::fs::write(world.config(), world.settings()).expect("commis.toml");
         std::fs::create_dir_all(world.path("conf.d")).expect("conf.d");
         std::fs::write(world.path("conf.d/10-test.toml"), more).expect("drop-in");
@@ -93,6 +95,7 @@ impl World {
             panic!("not ready: {line:?}\n{}", self.server_log());
         };
         (self.ssh, self.http) = (ssh, http);
+        self.id = leftovers::server_id(&self.path("state/state.db"));
     }
 
     /// SIGTERM, and the exit code.
@@ -114,6 +117,10 @@ impl World {
         if let Some(server) = &self.server {
             signal(server.id(), nix::sys::signal::Signal::SIGHUP);
         }
+    }
+
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().expect("a running server").id()
     }
 
     pub fn server_log(&self) -> String {
@@ -140,9 +147,20 @@ impl World {
 
     /// `ssh commis@host WORDS` with a key.
     pub fn ssh(&self, key: &str, words: &[&str]) -> Ran {
+        run(self.ssh_command(key, words), "", &format!("ssh {}", words.join(" ")))
+    }
+
+    pub fn ssh_command(&self, key: &str, words: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command.args(self.ssh_options(key)).args(["-p", &self.ssh.to_string(), "commis@127.0.0.1"]).args(words);
-        run(command, "", &format!("ssh {}", words.join(" ")))
+        command
+    }
+
+    /// A key that the server knows, made with these options of `key add`.
+    pub fn admit(&self, name: &str, options: &[&str]) {
+        self.make_key(name);
+        let words: Vec<&str> = ["key", "add", name].iter().chain(options).copied().collect();
+        self.commis_with_input(&words, &self.public_key(name)).succeeded();
     }
 
     pub fn ssh_options(&self, key: &str) -> Vec<String> {
@@ -188,6 +206,18 @@ impl World {
         self.get(&format!("{project}.{DOMAIN}"), "/")
     }
 
+    /// The front page, once the application that was started with the server answers.
+    pub fn page_when_up(&self, project: &str) -> Page {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let page = self.page(project);
+            if page.status < 500 || Instant::now() > until {
+                return page;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub fn get(&self, host: &str, path: &str) -> Page {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).expect("the router");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
@@ -228,7 +258,7 @@ impl Drop for World {
         let code = self.stop();
         if !failing {
             assert!(code.is_none_or(|code| code == 0), "the server ended with {code:?}\n{}", self.server_log());
-            leftovers::check_machine(self.root.path(), &users);
+            leftovers::check_machine(self.root.path(), &users, self.id.as_deref().expect("the server's id"));
         }
     }
 }

@@ -1,0 +1,68 @@
+//! Trees and files of a project that no deployment owns any more, when an earlier one could not tidy.
+
+use super::Platform;
+use crate::archives::{shelf, trees};
+use crate::layouts::ProjectPlaces;
+use crate::model::{DeploymentNumber, Failure, ProjectName};
+use crate::store::Status;
+use crate::system::UserIds;
+use crate::system::privileged::{self, Operation};
+use crate::system::reading;
+
+impl Platform {
+    /// For the holder of the project's lock.
+    pub(super) fn sweep(&self, name: &ProjectName) -> Result<(), Failure> {
+        let places = self.context.project_places(name);
+        for tree in reading::names(&places.deploy())?.iter().filter(|tree| *tree != "current") {
+            match self.replaced_by(name, tree)? {
+                Some(number) => archive(&places, tree, number)?,
+                None => trees::remove_tree(&places.deployed(tree))?,
+            }
+        }
+        for file in reading::names(places.runtime())? {
+            if file.ends_with(".env") || file.ends_with(".common") {
+                trees::remove_tree(&places.runtime().join(&file))?;
+            }
+        }
+        for directory in [places.releases(), places.deploy()] {
+            shelf::sweep(&directory)?;
+        }
+        let Some(project) = self.context.store.project(name)? else { return Ok(()) };
+        crate::pipeline::execute::empty(&places.build(), project.build_user)?;
+        for trash in reading::names(&places.trash())? {
+            trees::remove_tree(&places.trash().join(trash))?;
+        }
+        self.sweep_shelf(name)
+    }
+
+    /// Archives that the ledger does not know: those of deployments that were undone.
+    fn sweep_shelf(&self, name: &ProjectName) -> Result<(), Failure> {
+        let known = self.context.store.releases(name)?;
+        for archive in shelf::list(&self.context.project_places(name).releases(), name)? {
+            if !known.iter().any(|release| release.version == archive.version) {
+                shelf::remove(&archive.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The deployment that is live since it put its own tree into the place of this one.
+    fn replaced_by(&self, name: &ProjectName, tree: &str) -> Result<Option<DeploymentNumber>, Failure> {
+        let number = tree.rsplit('-').next().and_then(|number| number.parse().ok()).map(DeploymentNumber);
+        let Some(number) = number else { return Ok(None) };
+        let row = self.context.store.deployment(name, number)?;
+        let is_live = row.is_some_and(|row| row.status == Status::Success && row.tree.as_deref() == Some(tree));
+        Ok(is_live.then_some(number))
+    }
+}
+
+/// What the interrupted tidying of a successful deployment would have done.
+fn archive(places: &ProjectPlaces, tree: &str, number: DeploymentNumber) -> Result<(), Failure> {
+    let (from, to) = (places.deployed(tree), places.archived_run(number));
+    if reading::names(&from)?.is_empty() || to.symlink_metadata().is_ok() {
+        return trees::remove_tree(&from);
+    }
+    let path = places.archived(number);
+    privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o750 })?;
+    privileged::perform(&Operation::Rename { from, to })
+}
