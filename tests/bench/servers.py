@@ -64,7 +64,7 @@ class Commis:
     def settle(self, project):
         """Waits until what is left to tidy after the last acknowledged push is done: nobody else is to pay for it."""
         build = self.root / "projects" / project / "build"
-        wait_for(lambda: not build.is_dir() or not any(build.iterdir()))
+        wait_for(lambda: is_empty(build))
 
     def destroy(self, project):
         """Busy for a moment after a push: it is being tidied."""
@@ -159,6 +159,14 @@ def free_port():
 def answers(port):
     with socket.socket() as door:
         return door.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_empty(directory):
+    """Also when it is not there."""
+    try:
+        return not os.listdir(directory)
+    except FileNotFoundError:
+        return True
 
 
 def memory(pid, file, field):
