@@ -13,6 +13,10 @@ MIRRORS = """SSL_CERT_FILE SSL_CERT_DIR PIP_CERT PIP_INDEX_URL UV_DEFAULT_INDEX 
 http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY""".split()
 
 
+# Exit code of a command that is worth trying again.
+BUSY = 75
+
+
 class Commis:
     """A server with files, ports and users of its own."""
 
@@ -57,8 +61,21 @@ class Commis:
         self.verb("project", "create", project)
         return self.url(project)
 
+    def settle(self, project):
+        """Waits until what is left to tidy after the last acknowledged push is done: nobody else is to pay for it."""
+        build = self.root / "projects" / project / "build"
+        wait_for(lambda: is_empty(build))
+
     def destroy(self, project):
-        self.verb("project", "destroy", project, "--confirm", project)
+        """Busy for a moment after a push: it is being tidied."""
+        words = [self.binary, "project", "destroy", project, "--confirm", project]
+        env = self.room.environment | {"COMMIS_CONFIG": str(self.config)}
+        done = wait_for(lambda: self.unless_busy(subprocess.run(words, env=env, capture_output=True)))
+        if done.returncode != 0:
+            raise Broken(f"project destroy {project}: {done.stderr.decode(errors='replace').strip()}")
+
+    def unless_busy(self, done):
+        return None if done.returncode == BUSY else done
 
     def page(self, project, path="/"):
         return fetch(self.http, path, f"{project}.localhost")
@@ -142,6 +159,14 @@ def free_port():
 def answers(port):
     with socket.socket() as door:
         return door.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_empty(directory):
+    """Also when it is not there."""
+    try:
+        return not os.listdir(directory)
+    except FileNotFoundError:
+        return True
 
 
 def memory(pid, file, field):
