@@ -91,7 +91,18 @@ async fn serve(options: Serve) -> Result<(), Failure> {
         host_key: ssh_door.host_key_line(),
         host_key_fingerprint: ssh_door.host_key_fingerprint(),
     };
-    let parts = Parts { config, places, store, git, sandbox, supervisor, router, exe, http: addresses.http };
+    let parts = Parts {
+        config,
+        places,
+        store,
+        git,
+        sandbox,
+        supervisor,
+        router,
+        exe,
+        http: addresses.http,
+        ssh: addresses.ssh,
+    };
     let platform = Platform::new(Context::new(parts), addresses);
     let doors = doors::Doors { http, ssh: ssh_door, hook, control };
     let result = doors::serve(platform, doors, options.config).await;

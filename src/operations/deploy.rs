@@ -29,7 +29,7 @@ impl Platform {
         let project = self.project(actor, Action::Deploy, name)?;
         let Some((branch, commit)) = self.deployed(&project)? else {
             let failure = Failure::new(Code::NotFound, format!("{} has no commit to deploy", project.name));
-            let remote = self.context.remote_of(&project.name, self.addresses.ssh);
+            let remote = self.context.remote_of(&project.name);
             return Err(failure.hint(format!("push one: git push {remote} HEAD:refs/heads/main")));
         };
         let goal = Goal::Commit { previous: Some(commit.clone()), commit, branch, mover: Mover::Nobody };
@@ -182,9 +182,14 @@ impl Platform {
         project: &ProjectRecord,
         (trigger, goal, subject): (Trigger, &Goal, &str),
     ) -> Result<DeploymentNumber, Failure> {
+        let release = match goal {
+            Goal::Commit { .. } => None,
+            Goal::Release(version) => self.context.store.release(&project.name, *version)?,
+        };
+        let released = release.and_then(|release| release.commit_id());
         let (commit, previous, branch) = match goal {
             Goal::Commit { commit, previous, branch, .. } => (Some(commit), previous.as_ref(), Some(branch.as_str())),
-            Goal::Release(_) => (None, None, None),
+            Goal::Release(_) => (released.as_ref(), None, None),
         };
         let new = NewDeployment {
             trigger: trigger.as_str(),

@@ -6,6 +6,7 @@ use super::records::Reply;
 use crate::archives::trees;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure, ProjectName};
+use crate::pipeline::desk::Closed;
 use crate::system::privileged::{self, Operation};
 
 impl Platform {
@@ -20,10 +21,7 @@ impl Platform {
             let failure = Failure::new(Code::Usage, format!("destroying {name} deletes its code, releases and data"));
             return Err(failure.hint(format!("to go on: commis project destroy {name} --confirm {name}")));
         }
-        let Some(_closed) = self.desk.close(&project.name, "destroy") else {
-            let failure = Failure::new(Code::Busy, format!("{name} is being deployed"));
-            return Err(failure.hint(format!("wait, or: commis cancel {name}")));
-        };
+        let _closed = self.close_when_tidied(&project.name).await?;
         let _making = self.making.lock().await;
         let _lock = self.lock(&project.name)?;
         let places = self.context.project_places(&project.name);
@@ -35,6 +33,23 @@ impl Platform {
         tokio::task::block_in_place(|| set_aside(&places))?;
         tokio::task::block_in_place(|| self.bury(&project.name))?;
         Ok(Reply::Done { done: format!("destroyed {name}"), changed: true })
+    }
+
+    /// Takes the project's turn; one that only tidies up after its verdict is waited for.
+    async fn close_when_tidied(&self, name: &ProjectName) -> Result<Closed, Failure> {
+        let mut changes = self.desk.changes();
+        loop {
+            changes.borrow_and_update();
+            if let Some(closed) = self.desk.close(name, "destroy") {
+                return Ok(closed);
+            }
+            let has_ended = self.desk.foremost(name).is_none_or(|handle| handle.verdict.borrow().is_some());
+            if !has_ended {
+                let failure = Failure::new(Code::Busy, format!("{name} is being deployed"));
+                return Err(failure.hint(format!("wait, or: commis cancel {name}")));
+            }
+            let _ = changes.changed().await;
+        }
     }
 
     /// The rest of a destruction, from the rename of the root on; recovery calls it for one that was interrupted.

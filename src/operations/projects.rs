@@ -25,7 +25,7 @@ impl Platform {
             return Err(Failure::new(Code::Exists, format!("{name} is there already, in another mode")));
         }
         let project = self.make_project(actor, &name, mode.map(to_mode)).await?;
-        let remote = self.context.remote_of(&project.name, self.addresses.ssh);
+        let remote = self.context.remote_of(&project.name);
         Ok(Reply::Done { done: format!("created {name}; push to {remote}"), changed: true })
     }
 
@@ -101,7 +101,7 @@ impl Platform {
             live: project.live.map(|version| version.to_string()),
             commit: live.map(|release| release.commit),
             url: self.context.url_of(name),
-            remote: self.context.remote_of(name, self.addresses.ssh),
+            remote: self.context.remote_of(name),
             created_at: clock::rfc3339(project.created_at),
             trouble: project.trouble.clone(),
             processes: status

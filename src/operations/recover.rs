@@ -102,7 +102,11 @@ impl Platform {
         let Some(version) = live else { return Ok(()) };
         let what = match revive::revive(&self.context, project, version).await {
             Ok(()) => format!("{version} started"),
-            Err(failure) => format!("{version} did not start: {failure}"),
+            Err(failure) => {
+                let what = format!("{version} did not start: {failure}");
+                self.context.store.set_trouble(name, Some(&what))?;
+                what
+            }
         };
         report.push(Recovered::of(name, what));
         Ok(())

@@ -98,6 +98,7 @@ impl Platform {
             && authorize(actor, Action::ManageProjects, None).is_ok();
         match self.project(actor, action, service.project.as_str()) {
             Err(failure) if failure.code == Code::NotFound && may_create => {
+                tracing::info!(project = %service.project, by = %actor.name, "made by its first push");
                 self.make_project(actor, &service.project, None).await
             }
             Err(failure) if failure.code == Code::NotFound && service.direction == Direction::Receive => {

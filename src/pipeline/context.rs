@@ -27,6 +27,8 @@ pub struct Context {
     pub exe: PathBuf,
     /// Where the router listens.
     pub http: SocketAddr,
+    /// Where the ssh door listens.
+    pub ssh: SocketAddr,
     live: Arc<Mutex<HashMap<ProjectName, LiveSet>>>,
 }
 
@@ -50,6 +52,8 @@ pub struct Parts {
     pub router: Router,
     pub exe: PathBuf,
     pub http: SocketAddr,
+    /// Where the ssh door listens.
+    pub ssh: SocketAddr,
 }
 
 impl Context {
@@ -64,6 +68,7 @@ impl Context {
             router: parts.router,
             exe: parts.exe,
             http: parts.http,
+            ssh: parts.ssh,
             live: Arc::default(),
         }
     }
@@ -99,15 +104,25 @@ impl Context {
     }
 
     /// What to give to `git remote add`.
-    pub fn remote_of(&self, project: &ProjectName, ssh: SocketAddr) -> String {
-        let host = match ssh.ip().is_unspecified() {
+    pub fn remote_of(&self, project: &ProjectName) -> String {
+        match self.ssh.port() {
+            22 => format!("commis@{}:{project}", self.ssh_host()),
+            port => format!("ssh://commis@{}:{port}/{project}", self.ssh_host()),
+        }
+    }
+
+    /// How somebody on another machine begins a verb: `ssh -p 2222 commis@apps.example.com`.
+    pub fn ssh_words(&self) -> String {
+        match self.ssh.port() {
+            22 => format!("ssh commis@{}", self.ssh_host()),
+            port => format!("ssh -p {port} commis@{}", self.ssh_host()),
+        }
+    }
+
+    fn ssh_host(&self) -> String {
+        match self.ssh.ip().is_unspecified() {
             true => self.config().router.domain.clone(),
-            false => ssh.ip().to_string(),
-        };
-        if ssh.port() == 22 {
-            format!("commis@{host}:{project}")
-        } else {
-            format!("ssh://commis@{host}:{}/{project}", ssh.port())
+            false => self.ssh.ip().to_string(),
         }
     }
 

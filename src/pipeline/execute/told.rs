@@ -1,7 +1,7 @@
 //! What the log hears while steps are carried out. Sentences come from `notify::words`.
 
 use super::Execution;
-use crate::model::{Code, Failure, ReleaseVersion};
+use crate::model::{Code, DeploymentNumber, Failure, ReleaseVersion};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::Goal;
 
@@ -16,6 +16,9 @@ impl Execution<'_> {
             Goal::Release(version) => {
                 self.log.line(&format!("-----> {name}: deploy {number}, {version} again, to {platform}"))
             }
+        }
+        if self.order.number == DeploymentNumber(1) {
+            self.log.line(&words::detail(&format!("{name} is new on this server")));
         }
         self.log.line(&words::detail("Ctrl-C cancels until step 4; from there it only detaches"));
     }
@@ -77,7 +80,8 @@ impl Execution<'_> {
             _ => self.log.line(&words::detail(&words::still_serving(name, live_words))),
         }
         failure.hints.iter().for_each(|hint| self.tell_verdict("hint", hint));
-        self.tell_verdict("hint", &format!("whole log: commis log {name} {}", self.order.number.0));
+        let log = format!("whole log: {} log {name} {}", self.context.ssh_words(), self.order.number.0);
+        self.tell_verdict("hint", &log);
     }
 
     fn tell_verdict(&self, word: &str, text: &str) {

@@ -278,7 +278,6 @@ fn own_users() -> u32 {
 #[derive(Debug)]
 #[must_use = "say whether it succeeded"]
 pub struct Ran {
-    #[expect(dead_code, reason = "shown when a test fails")]
     pub what: String,
     pub code: i32,
     pub stdout: String,
