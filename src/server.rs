@@ -10,7 +10,7 @@ use crate::config::{self, ServerConfig};
 use crate::git::{self, Git};
 use crate::layouts::Places;
 use crate::model::{Code, Failure};
-use crate::operations::{Addresses, Platform, outcome};
+use crate::operations::{Platform, outcome};
 use crate::pipeline::{Context, Parts};
 use crate::router;
 use crate::runtime::{RestartPolicy, Supervisor};
@@ -79,32 +79,18 @@ async fn serve(options: Serve) -> Result<(), Failure> {
     let sandbox = Sandbox::new(exe.clone(), cgroups.clone());
     let supervisor = Supervisor::new(sandbox.clone(), restart_policy(&config));
     let router = router::Router::new();
-    let http = doors::bind_http(&config, &router).await?;
-    let ssh_door = ssh::bind(doors::ssh_config(&config, &places), first_start).await?;
-    let hook = git::HookListener::bind(&places.hook_socket(), git.user)
-        .map_err(|error| Failure::internal("bind the hook's socket", &error))?;
-    let control = crate::api::server::bind(&places.control_socket())?;
+    let doors = doors::Doors {
+        http: doors::bind_http(&config, &router).await?,
+        ssh: ssh::bind(doors::ssh_config(&config, &places), first_start).await?,
+        hook: git::HookListener::bind(&places.hook_socket(), git.user)
+            .map_err(|error| Failure::internal("bind the hook's socket", &error))?,
+        control: crate::api::server::bind(&places.control_socket())?,
+    };
     store.set_meta("started", "yes")?;
-    let addresses = Addresses {
-        ssh: ssh_door.local_addr(),
-        http: http.local_addr(),
-        host_key: ssh_door.host_key_line(),
-        host_key_fingerprint: ssh_door.host_key_fingerprint(),
-    };
-    let parts = Parts {
-        config,
-        places,
-        store,
-        git,
-        sandbox,
-        supervisor,
-        router,
-        exe,
-        http: addresses.http,
-        ssh: addresses.ssh,
-    };
+    let addresses = doors.addresses();
+    let (http, ssh) = (addresses.http, addresses.ssh);
+    let parts = Parts { config, places, store, git, sandbox, supervisor, router, exe, http, ssh };
     let platform = Platform::new(Context::new(parts), addresses);
-    let doors = doors::Doors { http, ssh: ssh_door, hook, control };
     let result = doors::serve(platform, doors, options.config).await;
     cgroups.remove_tops();
     result

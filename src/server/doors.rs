@@ -5,7 +5,7 @@ use crate::config::{self, ServerConfig};
 use crate::git::HookListener;
 use crate::layouts::Places;
 use crate::model::{Code, Failure};
-use crate::operations::Platform;
+use crate::operations::{Addresses, Platform};
 use crate::router::{self, Router, RouterConfig};
 use crate::ssh::{self, SshConfig};
 use std::io::Write;
@@ -21,6 +21,18 @@ pub struct Doors {
     pub ssh: ssh::Door,
     pub hook: HookListener,
     pub control: UnixListener,
+}
+
+impl Doors {
+    /// Where they really listen.
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            ssh: self.ssh.local_addr(),
+            http: self.http.local_addr(),
+            host_key: self.ssh.host_key_line(),
+            host_key_fingerprint: self.ssh.host_key_fingerprint(),
+        }
+    }
 }
 
 /// Binds the router's port.

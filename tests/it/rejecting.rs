@@ -15,6 +15,7 @@ fn pillar<'a>(world: &'a World, project: &Project<'_>, text: &str) -> Project<'a
 #[test]
 fn a_tree_without_a_recipe_is_told_what_was_looked_for() {
     let world = World::new();
+    world.commis(&["project", "create", "notes"]).succeeded();
     let notes = world.project("notes").write("notes.txt", "nothing to run").commit("notes");
     let said = rejected(&world, &notes, "no-recipe");
     for file in ["requirements.txt", "package.json", "index.html", "Cargo.toml", "Procfile", ".commis/hooks"] {

@@ -42,6 +42,7 @@ fn an_application_that_answers_500_is_rolled_back() {
 #[test]
 fn the_first_version_of_a_project_is_unhealthy_and_not_rolled_back() {
     let world = World::with(IMPATIENT);
+    world.commis(&["project", "create", "blog"]).succeeded();
     let blog = world
         .project("blog")
         .write("Procfile", "web: python3 server.py\n")
