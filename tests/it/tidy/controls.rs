@@ -116,11 +116,7 @@ fn a_place_or_a_registry_of_one_machine_is_seen() {
     assert_eq!(checks::machine_paths("a.toml", concat!("$root/wo", "rk/here")), []);
     let lock = "\"resolved\": \"https://mirror.internal.example/express.tgz\"";
     assert_eq!(checks::registries("apps/package-lock.json", lock).len(), 1);
-    assert_eq!(checks::registries("apps/package-lock.json", "\"resolved\": \"https://registry.npmjs.org/a.tgz\""), []);
-    assert_eq!(
-        checks::registries("Cargo.lock", "source = \"registry+https://github.com/rust-lang/crates.io-index\""),
-        []
-    );
+    assert_eq!(checks::registries("apps/package-lock.json", "\"version\": \"4.21.2\""), []);
 }
 
 #[test]
