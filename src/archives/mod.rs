@@ -5,6 +5,7 @@
 //! one order and the one spelling that [`pack`](mod@pack) writes, compressed in independent frames. [`unpack`](mod@unpack) accepts nothing else.
 //! Paths come in as arguments: places are named in `layouts`. What a release may do is decided in `pipeline`.
 
+pub mod listed;
 pub mod manifest;
 pub mod pack;
 pub mod retention;

@@ -40,12 +40,23 @@ pub struct Packed {
 ///
 /// Errors: `build-failed` (something that no release can hold, named), `exists`, `disk-full`, `internal`.
 pub fn pack(tree: &Path, base: &ManifestBase, out: &Path, threads: usize) -> Result<Packed, Failure> {
+    let root = walk::open_directory(tree)?;
+    pack_with(base, out, threads, |packer| walk::walk(root, &mut |found| packer.add(found)))
+}
+
+/// Packs what `fill` gives, in order, to the [`Packer`].
+pub(super) fn pack_with(
+    base: &ManifestBase,
+    out: &Path,
+    threads: usize,
+    fill: impl FnOnce(&mut Packer<'_>) -> Result<(), Failure>,
+) -> Result<Packed, Failure> {
     let head = head(base)?;
     if std::fs::symlink_metadata(out).is_ok() {
         return Err(Failure::new(Code::Exists, format!("{} is there already", out.display())));
     }
     let partial = settle::partial(out);
-    let packed = write(tree, &head, &partial, threads).and_then(|(sum, compressed)| {
+    let packed = write(fill, &head, &partial, threads).and_then(|(sum, compressed)| {
         keep(&partial, out, &compressed.sha256)?;
         Ok(Packed {
             archive_sha256: compressed.sha256,
@@ -83,15 +94,19 @@ fn head(base: &ManifestBase) -> Result<Vec<u8>, Failure> {
     Ok(head)
 }
 
-fn write(tree: &Path, head: &[u8], partial: &Path, threads: usize) -> Result<(TreeSum, compress::Compressed), Failure> {
-    let root = walk::open_directory(tree)?;
+fn write(
+    fill: impl FnOnce(&mut Packer<'_>) -> Result<(), Failure>,
+    head: &[u8],
+    partial: &Path,
+    threads: usize,
+) -> Result<(TreeSum, compress::Compressed), Failure> {
     let out = File::create(partial).map_err(|error| machine(format!("write {}", partial.display()), error))?;
     compress::through(out, threads, |segments| {
         document(segments, manifest::HEAD, head)?;
         let top = Entry { path: manifest::TREE.into(), item: Item::Directory };
         let mut packer = Packer { segments, listing: Listing::default(), header: Vec::new(), entries: 0, bytes: 0 };
         packer.announce(&top)?;
-        walk::walk(root, &mut |found| packer.add(found))?;
+        fill(&mut packer)?;
         let sum = packer.listing.finish();
         document(segments, manifest::SEAL, &manifest::seal_json(&sum))?;
         segments.put(&[0; 2 * header::BLOCK])?;
@@ -117,7 +132,8 @@ fn keep(partial: &Path, out: &Path, sha256: &str) -> Result<(), Failure> {
     settle::reveal(partial, out)
 }
 
-struct Packer<'a> {
+/// Takes the entries of a tree, in order, into an archive.
+pub(super) struct Packer<'a> {
     segments: &'a mut Segments,
     listing: Listing,
     header: Vec<u8>,
@@ -128,26 +144,57 @@ struct Packer<'a> {
 impl Packer<'_> {
     fn add(&mut self, found: &Found<'_>) -> Result<(), Failure> {
         let path = checked(found)?;
-        self.entries += 1;
-        if self.entries > UnpackLimits::default().entries {
-            return Err(unfit(format!("the tree has more than {} entries", UnpackLimits::default().entries)));
-        }
+        self.count()?;
         match found.kind {
-            Kind::Directory => {
-                self.listing.add(path, Line::Directory);
-                self.announce(&entry(path, Item::Directory))
-            }
+            Kind::Directory => self.directory(path),
             Kind::Link => {
                 let target = readlinkat(found.parent, found.name).map_err(|error| walk::opening(found.path, error))?;
-                let target = checked_target(path, target.as_bytes())?;
-                self.listing.add(path, Line::Link { target });
-                self.announce(&entry(path, Item::Link { target: target.to_owned() }))
+                self.link(path, target.as_bytes())
             }
             Kind::File => self.file(found, path),
             Kind::Strange(what) => {
                 Err(unfit(format!("{path} is {what}; a release holds files, directories and links")))
             }
         }
+    }
+
+    pub(super) fn count(&mut self) -> Result<(), Failure> {
+        self.entries += 1;
+        if self.entries > UnpackLimits::default().entries {
+            return Err(unfit(format!("the tree has more than {} entries", UnpackLimits::default().entries)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn directory(&mut self, path: &str) -> Result<(), Failure> {
+        self.listing.add(path, Line::Directory);
+        self.announce(&entry(path, Item::Directory))
+    }
+
+    pub(super) fn link(&mut self, path: &str, target: &[u8]) -> Result<(), Failure> {
+        let target = checked_target(path, target)?;
+        self.listing.add(path, Line::Link { target });
+        self.announce(&entry(path, Item::Link { target: target.to_owned() }))
+    }
+
+    /// A file whose content is at hand.
+    pub(super) fn bytes(&mut self, path: &str, exec: Exec, content: &[u8]) -> Result<(), Failure> {
+        let size = content.len() as u64;
+        self.add_up(path, size)?;
+        self.announce(&entry(path, Item::File { exec, size }))?;
+        self.segments.put(content)?;
+        self.segments.put(&[0; header::BLOCK][..header::padding(size)])?;
+        let sha256 = Sha256::digest(content).0;
+        self.listing.add(path, Line::File { exec, size, sha256: &sha256 });
+        Ok(())
+    }
+
+    fn add_up(&mut self, path: &str, size: u64) -> Result<(), Failure> {
+        self.bytes = self.bytes.saturating_add(size);
+        if self.bytes > UnpackLimits::default().bytes {
+            return Err(unfit(format!("{path}: the tree is larger than {} bytes", UnpackLimits::default().bytes)));
+        }
+        Ok(())
     }
 
     fn file(&mut self, found: &Found<'_>, path: &str) -> Result<(), Failure> {
@@ -171,11 +218,7 @@ impl Packer<'_> {
         if stat.st_nlink > 1 && stat.st_uid != found.parent_uid {
             return Err(unfit(format!("{path} is a hard link to a file of another user")));
         }
-        self.bytes = self.bytes.saturating_add(stat.st_size.max(0) as u64);
-        if self.bytes > UnpackLimits::default().bytes {
-            return Err(unfit(format!("{path}: the tree is larger than {} bytes", UnpackLimits::default().bytes)));
-        }
-        Ok(())
+        self.add_up(path, stat.st_size.max(0) as u64)
     }
 
     fn content(&mut self, mut file: File, path: &str, size: u64) -> Result<[u8; 32], Failure> {

@@ -106,6 +106,14 @@ impl Objects {
         Ok(Some(odb.read(entry.id()).map_err(failed())?.data().to_vec()))
     }
 
+    /// The content of a file of a tree.
+    pub fn content(&self, entry: &super::Entry) -> Result<Vec<u8>, GitError> {
+        let failed = || GitError::object(visible(entry.path.as_bytes(), 200));
+        let odb = self.repository.odb().map_err(failed())?;
+        let id = git2::Oid::from_bytes(&entry.id.0).map_err(failed())?;
+        Ok(odb.read(id).map_err(failed())?.data().to_vec())
+    }
+
     /// The whole tree of a commit, checked and counted; what is not accepted is a `refused` failure naming the path.
     pub fn tree(&self, commit: &CommitId, limits: &TreeLimits) -> Result<Tree, Failure> {
         let root = self.commit(commit)?.tree_id();

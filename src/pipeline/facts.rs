@@ -1,8 +1,9 @@
 //! What a plan depends on: all that gather looked at that can change a decision. Pure.
 
 use super::Mover;
-use crate::buildpacks::{self, Choice};
-use crate::hooks::Hook;
+use crate::buildpacks::{self, Choice, ReleaseInfo};
+use crate::config::ProjectConfig;
+use crate::hooks::{Hook, Who};
 use crate::model::{Code, Failure, Mode, ReleaseVersion, Trigger};
 use std::collections::BTreeSet;
 
@@ -15,10 +16,32 @@ pub struct Facts {
     pub hooks: BTreeSet<Hook>,
     /// Name of the buildpack, when one applies.
     pub buildpack: Option<String>,
+    pub building: Building,
     /// Who moves the branch at the end.
     pub mover: Mover,
     /// What is live now.
     pub previous: Option<ReleaseVersion>,
+}
+
+/// Whether anything runs between the commit and the release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Building {
+    /// Hooks or a buildpack's scripts, in `build/`.
+    Runs,
+    /// Nothing: the release is the commit's tree.
+    Nothing,
+}
+
+/// What has to run: `known` is what the buildpack comes to, when that is known without running it.
+pub fn building(hooks: &BTreeSet<Hook>, known: Option<&ReleaseInfo>) -> Building {
+    let hooks_run = hooks.iter().any(|hook| hook.runs_as() == Who::BuildUser);
+    if known.is_some() && !hooks_run { Building::Nothing } else { Building::Runs }
+}
+
+/// Settings of a project that packs understand as variables.
+pub fn pack_settings(settings: &ProjectConfig) -> Vec<(String, String)> {
+    let named = [("COMMIS_STATIC_ROOT", &settings.static_root), ("COMMIS_INSTALLER", &settings.python_installer)];
+    named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
 }
 
 /// The buildpack of a tree with these hooks. A build hook without a named buildpack is the whole recipe, and so are

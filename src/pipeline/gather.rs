@@ -3,10 +3,10 @@
 //! A tree, Procfile, pillar or project file that cannot be understood ends the deployment here.
 
 use super::context::Context;
-use super::facts::{self, Facts};
+use super::facts::{self, Building, Facts};
 use super::{Goal, Mover, Order};
 use crate::archives::shelf;
-use crate::buildpacks::{self, Choice};
+use crate::buildpacks::{self, Choice, ReleaseInfo};
 use crate::config::pillar::{self, PillarSources, Value};
 use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
 use crate::git::{self, Kind, Tree, TreeLimits};
@@ -38,6 +38,8 @@ pub struct Source {
     pub tree: Tree,
     pub hooks: BTreeMap<hooks::Hook, String>,
     pub choice: Option<Choice>,
+    /// What the buildpack comes to, when that is known without running it.
+    pub known: Option<ReleaseInfo>,
 }
 
 /// Files with their names, for messages.
@@ -72,17 +74,31 @@ fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)
     let (hooks, choice) = files.recipe(&settings)?;
     let merged = pillar::assemble(&sources, &about(&order.project.name, mode, &config))?;
     let environment = pillar::environment(&merged)?;
+    let known = choice.as_ref().and_then(|choice| known_release(choice, &tree, (&settings, &environment)));
+    let declared: BTreeSet<Hook> = hooks.keys().copied().collect();
     let facts = Facts {
         mode,
         trigger: order.trigger,
-        hooks: hooks.keys().copied().collect(),
+        building: facts::building(&declared, known.as_ref()),
+        hooks: declared,
         buildpack: choice.as_ref().map(|choice| choice.pack.name.clone()),
         mover,
         previous: order.project.live,
     };
     let common = common(order, mode, &config, &merged);
-    let source = Some(Source { commit: commit.clone(), tree, hooks, choice });
+    let source = Some(Source { commit: commit.clone(), tree, hooks, choice, known });
     Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings })
+}
+
+/// What the buildpack comes to, when no variable steers its scripts and there is nothing to compile.
+fn known_release(
+    choice: &Choice,
+    tree: &Tree,
+    (settings, environment): (&ProjectConfig, &[(String, String)]),
+) -> Option<ReleaseInfo> {
+    let settings = facts::pack_settings(settings);
+    let names: Vec<&str> = settings.iter().chain(environment).map(|(name, _)| name.as_str()).collect();
+    with_files(tree, |files| buildpacks::contract::without_process(choice.pack, files, &names))
 }
 
 /// An earlier release: its own variables, and what it was cooked from. Today's pillar has no say: the way back must be
@@ -98,6 +114,7 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         trigger: order.trigger,
         hooks,
         buildpack: None,
+        building: Building::Nothing,
         mover: Mover::Nobody,
         previous: order.project.live,
     };

@@ -4,7 +4,7 @@
 //! golden plans. gather's own looking is in `gather.rs`; it chooses nothing.
 
 use super::Mover;
-use super::facts::Facts;
+use super::facts::{Building, Facts};
 use super::step::Step;
 use crate::hooks::Hook;
 use crate::model::{Mode, Trigger};
@@ -12,7 +12,7 @@ use crate::model::{Mode, Trigger};
 /// Directories, an empty `build/` and, when something will be built, the tree in it.
 pub fn pre_install(facts: &Facts) -> Vec<Step> {
     let mut steps = vec![Step::PrepareDirectories, Step::WipeBuild];
-    if builds(facts) {
+    if builds(facts) && facts.building == Building::Runs {
         steps.push(Step::Checkout);
         steps.extend(hook(facts, Hook::PreInstall));
     }
@@ -30,7 +30,11 @@ pub fn build(facts: &Facts) -> Vec<Step> {
 }
 
 pub fn bundle(facts: &Facts) -> Vec<Step> {
-    hook(facts, Hook::Bundle).into_iter().chain([Step::Pack]).collect()
+    let pack = match facts.building {
+        Building::Runs => Step::Pack,
+        Building::Nothing => Step::PackCommit,
+    };
+    hook(facts, Hook::Bundle).into_iter().chain([pack]).collect()
 }
 
 /// Up to `Exchange` the old version is untouched; from there to `MoveRef` everything can be undone.

@@ -22,7 +22,7 @@ pub fn undo(begun: &[Step], previous: Option<ReleaseVersion>) -> Vec<Step> {
     } else if has(Step::Unpack) {
         steps.push(Step::DiscardTree);
     }
-    if has(Step::Pack) {
+    if has(Step::Pack) || has(Step::PackCommit) {
         steps.push(Step::DiscardRelease);
     }
     if has(Step::WipeBuild) {

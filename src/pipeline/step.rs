@@ -21,6 +21,8 @@ pub enum Step {
     Compile,
     /// `build/` becomes a release archive with its digest.
     Pack,
+    /// The commit's tree becomes a release archive as it is: nothing runs in between.
+    PackCommit,
     /// The archive becomes a tree below `deploy/`, verified against the manifest.
     Unpack,
     /// The `release:` line of the Procfile runs in the new tree.
@@ -68,6 +70,7 @@ impl Step {
             Step::Hook(hook) => hook.name(),
             Step::Compile => "compile",
             Step::Pack => "pack",
+            Step::PackCommit => "pack-commit",
             Step::Unpack => "unpack",
             Step::ReleaseCommand => "release-command",
             Step::PrepareRef => "prepare-ref",

@@ -157,3 +157,34 @@ fn another_users_file_is_not_published_through_a_hard_link_as_root() {
     let failure = pack(&tree, &base(), &place.path().join("out"), 1).unwrap_err();
     assert_eq!(failure.what, "x is a hard link to a file of another user");
 }
+
+#[test]
+fn a_tree_given_as_a_list_packs_to_the_same_bytes_as_the_same_tree_on_the_disk() {
+    use crate::archives::listed::{Listed, ListedItem, pack_listed};
+    let place = tempfile::tempdir().unwrap();
+    let tree = place.path().join("tree");
+    fs::create_dir_all(tree.join("a/b")).unwrap();
+    let contents = ["one", "two", ""];
+    for (name, content) in ["a/run", "a-file", "a/b/empty"].iter().zip(contents) {
+        fs::write(tree.join(name), content).unwrap();
+        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    fs::set_permissions(tree.join("a/run"), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("a-file", tree.join("link")).unwrap();
+    let listed = |path: &str, item| Listed { path: path.to_owned(), item };
+    let list = vec![
+        listed("link", ListedItem::Link("a-file".into())),
+        listed("a-file", ListedItem::Plain(1)),
+        listed("a/run", ListedItem::Program(0)),
+        listed("a/b/empty", ListedItem::Plain(2)),
+        listed("a", ListedItem::Directory),
+        listed("a/b", ListedItem::Directory),
+    ];
+    let mut read = |number: usize| Ok(contents[number].as_bytes().to_vec());
+    let [disk, given] = ["disk", "given"].map(|name| place.path().join(name));
+    let first = packed(&tree, &disk);
+    assert_eq!(pack_listed(list, &mut read, &base(), (&given, 1)).unwrap(), first);
+    let outside = vec![listed("../x", ListedItem::Plain(0))];
+    let refused = pack_listed(outside, &mut read, &base(), (&place.path().join("x"), 1)).unwrap_err();
+    assert_eq!(refused.code, Code::BuildFailed, "known-bad: {refused}");
+}

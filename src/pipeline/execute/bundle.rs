@@ -1,22 +1,35 @@
 //! bundle and unpack: `build/` becomes a release archive, the archive becomes the tree that will run.
 
 use super::{Done, Execution, missing};
+use crate::archives::listed::{Listed, ListedItem, pack_listed};
 use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, Packed, UnpackLimits};
 use crate::config::procfile;
+use crate::git::{self, Kind};
 use crate::layouts::places;
-use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion};
+use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::Goal;
 use crate::store::ReleaseRecord;
 use crate::system::{UserIds, clock, reading};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Threads that compress.
 const THREADS: usize = 2;
+const PROCFILE: &str = "Procfile";
 const PROCFILE_MAX: u64 = 1 << 20;
 
+/// What becomes the release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// `build/`, as hooks and buildpack left it.
+    Build,
+    /// The commit's own tree.
+    Commit,
+}
+
 impl Execution<'_> {
-    pub(super) async fn pack(&mut self) -> Result<Done, Failure> {
+    pub(super) async fn pack(&mut self, origin: Origin) -> Result<Done, Failure> {
         let (name, number) = (&self.order.project.name, self.order.number);
         let commit = self.commit().ok_or_else(|| missing("a commit"))?;
         let version = self.context.store.take_version(name, number)?;
@@ -34,11 +47,14 @@ impl Execution<'_> {
                 .iter()
                 .map(|name| Buildpack { name: name.clone(), digest: None })
                 .collect(),
-            processes: self.processes().await?,
+            processes: self.processes(origin).await?,
         };
         let file_name = places::release_file_name(name, version, commit.short());
         let out = self.places.release(&file_name);
-        let packed = tokio::task::block_in_place(|| archives::pack(&self.places.build(), &base, &out, THREADS))?;
+        let packed = tokio::task::block_in_place(|| match origin {
+            Origin::Build => archives::pack(&self.places.build(), &base, &out, THREADS),
+            Origin::Commit => self.pack_commit(&base, &out),
+        })?;
         let release = self.release_record(version, &commit, (file_name.clone(), &packed));
         self.context.store.add_release(name, &release)?;
         self.work.release = Some(release);
@@ -67,13 +83,34 @@ impl Execution<'_> {
         }
     }
 
-    /// The Procfile as the build left it, over the buildpack's defaults.
-    async fn processes(&self) -> Result<BTreeMap<ProcessType, String>, Failure> {
-        let declared = match reading::read_regular(&self.places.build().join("Procfile"), PROCFILE_MAX) {
-            Ok(bytes) => procfile::parse(&bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(Failure::new(Code::BadConfig, format!("Procfile: {error}"))),
+    /// The commit's tree, object by object.
+    fn pack_commit(&self, base: &ManifestBase, out: &Path) -> Result<Packed, Failure> {
+        let source = self.gathered.source.as_ref().ok_or_else(|| missing("a commit"))?;
+        let objects = git::open(&self.places.repository(Repository::Project)).map_err(Failure::from)?;
+        let directories = source.tree.directories.iter().cloned();
+        let directories = directories.map(|path| Listed { path, item: ListedItem::Directory });
+        let files = source.tree.entries.iter().enumerate().map(|(number, entry)| Listed {
+            path: entry.path.clone(),
+            item: match &entry.kind {
+                Kind::File { executable: true } => ListedItem::Program(number),
+                Kind::File { executable: false } => ListedItem::Plain(number),
+                Kind::Symlink { target } => ListedItem::Link(target.clone()),
+            },
+        });
+        let mut read = |number: usize| {
+            let entry = source.tree.entries.get(number).ok_or_else(|| missing("a file of the tree"))?;
+            objects.content(entry).map_err(Failure::from)
         };
+        pack_listed(directories.chain(files).collect(), &mut read, base, (out, THREADS))
+    }
+
+    /// The Procfile as the build left it, over the buildpack's defaults.
+    async fn processes(&self, origin: Origin) -> Result<BTreeMap<ProcessType, String>, Failure> {
+        let declared = match origin {
+            Origin::Build => self.built_procfile()?,
+            Origin::Commit => self.pushed_procfile()?,
+        };
+        let declared = declared.map(|bytes| procfile::parse(&bytes)).transpose()?.unwrap_or_default();
         if declared.keys().any(ProcessType::is_web) {
             return Ok(declared);
         }
@@ -82,10 +119,24 @@ impl Execution<'_> {
         Ok(processes)
     }
 
+    fn built_procfile(&self) -> Result<Option<Vec<u8>>, Failure> {
+        match reading::read_regular(&self.places.build().join(PROCFILE), PROCFILE_MAX) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::new(Code::BadConfig, format!("{PROCFILE}: {error}"))),
+        }
+    }
+
+    fn pushed_procfile(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let commit = self.commit().ok_or_else(|| missing("a commit"))?;
+        let objects = git::open(&self.places.repository(Repository::Project)).map_err(Failure::from)?;
+        objects.read_file(&commit, PROCFILE, PROCFILE_MAX as usize).map_err(Failure::from)
+    }
+
     /// What the buildpack says, where the Procfile may not say everything.
     async fn default_processes(&self) -> Result<BTreeMap<ProcessType, String>, Failure> {
         if let Some(known) = self.known_release() {
-            return Ok(known.processes);
+            return Ok(known.processes.clone());
         }
         match self.gathered.source.as_ref().and_then(|source| source.choice.as_ref()) {
             Some(choice) => Ok(self.release_info(choice).await?.processes),

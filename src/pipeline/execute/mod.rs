@@ -27,6 +27,7 @@ use crate::notify::{DeploymentLog, Redactor, words};
 use crate::store::{ReleaseRecord, StepRecord, StepStatus};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, reading};
+use bundle::Origin;
 use std::path::PathBuf;
 use tokio::time::Instant;
 
@@ -190,7 +191,8 @@ impl<'a> Execution<'a> {
             Step::Checkout => self.checkout(),
             Step::Hook(hook) => self.run_hook(hook).await,
             Step::Compile => self.compile().await,
-            Step::Pack => self.pack().await,
+            Step::Pack => self.pack(Origin::Build).await,
+            Step::PackCommit => self.pack(Origin::Commit).await,
             Step::Unpack => self.unpack(),
             Step::ReleaseCommand => self.release_command().await,
             Step::PrepareRef => self.prepare_ref().await,

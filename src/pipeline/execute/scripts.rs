@@ -10,7 +10,6 @@ use crate::layouts::places::COMMON_FILE;
 use crate::model::{Because, Code, Exit, Failure};
 use crate::notify::clean_line;
 use crate::notify::words::{self, Stage};
-use crate::pipeline::gather::with_files;
 use crate::pipeline::launch;
 use crate::pipeline::view::{self, Tools};
 use crate::sandbox::{Stream, Task};
@@ -77,13 +76,8 @@ impl Execution<'_> {
     }
 
     /// What the buildpack would come to, when that is known without running it.
-    pub(super) fn known_release(&self) -> Option<ReleaseInfo> {
-        let source = self.gathered.source.as_ref()?;
-        let choice = source.choice.as_ref()?;
-        let settings = self.pack_settings();
-        let names: Vec<&str> =
-            settings.iter().chain(&self.gathered.environment).map(|(name, _)| name.as_str()).collect();
-        with_files(&source.tree, |files| contract::without_process(choice.pack, files, &names))
+    pub(super) fn known_release(&self) -> Option<&ReleaseInfo> {
+        self.gathered.source.as_ref()?.known.as_ref()
     }
 
     /// `bin/release` of the buildpack: default processes and variables.

@@ -4,6 +4,7 @@ use super::Execution;
 use crate::hooks::contract::HookPaths;
 use crate::hooks::{self, Hook, HookContext, Who};
 use crate::layouts::places::COMMON_FILE;
+use crate::pipeline::facts;
 use crate::pipeline::view;
 use std::path::PathBuf;
 
@@ -13,9 +14,7 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 impl Execution<'_> {
     /// Settings of the project that packs understand as variables.
     pub(super) fn pack_settings(&self) -> Vec<(String, String)> {
-        let settings = &self.gathered.settings;
-        let named = [("COMMIS_STATIC_ROOT", &settings.static_root), ("COMMIS_INSTALLER", &settings.python_installer)];
-        named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()
+        facts::pack_settings(&self.gathered.settings)
     }
 
     /// The server's own variables for builds: where tools are, mirrors. Values may hold passwords of mirrors, so they

@@ -2,9 +2,10 @@
 //! undo it until its branch moves: `tests/plans/<mode>-<application>.txt`.
 
 use super::{root, settle, strangers};
+use commis::buildpacks::contract;
 use commis::hooks::{self, Hook};
 use commis::model::{Failure, Mode, ReleaseVersion, Trigger};
-use commis::pipeline::facts::{self, Facts};
+use commis::pipeline::facts::{self, Building, Facts};
 use commis::pipeline::{Mover, plan, rollback};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -22,6 +23,7 @@ struct App {
 struct Recipe {
     hooks: BTreeSet<Hook>,
     buildpack: Option<String>,
+    building: Building,
 }
 
 #[test]
@@ -70,6 +72,7 @@ fn facts(recipe: &Recipe, mode: Mode, trigger: Trigger) -> Facts {
         trigger,
         hooks: recipe.hooks.clone(),
         buildpack: recipe.buildpack.clone().filter(|_| trigger != Trigger::Rollback),
+        building: recipe.building,
         mover: if trigger == Trigger::Push { Mover::Us } else { Mover::Nobody },
         previous: Some(ReleaseVersion(1)),
     }
@@ -100,7 +103,9 @@ fn recipe(directory: &Path) -> Result<Recipe, Failure> {
     let executable = |path: &str| files.get(path) == Some(&true);
     let tree = commis::buildpacks::Tree { exists: &exists, executable: &executable };
     let choice = facts::buildpack(&hooks, tree, None)?;
-    Ok(Recipe { hooks, buildpack: choice.map(|choice| choice.pack.name.clone()) })
+    let known = choice.as_ref().and_then(|choice| contract::without_process(choice.pack, tree, &[]));
+    let building = facts::building(&hooks, known.as_ref());
+    Ok(Recipe { hooks, buildpack: choice.map(|choice| choice.pack.name.clone()), building })
 }
 
 /// Path and executable bit of every file below a directory.
