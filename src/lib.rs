@@ -53,7 +53,8 @@
 //!    - `execute/prepare.rs`: directories, an empty `build/`, the tree written by [`git::checkout`](mod@git::checkout), file by file.
 //!    - `execute/scripts.rs`: hooks and the buildpack, as the build user, in the view that [`pipeline::view`] describes
 //!      and [`sandbox::view`] builds: `build/` seen at the path of `run/`. Output passes [`notify::filter`].
-//!    - `execute/bundle.rs`: [`archives::pack`](mod@archives::pack) makes the release, [`archives::manifest`] says what is in it.
+//!    - `execute/bundle.rs`: [`archives::pack`](mod@archives::pack) makes the release of `build/`, [`archives::listed`] of a commit
+//!      for which nothing has to run; [`archives::manifest`] says what is in it.
 //!    - `execute/switch.rs`: [`archives::unpack`](mod@archives::unpack) below `deploy/`, the `release:` line, the branch's lock, the exchange
 //!      with `run/` (journaled before and after), [`runtime::supervisor`] starts the processes beside the old ones,
 //!      [`pipeline::health`] asks them, [`router`] sends requests to them, the branch moves.
