@@ -99,6 +99,8 @@ pub struct Asked<'a> {
     pub deploys: Option<&'a RefName>,
     /// `main or master`
     pub configured: &'a str,
+    /// How the pusher begins a verb: `ssh -p 2222 commis@apps.example.com`.
+    pub ssh: &'a str,
 }
 
 pub fn fate(asked: &Asked<'_>, command: &PushCommand) -> Fate {
@@ -133,7 +135,10 @@ fn hint(asked: &Asked<'_>, name: &RefName, deleted: bool) -> Option<String> {
             )
         }
         (Repository::Pillar, _) => {
-            format!("hint: stored; it takes effect with the next deployment\n       commis deploy {}", asked.project)
+            format!(
+                "hint: stored; it takes effect with the next deployment\n       {} deploy {}",
+                asked.ssh, asked.project
+            )
         }
     })
 }

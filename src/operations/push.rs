@@ -158,6 +158,7 @@ impl Platform {
             repository: session.repository,
             deploys: branch.as_ref(),
             configured: &configured,
+            ssh: &self.context.ssh_words(),
         };
         received.commands.iter().map(|command| fates::fate(&asked, command)).collect()
     }
