@@ -20,10 +20,10 @@ pub mod rollback;
 pub mod step;
 pub mod view;
 
-use crate::model::{Code, CommitId, DeploymentNumber, Failure, RefName, ReleaseVersion, Trigger};
+use crate::model::{Code, CommitId, DeploymentNumber, Failure, Phase, RefName, ReleaseVersion, Trigger};
 use crate::notify::DeploymentLog;
 use crate::notify::words;
-use crate::store::ProjectRecord;
+use crate::store::{ProjectRecord, StepRecord, StepStatus};
 pub use context::{Context, LiveSet, Parts};
 pub use control::{Control, Handle};
 pub use desk::Desk;
@@ -70,6 +70,9 @@ pub enum Verdict {
     },
 }
 
+/// The one thing that gather does, as records name it.
+const LOOK: &str = "look";
+
 /// Deploys. The lock of the project is held by the caller's turn in the queue; the journal is written on the way.
 /// Returns the verdict and what is left to tidy after it was told.
 pub async fn deploy(
@@ -78,12 +81,18 @@ pub async fn deploy(
     log: &DeploymentLog,
     control: &Control,
 ) -> (Verdict, execute::Tidy) {
+    let watch = execute::Watch::start();
     let gathered = match tokio::task::block_in_place(|| gather::look(context, order)) {
         Ok(gathered) => gathered,
-        Err(failure) => return (refused(context, order, log, failure), execute::Tidy::nothing()),
+        Err(failure) => {
+            let record = watch.stop(Phase::Gather, LOOK, (StepStatus::Failed, failure.what.clone()));
+            note_look(context, order, record);
+            return (refused(context, order, log, failure), execute::Tidy::nothing());
+        }
     };
     let plan = plan::plan(&gathered.facts);
     let mut execution = Execution::new(context, order, &gathered, (log, control));
+    execution.remember(watch.stop(Phase::Gather, LOOK, (StepStatus::Done, String::new())));
     let steps: Vec<_> = plan.steps().collect();
     let verdict = match execution.carry_out(&steps).await {
         Ok(()) => execution.settle().await,
@@ -94,6 +103,13 @@ pub async fn deploy(
         Err(failure) => put_back(&mut execution, order, failure).await,
     };
     (verdict, execution.finish())
+}
+
+/// The record of gather when nothing else was done.
+fn note_look(context: &Context, order: &Order, record: StepRecord) {
+    if let Err(error) = context.store.record_steps(&order.project.name, order.number, &[record]) {
+        tracing::error!(project = %order.project.name, %error, "gather could not be recorded");
+    }
 }
 
 /// Undoes what was begun, with steps from the same list.

@@ -13,6 +13,7 @@ mod tidy;
 mod told;
 mod undo;
 mod variables;
+mod watch;
 
 use super::context::{Context, LiveSet};
 use super::control::Control;
@@ -34,6 +35,7 @@ use tokio::time::Instant;
 pub use bundle::no_release;
 pub use prepare::{empty, make_directories};
 pub use tidy::Tidy;
+pub use watch::Watch;
 
 /// A deployment on its way.
 pub struct Execution<'a> {
@@ -126,6 +128,11 @@ impl<'a> Execution<'a> {
         }
     }
 
+    /// What was done before there was an execution: gather's looking.
+    pub fn remember(&mut self, record: StepRecord) {
+        self.records.push(record);
+    }
+
     /// Steps that were begun, in order.
     pub fn begun(&self) -> &[Step] {
         &self.begun
@@ -166,21 +173,15 @@ impl<'a> Execution<'a> {
     }
 
     async fn one(&mut self, phase: Phase, step: Step) -> Result<(), Failure> {
-        let (at, clock_at) = (Instant::now(), clock::now());
+        let watch = Watch::start();
         let result = self.perform(step).await;
         let (status, note) = match &result {
             Ok(Done::Did(note)) => (StepStatus::Done, note.clone()),
             Ok(Done::Skipped(because)) => (StepStatus::Skipped, because.words().to_owned()),
             Err(failure) => (StepStatus::Failed, failure.what.clone()),
         };
-        self.records.push(StepRecord {
-            phase: phase.as_str().to_owned(),
-            name: step.to_string(),
-            status: status.as_str().to_owned(),
-            started_at: clock_at,
-            microseconds: i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX),
-            note: self.redactor.redact(&note),
-        });
+        let note = self.redactor.redact(&note);
+        self.records.push(watch.stop(phase, &step.to_string(), (status, note)));
         result.map(drop)
     }
 
