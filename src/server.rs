@@ -73,10 +73,27 @@ async fn serve(options: Serve) -> Result<(), Failure> {
     let store = Store::open(&places.database())?;
     let (server_id, first_start) = identity(&store)?;
     let cgroups = Arc::new(Cgroups::discover(&server_id));
+    let state = State { places, store, first_start, cgroups: cgroups.clone() };
+    let result = serve_from(state, config, options.config).await;
+    // Also when it came to nothing: the groups were made by looking.
+    cgroups.remove_tops();
+    result
+}
+
+/// What a server has before its doors are open.
+struct State {
+    places: Places,
+    store: Store,
+    first_start: FirstStart,
+    cgroups: Arc<Cgroups>,
+}
+
+async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -> Result<(), Failure> {
+    let State { places, store, first_start, cgroups } = state;
     let exe = own_program()?;
     let git = prepare_git(&config, &places, &exe).await?;
     crate::buildpacks::install(&places.buildpacks()).map_err(|e| Failure::internal("unpack the buildpacks", &e))?;
-    let sandbox = Sandbox::new(exe.clone(), cgroups.clone());
+    let sandbox = Sandbox::new(exe.clone(), cgroups);
     let supervisor = Supervisor::new(sandbox.clone(), restart_policy(&config));
     let router = router::Router::new();
     let doors = doors::Doors {
@@ -91,9 +108,7 @@ async fn serve(options: Serve) -> Result<(), Failure> {
     let (http, ssh) = (addresses.http, addresses.ssh);
     let parts = Parts { config, places, store, git, sandbox, supervisor, router, exe, http, ssh };
     let platform = Platform::new(Context::new(parts), addresses);
-    let result = doors::serve(platform, doors, options.config).await;
-    cgroups.remove_tops();
-    result
+    doors::serve(platform, doors, file).await
 }
 
 fn places_of(config: &ServerConfig) -> Places {
