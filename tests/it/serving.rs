@@ -130,3 +130,19 @@ fn a_reload_takes_the_new_configuration_for_what_comes_next() {
     std::fs::remove_file(world.path("conf.d/20-more.toml")).expect("the drop-in goes");
     assert!(world.server_log().contains("configuration read again"));
 }
+
+#[test]
+fn the_service_manager_is_told_when_every_port_listens_and_when_it_stops() {
+    let mut world = World::new();
+    world.stop();
+    let manager = world.service_manager();
+    let told = || {
+        let mut buffer = [0; 256];
+        let count = manager.recv(&mut buffer).expect("a word of the server");
+        String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
+    };
+    world.start();
+    assert_eq!(told(), "READY=1");
+    assert_eq!(world.stop(), Some(0));
+    assert_eq!(told(), "STOPPING=1");
+}

@@ -4,6 +4,7 @@ use super::leftovers;
 use super::project::Project;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -77,6 +78,7 @@ impl World {
         let mut server = Command::new(commis_program())
             .args(["serve", "--config"])
             .arg(self.config())
+            .env("NOTIFY_SOCKET", self.path("notify"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -97,6 +99,14 @@ impl World {
         // Each start has a port of its own, and known_hosts names it.
         self.learn_host_key();
         self.id = leftovers::server_id(&self.path("state/state.db"));
+    }
+
+    /// What the server tells its service manager: listens from here on.
+    pub fn service_manager(&self) -> UnixDatagram {
+        let _ = std::fs::remove_file(self.path("notify"));
+        let manager = UnixDatagram::bind(self.path("notify")).expect("a socket");
+        manager.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+        manager
     }
 
     /// SIGTERM, and the exit code.
