@@ -11,7 +11,7 @@ use crate::git::{self, Git};
 use crate::layouts::Places;
 use crate::model::{Code, Failure};
 use crate::operations::{Platform, outcome};
-use crate::pipeline::{Context, Parts};
+use crate::pipeline::{Context, Handles};
 use crate::router;
 use crate::runtime::{RestartPolicy, Supervisor};
 use crate::sandbox::Sandbox;
@@ -106,8 +106,8 @@ async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -
     store.set_meta("started", "yes")?;
     let addresses = doors.addresses();
     let (http, ssh) = (addresses.http, addresses.ssh);
-    let parts = Parts { config, places, store, git, sandbox, supervisor, router, exe, http, ssh };
-    let platform = Platform::new(Context::new(parts), addresses);
+    let handles = Handles { places, store, git, sandbox, supervisor, router, exe, http, ssh };
+    let platform = Platform::new(Context::new(config, handles), addresses);
     doors::serve(platform, doors, file).await
 }
 

@@ -10,13 +10,20 @@ use crate::sandbox::Sandbox;
 use crate::store::{ProjectRecord, Store};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Handles shared by all deployments of a server; cheap to clone.
+/// What all deployments of a server share; cheap to clone. Its [`Handles`] are reached as if they were its own.
 #[derive(Clone)]
 pub struct Context {
     config: Arc<RwLock<Arc<ServerConfig>>>,
+    handles: Arc<Handles>,
+    live: Arc<Mutex<HashMap<ProjectName, LiveSet>>>,
+}
+
+/// The handles to the rooms below, put together once by the roof.
+pub struct Handles {
     pub places: Places,
     pub store: Store,
     pub git: Git,
@@ -29,7 +36,14 @@ pub struct Context {
     pub http: SocketAddr,
     /// Where the ssh door listens.
     pub ssh: SocketAddr,
-    live: Arc<Mutex<HashMap<ProjectName, LiveSet>>>,
+}
+
+impl Deref for Context {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.handles
+    }
 }
 
 /// The processes that serve a project.
@@ -41,36 +55,9 @@ pub struct LiveSet {
     pub port: Option<u16>,
 }
 
-/// The parts of a [`Context`], for the roof to put together.
-pub struct Parts {
-    pub config: ServerConfig,
-    pub places: Places,
-    pub store: Store,
-    pub git: Git,
-    pub sandbox: Sandbox,
-    pub supervisor: Supervisor,
-    pub router: Router,
-    pub exe: PathBuf,
-    pub http: SocketAddr,
-    /// Where the ssh door listens.
-    pub ssh: SocketAddr,
-}
-
 impl Context {
-    pub fn new(parts: Parts) -> Self {
-        Self {
-            config: Arc::new(RwLock::new(Arc::new(parts.config))),
-            places: parts.places,
-            store: parts.store,
-            git: parts.git,
-            sandbox: parts.sandbox,
-            supervisor: parts.supervisor,
-            router: parts.router,
-            exe: parts.exe,
-            http: parts.http,
-            ssh: parts.ssh,
-            live: Arc::default(),
-        }
+    pub fn new(config: ServerConfig, handles: Handles) -> Self {
+        Self { config: Arc::new(RwLock::new(Arc::new(config))), handles: Arc::new(handles), live: Arc::default() }
     }
 
     /// The configuration as it is now; a deployment takes it once and keeps it.

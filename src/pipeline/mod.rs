@@ -24,7 +24,7 @@ use crate::model::{Code, CommitId, DeploymentNumber, Failure, Phase, RefName, Re
 use crate::notify::DeploymentLog;
 use crate::notify::words;
 use crate::store::{ProjectRecord, StepRecord, StepStatus};
-pub use context::{Context, LiveSet, Parts};
+pub use context::{Context, Handles, LiveSet};
 pub use control::{Control, Handle};
 pub use desk::Desk;
 use execute::Execution;
