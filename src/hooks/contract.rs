@@ -85,7 +85,9 @@ fn code(hook: Hook, exit: &Exit) -> Code {
     match (exit, hook) {
         (Exit::Cancelled, _) => Code::Cancelled,
         (_, Hook::PreInstall | Hook::Configure | Hook::Build | Hook::PostBuild | Hook::Bundle) => Code::BuildFailed,
-        (_, Hook::Deploy | Hook::PostDeploy | Hook::PostInstall) => Code::ReleaseFailed,
+        (_, Hook::Backup | Hook::Deploy | Hook::PostDeploy | Hook::Upgrade | Hook::PostInstall | Hook::Restore) => {
+            Code::ReleaseFailed
+        }
     }
 }
 

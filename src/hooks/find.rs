@@ -153,7 +153,8 @@ mod tests {
             ("build.sh", "hooks have no extension: git mv .commis/hooks/build.sh .commis/hooks/build"),
             (
                 "pre-receive",
-                "hooks are: pre_install, configure, build, post_build, bundle, deploy, post_deploy, post_install",
+                "hooks are: pre_install, configure, build, post_build, bundle, backup, deploy, post_deploy, upgrade, \
+                 post_install, restore",
             ),
         ] {
             let path = format!(".commis/hooks/{name}");

@@ -12,12 +12,19 @@ pub enum Hook {
     PostBuild,
     /// Just before the release archive is made.
     Bundle,
+    /// Before anything of the application changes: writes what a copy of `data/` would not hold (a database) to
+    /// `$COMMIS_DUMPS`.
+    Backup,
     /// The tree stands at the run path, nothing of it runs yet.
     Deploy,
     /// The new version runs.
     PostDeploy,
-    /// Last: upgrade steps.
+    /// Brings data to the new version.
+    Upgrade,
+    /// Last.
     PostInstall,
+    /// Only when data is put back: reads again what `backup` wrote.
+    Restore,
 }
 
 /// As which of the project's users a hook runs.
@@ -28,15 +35,18 @@ pub enum Who {
 }
 
 impl Hook {
-    pub const ALL: [Hook; 8] = [
+    pub const ALL: [Hook; 11] = [
         Hook::PreInstall,
         Hook::Configure,
         Hook::Build,
         Hook::PostBuild,
         Hook::Bundle,
+        Hook::Backup,
         Hook::Deploy,
         Hook::PostDeploy,
+        Hook::Upgrade,
         Hook::PostInstall,
+        Hook::Restore,
     ];
 
     /// Name of the file in `.commis/hooks/`.
@@ -47,9 +57,12 @@ impl Hook {
             Hook::Build => "build",
             Hook::PostBuild => "post_build",
             Hook::Bundle => "bundle",
+            Hook::Backup => "backup",
             Hook::Deploy => "deploy",
             Hook::PostDeploy => "post_deploy",
+            Hook::Upgrade => "upgrade",
             Hook::PostInstall => "post_install",
+            Hook::Restore => "restore",
         }
     }
 
@@ -64,7 +77,9 @@ impl Hook {
             Hook::Configure => Phase::Configure,
             Hook::Build | Hook::PostBuild => Phase::Build,
             Hook::Bundle => Phase::Bundle,
-            Hook::Deploy | Hook::PostDeploy | Hook::PostInstall => Phase::Deploy,
+            Hook::Backup | Hook::Deploy | Hook::PostDeploy | Hook::Upgrade | Hook::PostInstall | Hook::Restore => {
+                Phase::Deploy
+            }
         }
     }
 
@@ -95,9 +110,12 @@ mod tests {
                 "build in build as BuildUser",
                 "post_build in build as BuildUser",
                 "bundle in bundle as BuildUser",
+                "backup in deploy as AppUser",
                 "deploy in deploy as AppUser",
                 "post_deploy in deploy as AppUser",
+                "upgrade in deploy as AppUser",
                 "post_install in deploy as AppUser",
+                "restore in deploy as AppUser",
             ]
         );
         assert!(Hook::ALL.is_sorted_by_key(|hook| hook.phase()));

@@ -1,4 +1,4 @@
-//! The number of a release within its project: v1, v2, …
+//! The number of a release within its project: v1, v2, …; and what leaving a release means for data.
 
 use std::fmt;
 
@@ -18,5 +18,33 @@ impl ReleaseVersion {
 impl fmt::Display for ReleaseVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v{}", self.0)
+    }
+}
+
+/// What it takes to go back from a release to the one before it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum RollbackClass {
+    /// Its code alone: it changes no data that an older version would not understand.
+    #[default]
+    Code,
+    /// Code and data together: something of it (the `release:` line, a hook) may change data.
+    CodeAndData,
+    /// There is no way back: the project says so.
+    Forbidden,
+}
+
+impl RollbackClass {
+    pub const ALL: [RollbackClass; 3] = [RollbackClass::Code, RollbackClass::CodeAndData, RollbackClass::Forbidden];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RollbackClass::Code => "code",
+            RollbackClass::CodeAndData => "code+data",
+            RollbackClass::Forbidden => "forbidden",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == text)
     }
 }

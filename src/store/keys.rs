@@ -24,7 +24,8 @@ impl Store {
         let (rank, projects) = rank_words(&key.rank);
         self.lock()
             .execute(
-                "INSERT OR IGNORE INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR IGNORE INTO keys (name, fingerprint, line, rank, projects, added_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![key.name, key.fingerprint, key.line, rank, projects, key.added_at.0],
             )
             .map(|rows| rows == 1)

@@ -20,7 +20,10 @@ pub use projects::{ProjectRecord, UserRange};
 pub use releases::ReleaseRecord;
 
 /// The schema this program writes. An older file is migrated, a newer one refused.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// What brings a file from one version to the next; the first makes it.
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [include_str!("schema/001.sql"), include_str!("schema/002.sql")];
 
 /// Handle to the state database; cheap to clone.
 #[derive(Clone)]
@@ -84,9 +87,9 @@ impl Store {
                 Failure::new(Code::ServerConfig, what).hint("start the Commis that wrote it, or restore its backup")
             );
         }
-        if version == 0 {
-            let schema = concat!("BEGIN;", include_str!("schema/001.sql"), "PRAGMA user_version = 1; COMMIT;");
-            self.lock().execute_batch(schema).map_err(during("create the schema"))?;
+        for (to, migration) in (1..).zip(MIGRATIONS).skip(version as usize) {
+            let whole = format!("BEGIN; {migration} PRAGMA user_version = {to}; COMMIT;");
+            self.lock().execute_batch(&whole).map_err(during("bring the schema up to date"))?;
         }
         Ok(())
     }
@@ -119,6 +122,25 @@ fn during(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_older_database_is_brought_up_to_date_with_what_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(include_str!("schema/001.sql")).unwrap();
+        old.execute_batch(
+            "PRAGMA user_version = 1;
+             INSERT INTO projects (name, build_uid, app_uid, created_at, created_by) VALUES ('blog', 1, 2, 3, 'root');",
+        )
+        .unwrap();
+        drop(old);
+        let projects = Store::open(&path).unwrap().projects().unwrap();
+        assert_eq!(projects.iter().map(|project| project.name.as_str()).collect::<Vec<_>>(), ["blog"]);
+        let version: u32 =
+            Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, SCHEMA_VERSION);
+    }
 
     #[test]
     fn a_newer_database_is_refused_and_left_alone() {

@@ -30,7 +30,9 @@ impl Store {
     pub fn add_release(&self, project: &ProjectName, release: &ReleaseRecord) -> Result<()> {
         self.lock()
             .execute(
-                "INSERT INTO releases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11)",
+                "INSERT INTO releases (project, version, commit_id, pillar_commit, file_name, sha256, bytes, manifest,
+                                       environment, served, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 params![
                     project.as_str(),
                     release.version.0,
