@@ -173,7 +173,7 @@ fn each_wrong_file_is_refused_by_the_name_of_its_check() {
             rewrite(signed, ".intoto.json", "Statement/v1", "Statement/v2")
         }),
         ("live proof: signature: it is not of these bytes", &|signed| {
-            rewrite(signed, ".intoto.json", AT, "2026-11-20T10:41:08Z")
+            rewrite(signed, ".intoto.json", &format!("\"at\": \"{AT}\""), "\"at\": \"2026-11-20T10:41:08Z\"")
         }),
         ("live proof: of dev, not of staging", &|signed| {
             rewrite(
