@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod files;
 pub mod job;
 pub mod mounts;
+pub mod own_key;
 pub mod ownership;
 pub mod powers;
 pub mod privileged;
