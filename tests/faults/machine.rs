@@ -124,6 +124,18 @@ impl Machine {
         Ok(())
     }
 
+    /// A life that ends before it has properly begun.
+    pub fn start_and_kill(&mut self, after: Duration) -> Result<(), String> {
+        let mut command = Command::new(program());
+        command.args(["serve", "--config"]).arg(self.path("commis.toml"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+        self.server = Some(server);
+        std::thread::sleep(after);
+        self.kill();
+        Ok(())
+    }
+
     /// The first life: its admin's key is known afterwards.
     pub fn first_start(&mut self) -> Result<(), String> {
         self.start(&Start::default())?;
@@ -208,6 +220,9 @@ impl Machine {
             ("GIT_AUTHOR_EMAIL", "jane@example.com"),
             ("GIT_COMMITTER_NAME", "Jane"),
             ("GIT_COMMITTER_EMAIL", "jane@example.com"),
+            // The same tree is the same commit, whenever it is made.
+            ("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z"),
+            ("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z"),
             ("GIT_SSH_COMMAND", &ssh),
         ] {
             command.env(name, value);

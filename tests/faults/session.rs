@@ -8,7 +8,7 @@ use super::expected::{Expected, Outcome, State};
 use super::ground::{self, Ground, Kind};
 use super::machine::{self, Machine, Roots, Start};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Nothing that is asked for takes longer, unless it hangs.
@@ -51,6 +51,10 @@ pub struct Session {
     pages: HashMap<String, String>,
     work: PathBuf,
     serial: u32,
+    /// Milliseconds that a wish took lately.
+    typical: u64,
+    /// The clock jumps: times say nothing about what came first.
+    pub clock_jumps: bool,
     /// What the server stands on; goes after it.
     pub ground: Option<Ground>,
 }
@@ -78,7 +82,7 @@ impl Session {
         std::fs::create_dir_all(&work).map_err(|error| error.to_string())?;
         let expected = Expected::only(State::default());
         let pages = HashMap::new();
-        let session = Self { machine, expected, shape, chance, pages, work, serial: 0, ground: None };
+        let session = Self { machine, expected, shape, chance, pages, work, serial: 0, typical: 500, clock_jumps: false, ground: None };
         session.git(&["init", "-q", "-b", "main"])?;
         Ok(session)
     }
@@ -171,6 +175,7 @@ impl Session {
     /// Waits for the end; from here on that is what may be true.
     pub fn end(&mut self, attempt: Attempt) -> Result<Outcome, String> {
         let Attempt { wish, aim, started } = attempt;
+        let since = started.since;
         let ran = started.ended(PATIENCE);
         if ran.code == -9 {
             return Err(format!("{wish:?} took longer than {PATIENCE:?}: {ran:?}"));
@@ -182,6 +187,9 @@ impl Session {
         };
         if outcome == Outcome::Acknowledged && matches!(wish, Wish::Push(health) if health != Health::Good) {
             return Err(format!("{wish:?} was acknowledged: {ran:?}"));
+        }
+        if outcome != Outcome::CutOff {
+            self.typical = (self.typical * 3 + since.elapsed().as_millis() as u64) / 4;
         }
         self.expected.note(&aim, &outcome);
         Ok(outcome)
@@ -205,8 +213,8 @@ impl Session {
         Ok(())
     }
 
-    pub fn work(&self) -> &Path {
-        &self.work
+    pub fn typical(&self) -> u64 {
+        self.typical.max(20)
     }
 }
 
