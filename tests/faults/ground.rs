@@ -24,8 +24,9 @@ pub enum Kind {
 }
 
 impl Ground {
-    /// `size` as mount and truncate take it.
+    /// `size` as mount and truncate take it. Seen by this thread and what it starts alone.
     pub fn new(kind: Kind, size: &str) -> Result<Self, String> {
+        own_mounts()?;
         let directory = scratch("ground")?;
         let ground = Self { directory, kind };
         let point = ground.path();
@@ -123,6 +124,23 @@ impl Drop for Ground {
     }
 }
 
+/// Gives this thread a mount table of its own: no other server's views keep a file system of ours in use, and what is
+/// mounted goes away with the thread, however it ends.
+fn own_mounts() -> Result<(), String> {
+    thread_local! { static DONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) }; }
+    if DONE.replace(true) {
+        return Ok(());
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(|error| format!("unshare: {error}"))?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .map_err(|error| format!("make mounts private: {error}"))
+}
+
+/// The mount table of this thread.
+pub fn mount_table() -> String {
+    std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default()
+}
+
 /// FS_IOC_SHUTDOWN, with what is in the journal's memory lost too.
 fn shut_down(fd: i32) -> nix::Result<()> {
     /// `_IOR('X', 125, __u32)`: declared by the kernel as one that reads, although it writes.
@@ -152,7 +170,7 @@ pub fn server_id(database: &Path) -> Option<String> {
 
 /// Directories of a server in all hierarchies, its own tops first.
 pub fn cgroups(id: &str) -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = mount_table();
     let points = mounts.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
     let (mut found, mut open): (Vec<PathBuf>, Vec<PathBuf>) = (Vec::new(), points.map(PathBuf::from).collect());
     while let Some(directory) = open.pop() {

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -267,9 +268,11 @@ impl Drop for Machine {
     }
 }
 
-/// The server under test.
+/// The server under test: the one that was built with this, or a copy that no later build replaces.
 pub fn program() -> &'static str {
-    env!("CARGO_BIN_EXE_commis")
+    static PROGRAM: LazyLock<String> =
+        LazyLock::new(|| std::env::var("COMMIS_FAULTS_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_commis").into()));
+    &PROGRAM
 }
 
 /// Users of servers walk through it.

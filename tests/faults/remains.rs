@@ -43,7 +43,7 @@ fn is_half(path: &Path) -> bool {
 
 /// Mounts below the server's roots, seen from here: views are in namespaces of their own.
 fn mounts(session: &Session) -> Vec<String> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let table = ground::mount_table();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
     let roots = &session.machine.roots;
     let roots = [&roots.projects, &roots.state, &roots.runtime, &roots.logs].map(|root| format!("{}/", root.display()));

@@ -102,6 +102,8 @@ impl Session {
             use std::os::unix::fs::{MetadataExt, chown};
             chown(data.join(name), Some(owner.uid()), Some(owner.gid())).map_err(|error| error.to_string())?;
         }
+        // The application's own part of surviving a power cut.
+        children::done("sync", &["-f", &data.display().to_string()])?;
         let mut state = self.expected.certain().cloned().unwrap_or_default();
         state.data = checker::data_digest(&data);
         self.expected.saw(state);
