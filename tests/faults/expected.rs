@@ -60,6 +60,11 @@ impl Expected {
         }
     }
 
+    /// The branch was deployed again, from wherever it is.
+    pub fn deployed_again(&mut self) {
+        self.allowed.iter_mut().for_each(|state| state.serves.clone_from(&state.branch));
+    }
+
     /// Somebody looked: from now on it is what was seen.
     pub fn saw(&mut self, state: State) {
         self.allowed = vec![state];

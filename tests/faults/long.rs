@@ -3,7 +3,7 @@
 use super::ground::Kind;
 use super::options::{Options, notice_the_end, stopped};
 use super::tally::{HEADS, Tally};
-use super::{kills, powercut, walk};
+use super::{full, kills, powercut, syscalls, walk};
 use std::time::Duration;
 
 type Run = Box<dyn Fn(&Options) -> Tally>;
@@ -18,6 +18,9 @@ fn experiments() -> Vec<(&'static str, Run)> {
         all.push(("kills", Box::new(|options| kills::kills(options, options.kills))));
         all.push(("powercuts-ext4", Box::new(|options| powercut::powercuts(options, (Kind::Ext4, options.powercuts)))));
         all.push(("powercuts-xfs", Box::new(|options| powercut::powercuts(options, (Kind::Xfs, options.powercuts)))));
+        all.push(("syscalls", Box::new(syscalls::syscalls)));
+        all.push(("errors", Box::new(syscalls::errors)));
+        all.push(("full", Box::new(|options| full::full(options, options.full))));
     }
     all
 }

@@ -57,6 +57,8 @@ pub struct Session {
     pub clock_jumps: bool,
     /// What the server stands on; goes after it.
     pub ground: Option<Ground>,
+    /// Roots that are elsewhere.
+    pub beside: Option<PathBuf>,
 }
 
 impl Session {
@@ -82,7 +84,7 @@ impl Session {
         std::fs::create_dir_all(&work).map_err(|error| error.to_string())?;
         let expected = Expected::only(State::default());
         let pages = HashMap::new();
-        let session = Self { machine, expected, shape, chance, pages, work, serial: 0, typical: 500, clock_jumps: false, ground: None };
+        let session = Self { machine, expected, shape, chance, pages, work, serial: 0, typical: 500, clock_jumps: false, ground: None, beside: None };
         session.git(&["init", "-q", "-b", "main"])?;
         Ok(session)
     }
@@ -202,6 +204,16 @@ impl Session {
         self.end(attempt)
     }
 
+    /// Deploys the branch again although nobody has looked; the check comes after it.
+    pub fn redeploy_whatever_is(&mut self) -> Result<(), String> {
+        let ran = Started::new(self.machine.commis(&["deploy", PROJECT]), "")?.ended(PATIENCE);
+        if ran.code == 0 {
+            self.expected.deployed_again();
+        }
+        self.check().map_err(|error| format!("{error}
+after {ran:?}"))
+    }
+
     /// The next life after whatever happened.
     pub fn restart(&mut self) -> Result<(), String> {
         self.machine.kill();
@@ -217,6 +229,15 @@ impl Session {
 
     pub fn typical(&self) -> u64 {
         self.typical.max(20)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(beside) = &self.beside {
+            self.machine.kill_everything();
+            let _ = std::fs::remove_dir_all(beside);
+        }
     }
 }
 
