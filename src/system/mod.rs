@@ -8,6 +8,7 @@ pub mod cgroups;
 pub mod clock;
 pub mod command;
 pub mod entropy;
+pub mod failpoint;
 pub mod files;
 pub mod job;
 pub mod mounts;
