@@ -1,7 +1,7 @@
 //! Releases: what was bundled, where its archive is, what it ran with.
 
 use super::{Result, Store, during};
-use crate::model::{CommitId, DeploymentNumber, ProjectName, ReleaseVersion, Time};
+use crate::model::{CommitId, DeploymentNumber, ProjectName, ReleaseVersion, RollbackClass, Time};
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
@@ -23,16 +23,61 @@ pub struct ReleaseRecord {
     pub environment: String,
     /// The deployment that made it live last; `None`: it never served.
     pub served: Option<DeploymentNumber>,
+    /// What it takes to go back from it.
+    pub rollback: RollbackClass,
     pub created_at: Time,
+    /// Kept by somebody's wish.
+    pub pinned: bool,
+    pub origin: Origin,
+    /// When it was live, and well, where it was cooked; `None`: not proved.
+    pub tested_at: Option<Time>,
 }
+
+/// Where a release was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    Cooked,
+    /// In another environment, of which the signature was verified.
+    From {
+        environment: String,
+        /// Fingerprint of the key.
+        signer: String,
+    },
+}
+
+impl Origin {
+    /// `cooked`, or the environment.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Origin::Cooked => COOKED,
+            Origin::From { environment, .. } => environment,
+        }
+    }
+
+    fn signer(&self) -> Option<&str> {
+        match self {
+            Origin::Cooked => None,
+            Origin::From { signer, .. } => Some(signer),
+        }
+    }
+
+    fn read(origin: String, signer: Option<String>) -> Self {
+        match signer {
+            Some(signer) if origin != COOKED => Origin::From { environment: origin, signer },
+            _ => Origin::Cooked,
+        }
+    }
+}
+
+const COOKED: &str = "cooked";
 
 impl Store {
     pub fn add_release(&self, project: &ProjectName, release: &ReleaseRecord) -> Result<()> {
         self.lock()
             .execute(
                 "INSERT INTO releases (project, version, commit_id, pillar_commit, file_name, sha256, bytes, manifest,
-                                       environment, served, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                       environment, served, created_at, rollback, pinned, origin, signer, tested_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
                 params![
                     project.as_str(),
                     release.version.0,
@@ -44,7 +89,12 @@ impl Store {
                     release.manifest,
                     release.environment,
                     release.served.map(|number| number.0),
-                    release.created_at.0
+                    release.created_at.0,
+                    release.rollback.as_str(),
+                    release.pinned,
+                    release.origin.as_str(),
+                    release.origin.signer(),
+                    release.tested_at.map(|at| at.0)
                 ],
             )
             .map(drop)
@@ -72,6 +122,39 @@ impl Store {
         rows.collect::<rusqlite::Result<_>>().map_err(during("list releases"))
     }
 
+    /// Keeps a release on the shelf whatever its age, or no longer.
+    pub fn pin_release(&self, project: &ProjectName, version: ReleaseVersion, pinned: bool) -> Result<()> {
+        self.change(project, version, ("UPDATE releases SET pinned = ?3", &pinned))
+    }
+
+    /// Notes that there is a proof that it was live, and since when.
+    pub fn note_tested(&self, project: &ProjectName, version: ReleaseVersion, at: Time) -> Result<()> {
+        self.change(project, version, ("UPDATE releases SET tested_at = ?3", &at.0))
+    }
+
+    /// Digest of the release that has or had this number.
+    pub fn release_digest(&self, project: &ProjectName, version: ReleaseVersion) -> Result<Option<String>> {
+        self.lock()
+            .query_row(
+                "SELECT sha256 FROM releases WHERE project = ?1 AND version = ?2",
+                params![project.as_str(), version.0],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(during("look a release up"))
+    }
+
+    fn change(
+        &self,
+        project: &ProjectName,
+        version: ReleaseVersion,
+        (set, value): (&str, &dyn rusqlite::ToSql),
+    ) -> Result<()> {
+        let whole = format!("{set} WHERE project = ?1 AND version = ?2");
+        let changed = self.lock().execute(&whole, params![project.as_str(), version.0, value]);
+        changed.map(drop).map_err(during("change a release"))
+    }
+
     /// Notes that the archive of a release is gone, or about to go.
     pub fn prune_release(&self, project: &ProjectName, version: ReleaseVersion) -> Result<()> {
         self.lock()
@@ -95,7 +178,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ReleaseRecord> {
         manifest: row.get("manifest")?,
         environment: row.get("environment")?,
         served: row.get::<_, Option<u32>>("served")?.map(DeploymentNumber),
+        rollback: RollbackClass::parse(&row.get::<_, String>("rollback")?).unwrap_or_default(),
         created_at: Time(row.get("created_at")?),
+        pinned: row.get("pinned")?,
+        origin: Origin::read(row.get("origin")?, row.get("signer")?),
+        tested_at: row.get::<_, Option<i64>>("tested_at")?.map(Time),
     })
 }
 
