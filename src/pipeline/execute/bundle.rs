@@ -10,7 +10,7 @@ use crate::layouts::places;
 use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::Goal;
-use crate::store::{self, ReleaseRecord};
+use crate::store::ReleaseRecord;
 use crate::system::{UserIds, clock, reading};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -78,9 +78,10 @@ impl Execution<'_> {
             served: None,
             rollback: RollbackClass::default(),
             created_at: clock::now(),
-            pinned: false,
-            origin: store::Origin::Cooked,
+            origin: crate::store::COOKED.to_owned(),
+            signer: None,
             tested_at: None,
+            pinned: false,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::archives::statement::{self, Live, Run, Subject};
 use crate::archives::{Manifest, shelf, verify};
 use crate::model::{DeploymentNumber, Failure, ProjectName, Time};
 use crate::pipeline::context::Context;
-use crate::store::{Origin, ReleaseRecord};
+use crate::store::ReleaseRecord;
 use crate::system::{clock, files, reading};
 use std::path::PathBuf;
 
@@ -52,7 +52,7 @@ fn statement(about: &About<'_>, (number, finished): (DeploymentNumber, Time)) ->
 /// when this returns. For the holder of the project's lock.
 pub fn prove(context: &Context, project: &ProjectName) -> Result<(), Failure> {
     for record in context.store.releases(project)? {
-        let (Some(served), Origin::Cooked) = (record.served, &record.origin) else { continue };
+        let Some(served) = record.served.filter(|_| !record.is_from_elsewhere()) else { continue };
         // One of an older format says nothing of its environment, so no server would take it.
         let Ok(manifest) = Manifest::parse(record.manifest.as_bytes()) else { continue };
         let Some(environment) = manifest.base.environment.clone() else { continue };
