@@ -36,6 +36,6 @@ pub enum ReleaseVerb {
         release: String,
     },
     /// The key that signs what is cooked here, as a line for another server's allowed_signers
-    #[command(after_help = "Example:\n  ssh commis@staging release signer >> /etc/commis/allowed_signers")]
+    #[command(after_help = "Example:\n  commis release signer >> allowed_signers")]
     Signer,
 }
