@@ -6,6 +6,7 @@
 mod doors;
 mod reception;
 
+use crate::archives::signing::SigningKey;
 use crate::config::{self, ServerConfig};
 use crate::git::{self, Git};
 use crate::layouts::Places;
@@ -104,10 +105,11 @@ async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -
             .map_err(|error| Failure::internal("bind the hook's socket", &error))?,
         control: crate::api::server::bind(&places.control_socket())?,
     };
+    let signing = signing_key(&store, &places)?;
     store.set_meta("started", "yes")?;
     let addresses = doors.addresses();
     let (http, ssh) = (addresses.http, addresses.ssh);
-    let handles = Handles { places, store, git, sandbox, supervisor, router, exe, http, ssh };
+    let handles = Handles { places, store, git, sandbox, supervisor, router, signing, exe, http, ssh };
     let platform = Platform::new(Context::new(config, handles), addresses);
     doors::serve(platform, doors, file).await
 }
@@ -171,6 +173,17 @@ fn identity(store: &Store) -> Result<(String, FirstStart), Failure> {
     let id = entropy::hex(4).map_err(|error| Failure::internal("make an id", &error))?;
     store.set_meta("server_id", &id)?;
     Ok((id, first))
+}
+
+/// Made by the first server that signs, which need not be the first that was started.
+fn signing_key(store: &Store, places: &Places) -> Result<SigningKey, Failure> {
+    let known = store.meta("release_key")?;
+    let first_start = if known.is_some() { FirstStart::No } else { FirstStart::Yes };
+    let key = SigningKey::load_or_create(&places.release_key(), first_start)?;
+    if known.is_none() {
+        store.set_meta("release_key", &key.fingerprint())?;
+    }
+    Ok(key)
 }
 
 fn own_program() -> Result<PathBuf, Failure> {

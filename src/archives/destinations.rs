@@ -19,6 +19,8 @@ const MOST_STEPS: usize = 4_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Leads {
     Inside,
+    /// Out of the tree, to where releases may lead that were signed.
+    Known,
     /// Something on the way is not there.
     Nowhere,
     Out,
@@ -34,10 +36,14 @@ pub fn check(listed: &Listed, policy: Links) -> Result<(), Failure> {
     }
     let mut tree = Tree::of(listed);
     for (path, target) in listed.links() {
-        let leads = if names::reads_as_inside(path, target) { tree.follow(path) } else { Leads::Out };
+        let leads = match tree.follow(path) {
+            Leads::Inside | Leads::Nowhere if !names::reads_as_inside(path, target) => Leads::Out,
+            leads => leads,
+        };
         match leads {
             Leads::Inside | Leads::Nowhere => {}
-            Leads::Out => return Err(refused(format!("the link {path} leads out of the tree"))),
+            Leads::Known if policy == Links::Portable => {}
+            Leads::Out | Leads::Known => return Err(refused(format!("the link {path} leads out of the tree"))),
             Leads::InACircle => return Err(refused(format!("the link {path} leads in a circle"))),
             Leads::TooFar => return Err(refused("its links are too long to be followed")),
         }
@@ -75,7 +81,7 @@ impl<'a> Tree<'a> {
             }
             match part {
                 "" | "." => continue,
-                ".." if at.is_empty() => return Leads::Out,
+                ".." if at.is_empty() => return beside(&todo),
                 ".." => {
                     up(&mut at);
                     continue;
@@ -86,7 +92,7 @@ impl<'a> Tree<'a> {
                 None => return Leads::Nowhere,
                 Some(What::Solid(Solid::File)) if !todo.is_empty() => return Leads::Nowhere,
                 Some(What::Solid(_)) => {}
-                Some(What::Link(target)) if target.starts_with('/') => return Leads::Out,
+                Some(What::Link(target)) if target.starts_with('/') => return absolute(target, &todo),
                 Some(What::Link(target)) => {
                     followed += 1;
                     if followed > MOST_LINKS {
@@ -99,6 +105,24 @@ impl<'a> Tree<'a> {
         }
         Leads::Inside
     }
+}
+
+/// Where the machine keeps what programs need.
+const OF_THE_MACHINE: [&str; 5] = ["usr", "bin", "sbin", "lib", "lib64"];
+/// What stands beside the tree of every release.
+const DATA: &str = "data";
+
+/// The rest of a path that has left the tree by one step, its next part last.
+fn beside(rest: &[&str]) -> Leads {
+    let mut rest = rest.iter().rev().filter(|part| !matches!(**part, "" | "."));
+    let known = rest.next() == Some(&DATA) && rest.all(|part| *part != "..");
+    if known { Leads::Known } else { Leads::Out }
+}
+
+fn absolute(target: &str, rest: &[&str]) -> Leads {
+    let mut parts = target.split('/').chain(rest.iter().rev().copied()).filter(|part| !matches!(*part, "" | "."));
+    let known = parts.next().is_some_and(|top| OF_THE_MACHINE.contains(&top)) && parts.all(|part| part != "..");
+    if known { Leads::Known } else { Leads::Out }
 }
 
 fn down(at: &mut String, name: &str) {
@@ -130,6 +154,37 @@ mod tests {
             listed.push((*path).to_owned(), item.clone());
         }
         listed
+    }
+
+    /// To the kernel, out is out.
+    fn as_kernel(leads: Leads) -> Leads {
+        if leads == Leads::Known { Leads::Out } else { leads }
+    }
+
+    #[test]
+    fn a_signed_release_may_lead_to_its_data_and_to_the_machines_programs() {
+        let verdict = |target: &str, policy| {
+            let link = |target: &str| Item::Link { target: target.into() };
+            let entries = [("d", Item::Directory), ("d/l", link(target)), ("lib", link("/usr/lib"))];
+            check(&listed(&entries), policy).map_err(|failure| failure.what)
+        };
+        let out = Err("the link d/l leads out of the tree".to_owned());
+        for known in ["/usr/bin/python3", "/lib/x", "../../data", "../.././data/media/", "../lib/x", "x", "../lib"] {
+            assert_eq!(verdict(known, Links::Portable), Ok(()), "{known}");
+            assert!(matches!(known, "x") || verdict(known, Links::InsideOnly).is_err(), "{known}");
+        }
+        for unknown in [
+            "/etc/shadow",
+            "/",
+            "/usr/../etc/shadow",
+            "../../data2",
+            "../..",
+            "../../../x",
+            "../../data/../git",
+            "../lib/../../etc",
+        ] {
+            assert_eq!(verdict(unknown, Links::Portable), out, "{unknown}");
+        }
     }
 
     /// What the kernel says about the same tree.
@@ -164,7 +219,7 @@ mod tests {
             let listed = listed(&entries);
             let mut tree = Tree::of(&listed);
             for path in paths {
-                prop_assert_eq!(tree.follow(path), kernel(place.path(), path), "{} of {:?}", path, entries);
+                prop_assert_eq!(as_kernel(tree.follow(path)), kernel(place.path(), path), "{} of {:?}", path, entries);
             }
         }
     }

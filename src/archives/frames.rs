@@ -8,6 +8,8 @@ use std::io::{self, Read};
 pub const MAX_CONTENT: usize = 8 << 20;
 /// Largest compressed frame: an incompressible content and its block headers.
 const MAX_FRAME: usize = MAX_CONTENT + (64 << 10);
+/// Descriptor of a window of [`MAX_CONTENT`]: an exponent over 2^10 in its upper five bits.
+const MAX_WINDOW: u64 = 13 << 3;
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,8 @@ pub enum FrameError {
     NotAFrame,
     #[error("a compressed frame does not name its size, or more than {MAX_CONTENT} bytes")]
     Size,
+    #[error("a compressed frame looks back further than {MAX_CONTENT} bytes")]
+    Window,
     #[error("a compressed frame is longer than its content may be")]
     Long,
     #[error("it ends in the middle")]
@@ -37,7 +41,9 @@ pub fn next(from: &mut impl Read, frame: &mut Vec<u8>) -> Result<Option<usize>, 
     if !frame.starts_with(&MAGIC) || descriptor & 0x0b != 0 {
         return Err(FrameError::NotAFrame);
     }
-    more(from, frame, if single { 0 } else { 1 })?;
+    if !single && number(from, frame, 1)? > MAX_WINDOW {
+        return Err(FrameError::Window);
+    }
     let (width, add) = match (descriptor >> 6, single) {
         (0, true) => (1, 0),
         (1, _) => (2, 256),

@@ -36,6 +36,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use listing::hex;
 pub use manifest::{Buildpack, Manifest, ManifestBase};
 pub use pack::{Packed, pack};
 pub use unpack::{Expect, Links, UnpackLimits, Unpacked, inspect, unpack};

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What stands beside an archive and goes with it.
-const COMPANIONS: [&str; 3] = [verify::CHECKSUM, verify::SIGNATURE, verify::STATEMENT];
+pub const COMPANIONS: [&str; 3] = [verify::CHECKSUM, verify::SIGNATURE, verify::STATEMENT];
 const ARCHIVE: &str = ".tar.zst";
 
 /// One archive.
@@ -38,6 +38,16 @@ pub fn list(releases: &Path, project: &ProjectName) -> Result<Vec<OnShelf>, Fail
     }
     found.sort_by_key(|archive| archive.version);
     Ok(found)
+}
+
+/// Writes what stands beside an archive, whole or not at all. Not synced.
+pub fn put_beside(archive: &Path, suffix: &str, text: &str) -> Result<(), Failure> {
+    settle::write_whole(&beside(archive, suffix), text.as_bytes())
+}
+
+/// Where something stands beside an archive.
+pub fn beside(archive: &Path, suffix: &str) -> PathBuf {
+    settle::suffixed(archive, suffix)
 }
 
 /// Removes an archive and what stands beside it; the archive first, so that a name on the shelf is always complete.

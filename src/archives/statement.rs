@@ -64,8 +64,8 @@ pub fn live_line(base: &ManifestBase, sha256: &str, at: &str) -> String {
 }
 
 /// Digest of a signed line.
-pub fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text).0
+pub fn digest(line: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(line).0
 }
 
 /// The document; ends with a line break.
@@ -100,6 +100,16 @@ pub fn write(subject: &Subject<'_>, run: &Run<'_>, live: Option<&Live>) -> Strin
     let mut text = serde_json::to_string_pretty(&statement).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The same statement with the proof in it.
+pub fn with_live(text: &str, live: &Live) -> Result<String, Failure> {
+    let unreadable = |error: serde_json::Error| refused(format!("provenance: {error}"));
+    let mut statement: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(unreadable)?;
+    statement.insert("commis".into(), json!({ "live": live }));
+    let mut text = serde_json::to_string_pretty(&statement).map_err(unreadable)?;
+    text.push('\n');
+    Ok(text)
 }
 
 fn dependencies(manifest: &Manifest) -> Vec<Value> {

@@ -28,6 +28,9 @@ use std::sync::mpsc::sync_channel;
 pub enum Links {
     /// Only to places inside the tree, judged by the kernel: for archives from elsewhere.
     InsideOnly,
+    /// There, to `data/` beside the tree, and to programs and libraries of the machine (a virtual environment names
+    /// `/usr/bin/python3`): for releases from elsewhere of which the signature was verified.
+    Portable,
     /// Wherever the build made them lead (a virtual environment names `/usr/bin/python3`): for what was built here.
     /// They are kept as text and never followed by us either way.
     AsBuilt,

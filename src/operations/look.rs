@@ -3,8 +3,10 @@
 use super::Platform;
 use super::authorize::{Action, authorize};
 use super::records::{Artifact, Deployment, Release, Reply, Status};
-use crate::model::{Actor, Code, DeploymentNumber, Failure};
-use crate::store::{DeploymentRecord, ProjectRecord};
+use crate::archives::verify;
+use crate::model::{Actor, Code, DeploymentNumber, Failure, ProjectName};
+use crate::pipeline::execute::proofs;
+use crate::store::{DeploymentRecord, ProjectRecord, ReleaseRecord};
 use crate::system::{clock, files};
 
 /// Deployments that `show NAME` lists.
@@ -38,25 +40,41 @@ impl Platform {
             row.version.map(|version| self.context.store.release(&row.project, version)).transpose()?.flatten();
         let platform = self.context.config().platform;
         let url = self.context.url_of(&row.project);
-        Ok(Deployment::of(row, &steps, release.as_ref(), (platform.as_str(), &url)))
+        let artifacts = release.map(|release| self.artifacts(&row.project, &release)).unwrap_or_default();
+        Ok(Deployment::of(row, &steps, artifacts, (platform.as_str(), &url)))
+    }
+
+    /// The files of a release, the archive first.
+    fn artifacts(&self, project: &ProjectName, release: &ReleaseRecord) -> Vec<Artifact> {
+        let files = proofs::four_files(&self.context, project, release);
+        files.into_iter().map(|(name, sha256, size)| Artifact { name, sha256, size }).collect()
+    }
+
+    fn release_record(&self, project: &ProjectRecord, row: &ReleaseRecord) -> Release {
+        let artifacts = self.artifacts(&project.name, row);
+        let signed = artifacts.iter().any(|artifact| artifact.name.ends_with(verify::SIGNATURE));
+        let own = || signed.then(|| self.context.config().environment().to_owned());
+        Release {
+            release: row.version.to_string(),
+            commit: row.commit.clone(),
+            pillar_commit: row.pillar_commit.clone(),
+            live: project.live == Some(row.version),
+            was_live: row.served.is_some(),
+            created_at: clock::rfc3339(row.created_at),
+            archive: Artifact::of(row),
+            artifacts,
+            rollback: row.rollback.as_str().to_owned(),
+            pinned: row.pinned,
+            origin: row.origin.clone(),
+            signed_by: row.signer.clone().or_else(own),
+            tested_at: row.tested_at.map(clock::rfc3339),
+        }
     }
 
     pub(super) fn releases(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Read, name)?;
         let rows = self.context.store.releases(&project.name)?;
-        let releases = rows
-            .iter()
-            .map(|row| Release {
-                release: row.version.to_string(),
-                commit: row.commit.clone(),
-                pillar_commit: row.pillar_commit.clone(),
-                live: project.live == Some(row.version),
-                was_live: row.served.is_some(),
-                created_at: clock::rfc3339(row.created_at),
-                archive: Artifact::of(row),
-            })
-            .collect();
-        Ok(Reply::Releases { releases })
+        Ok(Reply::Releases { releases: rows.iter().map(|row| self.release_record(&project, row)).collect() })
     }
 
     pub(super) fn status(&self, actor: &Actor) -> Result<Reply, Failure> {

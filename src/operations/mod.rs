@@ -19,6 +19,7 @@ mod look;
 mod projects;
 mod push;
 mod recover;
+mod releases;
 mod serve_git;
 mod sweep;
 
@@ -130,6 +131,8 @@ impl Platform {
             Verb::Log { project, number, follow } => self.log(&actor, &project, number, follow, &talk).await,
             Verb::Logs { project, follow, lines } => self.logs(&actor, &project, follow, lines, &talk).await,
             Verb::Releases { project } => self.releases(&actor, &project),
+            Verb::Release { verb } => self.release(&actor, verb).await,
+            Verb::Retention { project, next } => self.retention(&actor, &project, next),
             Verb::Deploy { project } => self.redeploy(&actor, &project, &talk).await,
             Verb::Cancel { project } => self.cancel(&actor, &project),
             Verb::Rollback { project, release } => self.rollback(&actor, &project, release.as_deref(), &talk).await,

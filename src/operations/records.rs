@@ -29,6 +29,15 @@ pub enum Reply {
         checks: Vec<Check>,
     },
     Status(Box<Status>),
+    Verified(Box<VerifiedRelease>),
+    Signer(Box<Signed>),
+    Retention {
+        project: String,
+        retained: Vec<Retained>,
+        /// Bytes of all releases.
+        total: u64,
+        max_bytes: Option<u64>,
+    },
     HostKey {
         known_hosts: String,
         fingerprint: String,
@@ -124,6 +133,52 @@ pub struct Release {
     pub was_live: bool,
     pub created_at: String,
     pub archive: Artifact,
+    /// The archive and what stands beside it.
+    #[serde(default)]
+    pub artifacts: Vec<Artifact>,
+    /// What leaving it takes: `code`, `code+data`, `forbidden`.
+    pub rollback: String,
+    pub pinned: bool,
+    /// `cooked`, or the environment that it came from.
+    pub origin: String,
+    /// The environment whose key signed it.
+    pub signed_by: Option<String>,
+    /// When it was live, and well, where it was cooked.
+    pub tested_at: Option<String>,
+}
+
+/// A release that passed every check.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerifiedRelease {
+    pub project: String,
+    pub release: String,
+    pub verified: bool,
+    pub sha256: String,
+    pub size: u64,
+    pub files: u64,
+    pub bytes: u64,
+    pub tree_sha256: String,
+    pub environment: String,
+    pub signer: String,
+    pub live_at: Option<String>,
+}
+
+/// The key that signs what is cooked here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Signed {
+    pub allowed_signers: String,
+    pub environment: String,
+    pub fingerprint: String,
+}
+
+/// What becomes of a release.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Retained {
+    pub release: String,
+    pub size: u64,
+    /// `next deployment`, or the first day on which a deployment removes it.
+    pub goes: Option<String>,
+    pub because: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -174,12 +229,7 @@ pub struct Status {
 
 impl Deployment {
     /// The record of a row, its steps and what it made.
-    pub fn of(
-        row: &DeploymentRecord,
-        steps: &[StepRecord],
-        release: Option<&ReleaseRecord>,
-        place: (&str, &str),
-    ) -> Self {
+    pub fn of(row: &DeploymentRecord, steps: &[StepRecord], artifacts: Vec<Artifact>, place: (&str, &str)) -> Self {
         let (platform, url) = place;
         let seconds = row.finished_at.map(|end| end.seconds_since(row.started_at.unwrap_or(row.queued_at)));
         Self {
@@ -204,7 +254,7 @@ impl Deployment {
             finished_at: row.finished_at.map(rfc3339),
             seconds,
             steps: steps.iter().map(Step::of).collect(),
-            artifacts: release.map(Artifact::of).into_iter().collect(),
+            artifacts,
             url: (row.status == crate::store::Status::Success).then(|| url.to_owned()),
         }
     }

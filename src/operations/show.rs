@@ -2,7 +2,7 @@
 //!
 //! The JSON form is the record itself.
 
-use crate::operations::records::{Check, Deployment, Project, Release, Reply, Status};
+use crate::operations::records::{Check, Deployment, Project, Release, Reply, Retained, Status, VerifiedRelease};
 use std::fmt::Write;
 
 /// The text for standard output; ends with a line break unless it is empty.
@@ -31,6 +31,9 @@ pub fn human(reply: &Reply) -> String {
         ),
         Reply::Doctor { checks } => table(checks.iter().map(check_row).collect()),
         Reply::Status(status) => whole_status(status),
+        Reply::Verified(release) => verified(release),
+        Reply::Signer(signer) => format!("{}\n", signer.allowed_signers),
+        Reply::Retention { retained, .. } => table(retained.iter().map(retained_row).collect()),
         Reply::HostKey { known_hosts, .. } => format!("{known_hosts}\n"),
         Reply::Done { done, .. } => format!("{done}\n"),
         Reply::Nothing {} => String::new(),
@@ -109,7 +112,42 @@ fn release_row(release: &Release) -> Vec<String> {
     };
     let commit = release.commit.get(..7).unwrap_or(&release.commit).to_owned();
     let size = crate::notify::words::size(release.archive.size);
-    vec![release.release.clone(), standing.to_owned(), commit, size, release.created_at.clone()]
+    let signed = release.signed_by.as_ref().map_or("unsigned".to_owned(), |signer| format!("signed by {signer}"));
+    let pinned = if release.pinned { "pinned" } else { "" };
+    vec![
+        release.release.clone(),
+        standing.to_owned(),
+        commit,
+        size,
+        release.created_at.clone(),
+        release.rollback.clone(),
+        release.origin.clone(),
+        signed,
+        pinned.to_owned(),
+    ]
+}
+
+fn verified(release: &VerifiedRelease) -> String {
+    let live = release.live_at.as_ref().map_or("never live".to_owned(), |at| format!("live {at}"));
+    format!(
+        "{} {}  verified  {}  sha256:{}\n  signed by {} ({})  {live}\n  {} files, {}\n",
+        release.project,
+        release.release,
+        crate::notify::words::size(release.size),
+        release.sha256,
+        release.environment,
+        release.signer,
+        release.files,
+        crate::notify::words::size(release.bytes),
+    )
+}
+
+fn retained_row(retained: &Retained) -> Vec<String> {
+    let goes = match &retained.goes {
+        Some(when) => format!("goes: {when}"),
+        None => "stays".to_owned(),
+    };
+    vec![retained.release.clone(), crate::notify::words::size(retained.size), goes, retained.because.clone()]
 }
 
 fn check_row(check: &Check) -> Vec<String> {

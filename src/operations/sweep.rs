@@ -32,7 +32,8 @@ impl Platform {
         for trash in reading::names(&places.trash())? {
             trees::remove_tree(&places.trash().join(trash))?;
         }
-        self.sweep_shelf(name)
+        self.sweep_shelf(name)?;
+        crate::pipeline::execute::proofs::prove(&self.context, name)
     }
 
     /// Archives that the ledger does not know: those of deployments that were undone.

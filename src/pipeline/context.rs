@@ -1,5 +1,6 @@
 //! What a deployment works with: the handles to every room below, and which processes serve each project.
 
+use crate::archives::signing::SigningKey;
 use crate::config::ServerConfig;
 use crate::git::Git;
 use crate::layouts::{Places, ProjectPlaces};
@@ -30,6 +31,8 @@ pub struct Handles {
     pub sandbox: Sandbox,
     pub supervisor: Supervisor,
     pub router: Router,
+    /// Signs what is cooked here.
+    pub signing: SigningKey,
     /// This program, for views in which `commis` must be found.
     pub exe: PathBuf,
     /// Where the router listens.

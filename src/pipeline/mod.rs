@@ -16,6 +16,7 @@ pub mod launch;
 pub mod phases;
 pub mod plan;
 pub mod queue;
+pub mod release_policy;
 pub mod rollback;
 pub mod step;
 pub mod view;

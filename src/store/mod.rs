@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub use deployments::{DeploymentRecord, NewDeployment, Status, StepRecord, StepStatus, Switch};
 pub use keys::KeyRecord;
 pub use projects::{ProjectRecord, UserRange};
-pub use releases::ReleaseRecord;
+pub use releases::{COOKED, ReleaseRecord, Shelved};
 
 /// The schema this program writes. An older file is migrated, a newer one refused.
 pub const SCHEMA_VERSION: u32 = 2;

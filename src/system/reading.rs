@@ -23,6 +23,11 @@ pub fn read_regular(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
+/// What this machine calls itself.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
+}
+
 /// The inode of what a name names, a final link itself.
 pub fn inode(path: &Path) -> Result<u64, FileError> {
     std::fs::symlink_metadata(path).map(|meta| meta.ino()).map_err(|error| FileError::new("look at", path, error))

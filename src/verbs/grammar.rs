@@ -104,6 +104,20 @@ pub enum Verb {
         /// The release; the previous good one when absent
         release: Option<String>,
     },
+    /// What is on a project's shelf
+    Release {
+        #[command(subcommand)]
+        verb: super::release::ReleaseVerb,
+    },
+    /// Which releases stay, and which go when
+    #[command(after_help = "Example:\n  commis retention blog --next")]
+    Retention {
+        /// Name of the project
+        project: String,
+        /// Only those that go, soonest first
+        #[arg(long)]
+        next: bool,
+    },
     /// Configuration of a project, or a check of the server's own
     Config {
         #[command(subcommand)]

@@ -24,6 +24,7 @@ mod rejecting_apps;
 mod rejecting_builds;
 mod rejecting_trees;
 mod rejecting_when_full;
+mod releasing;
 mod running;
 mod sandboxing;
 mod serving;

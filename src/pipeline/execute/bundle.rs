@@ -1,13 +1,13 @@
 //! bundle and unpack: `build/` becomes a release archive, the archive becomes the tree that will run.
 
-use super::{Done, Execution, missing};
+use super::{Done, Execution, missing, proofs};
 use crate::archives::listed::{Listed, ListedItem, pack_listed};
 use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, Packed, UnpackLimits};
 use crate::buildpacks::Choice;
 use crate::config::procfile;
 use crate::git::{self, Kind};
 use crate::layouts::places;
-use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository};
+use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::Goal;
 use crate::store::ReleaseRecord;
@@ -51,6 +51,7 @@ impl Execution<'_> {
             Origin::Build => archives::pack(&self.places.build(), &base, &out, THREADS),
             Origin::Commit => self.pack_commit(&base, &out),
         })?;
+        self.accompany(&file_name, &packed)?;
         let release = self.release_record(version, &commit, (file_name.clone(), &packed));
         self.context.store.add_release(name, &release)?;
         self.work.release = Some(release);
@@ -75,8 +76,25 @@ impl Execution<'_> {
             manifest: String::from_utf8_lossy(&packed.manifest.to_json()).into_owned(),
             environment: environment_json(&self.gathered.environment),
             served: None,
+            rollback: RollbackClass::default(),
             created_at: clock::now(),
+            origin: crate::store::COOKED.to_owned(),
+            signer: None,
+            tested_at: None,
+            pinned: false,
         }
+    }
+
+    /// Signature and provenance, beside the archive; durable with it, before the exchange.
+    fn accompany(&self, file_name: &str, packed: &Packed) -> Result<(), Failure> {
+        let about = proofs::About {
+            project: &self.order.project.name,
+            file_name,
+            sha256: &packed.archive_sha256,
+            manifest: &packed.manifest,
+        };
+        proofs::sign(self.context, &about)?;
+        proofs::state(self.context, &about, (self.order.number, clock::now()))
     }
 
     fn buildpacks(&self) -> Vec<Buildpack> {

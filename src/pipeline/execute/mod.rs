@@ -6,6 +6,7 @@
 mod bundle;
 mod ended;
 mod prepare;
+pub mod proofs;
 pub mod revive;
 mod scripts;
 mod switch;
@@ -34,7 +35,7 @@ use tokio::time::Instant;
 
 pub use bundle::no_release;
 pub use prepare::{empty, make_directories};
-pub use tidy::Tidy;
+pub use tidy::{Tidy, on_shelf, retention_policy};
 pub use watch::Watch;
 
 /// A deployment on its way.

@@ -1,14 +1,17 @@
 //! What is left to do after the verdict was told: stop the old processes, archive the old tree, drop what is not kept.
 //! Nobody waits for it but the next deployment of the same project.
 
-use super::{Execution, as_root};
-use crate::archives::retention::{self, KeptRelease};
+use super::{Execution, as_root, proofs};
+use crate::archives::retention::{self, KeptRelease, Month, Policy};
 use crate::archives::{shelf, trees};
+use crate::config::ServerConfig;
+use crate::config::server::Releases;
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName, ReleaseVersion};
 use crate::pipeline::context::{Context, LiveSet};
-use crate::system::UserIds;
+use crate::store::ReleaseRecord;
 use crate::system::privileged::Operation;
+use crate::system::{UserIds, clock};
 use std::path::PathBuf;
 
 /// Work left over, as data; [`Tidy::carry_out`] does it.
@@ -27,7 +30,7 @@ struct Jobs {
     old_tree: Option<PathBuf>,
     live: ReleaseVersion,
     previous: Option<ReleaseVersion>,
-    keep: usize,
+    policy: Policy,
 }
 
 impl Tidy {
@@ -42,11 +45,35 @@ impl Tidy {
             context.supervisor.stop_set(old.set).await;
         }
         let results = tokio::task::block_in_place(|| {
-            [jobs.archive_old(), jobs.prune_archives(), jobs.prune_releases(context), jobs.clean()]
+            [
+                proofs::prove(context, &jobs.project),
+                jobs.archive_old(),
+                jobs.prune_archives(),
+                jobs.prune_releases(context),
+                jobs.clean(),
+            ]
         });
         for failure in results.into_iter().filter_map(Result::err) {
             tracing::warn!(project = %jobs.project, "tidying: {failure}");
         }
+    }
+}
+
+/// What the server's configuration asks of retention now.
+pub fn retention_policy(config: &ServerConfig) -> Policy {
+    let Releases { keep, months, max_bytes, .. } = config.releases;
+    Policy { keep: keep as usize, months, max_bytes, now: Month::of(clock::now()) }
+}
+
+/// A release as retention sees it.
+pub fn on_shelf(record: &ReleaseRecord, live: Option<ReleaseVersion>) -> KeptRelease {
+    KeptRelease {
+        version: record.version,
+        bytes: record.bytes,
+        live: live == Some(record.version),
+        pinned: record.pinned,
+        served: record.served,
+        made: Month::of(record.created_at),
     }
 }
 
@@ -62,7 +89,7 @@ impl Execution<'_> {
             old_tree: Some(self.places.deployed(&self.work.tree_name)),
             live: live.version,
             previous: self.order.project.live,
-            keep: self.gathered.config.releases.keep as usize,
+            policy: retention_policy(&self.gathered.config),
             places: self.places,
         };
         Tidy { jobs: Some(jobs) }
@@ -103,16 +130,8 @@ impl Jobs {
 
     fn prune_releases(&self, context: &Context) -> Result<(), Failure> {
         let records = context.store.releases(&self.project)?;
-        let kept: Vec<KeptRelease> = records
-            .iter()
-            .map(|record| KeptRelease {
-                version: record.version,
-                live: record.version == self.live,
-                pinned: false,
-                served: record.served,
-            })
-            .collect();
-        for version in retention::plan(&kept, self.keep).remove {
+        let kept: Vec<KeptRelease> = records.iter().map(|record| on_shelf(record, Some(self.live))).collect();
+        for (version, _) in retention::plan(&kept, &self.policy).remove {
             let Some(record) = records.iter().find(|record| record.version == version) else { continue };
             context.store.prune_release(&self.project, version)?;
             shelf::remove(&self.places.release(&record.file_name))?;
