@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod pack;
 pub mod retention;
 pub mod shelf;
+pub mod stamps;
 pub mod trees;
 pub mod unpack;
 
