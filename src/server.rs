@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 const AFTER: &str = "\
 When every port listens it prints:  commis: ready ssh=HOST:PORT http=HOST:PORT
+When every application is started again:  commis: recovery over in N s
 Ctrl-C or SIGTERM: running deployments end, then the applications. SIGHUP: read the configuration again.
 
 Examples:

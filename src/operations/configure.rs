@@ -37,6 +37,7 @@ pub(super) fn assignments(words: &[String], input: &str) -> Result<Vec<Change>, 
 impl Platform {
     pub(super) async fn change_config(&self, actor: &Actor, name: &str, changes: &[Change]) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Configure, name)?;
+        self.recovered(&project.name).await;
         let (branch, head) = self.pillar_head(&project)?;
         let path = self.context.project_places(&project.name).repository(Repository::Pillar);
         let before = match &head {

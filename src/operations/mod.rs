@@ -29,11 +29,12 @@ use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 pub use push::PushSession;
 use records::Reply;
+pub use recover::{Recovered, Recovery};
 pub use serve_git::{Direction, GitService, GitStreams, Left};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// The server as doors see it; cheap to clone.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub struct Platform {
     tasks: Arc<tokio::sync::RwLock<()>>,
     /// Held by whoever makes or unmakes a project's directories.
     making: Arc<tokio::sync::Mutex<()>>,
+    /// Projects that a start has not recovered yet.
+    recovering: Arc<watch::Sender<BTreeSet<ProjectName>>>,
 }
 
 /// Where the doors really listen, and how they are known.
@@ -100,7 +103,8 @@ pub struct NobodyListens;
 impl Platform {
     pub fn new(context: Context, addresses: Addresses) -> Self {
         let (sessions, tasks, making) = Default::default();
-        Self { context, desk: Desk::default(), addresses, sessions, tasks, making }
+        let recovering = Arc::new(watch::channel(BTreeSet::new()).0);
+        Self { context, desk: Desk::default(), addresses, sessions, tasks, making, recovering }
     }
 
     /// Does what a verb says.

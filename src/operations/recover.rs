@@ -7,11 +7,15 @@ use super::Platform;
 use crate::git::{self, refs};
 use crate::model::{Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, Repository, Time};
 use crate::notify::DeploymentLog;
+use crate::pipeline::desk::Closed;
 use crate::pipeline::execute::revive;
 use crate::store::{DeploymentRecord, ProjectRecord, Status, Switch};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, files, reading};
+use futures_util::StreamExt;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedRwLockReadGuard;
 
 /// How long the processes of an earlier life may take to die.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,24 +35,70 @@ impl Recovered {
     }
 }
 
+/// What a start found: projects whose turn is taken until they are recovered.
+pub struct Recovery {
+    projects: Vec<(ProjectRecord, Closed)>,
+    unfinished: Vec<DeploymentRecord>,
+    report: Vec<Recovered>,
+    _running: OwnedRwLockReadGuard<()>,
+}
+
+/// Projects that are recovered at the same time.
+const SIDE_BY_SIDE: usize = 16;
+
 impl Platform {
-    /// Ends what is unfinished, then starts what is live. Runs before the doors are announced as ready. What is wrong
-    /// with one project is reported and keeps no other from being served.
-    pub async fn recover(&self) -> Result<Vec<Recovered>, Failure> {
-        for name in self.context.sandbox.cgroups().leftovers() {
-            let group = self.context.sandbox.cgroups().group(&name);
+    /// Looks at what an earlier life left, and takes the turn of every project: what comes through the doors meanwhile
+    /// waits for the project's recovery, and each host answers that nothing serves yet. To be called before the doors
+    /// are open; [`Self::recover`] does the work while they are.
+    pub fn begin_recovery(&self) -> Result<Recovery, Failure> {
+        let mut report = Vec::new();
+        self.bury_the_doomed(&mut report)?;
+        let running = self.tasks.clone().try_read_owned().map_err(|_| Failure::new(Code::Busy, "stopping"))?;
+        let mut projects = Vec::new();
+        for project in self.context.store.projects()? {
+            self.context.point_router_at(&project.name, None)?;
+            let closed = self.desk.close(&project.name, "recovery");
+            projects.extend(closed.map(|closed| (project, closed)));
+        }
+        let names = projects.iter().map(|(project, _)| project.name.clone()).collect();
+        self.recovering.send_replace(names);
+        let unfinished = self.context.store.unfinished_deployments()?;
+        Ok(Recovery { projects, unfinished, report, _running: running })
+    }
+
+    /// Ends what is unfinished and starts what is live, several projects at a time; those that only have to be started
+    /// come first. What is wrong with one project is reported and keeps no other from being served.
+    pub async fn recover(&self, recovery: Recovery) -> Vec<Recovered> {
+        self.end_leftovers().await;
+        let Recovery { mut projects, unfinished, mut report, _running } = recovery;
+        let interrupted = |project: &ProjectRecord| unfinished.iter().any(|row| row.project == project.name);
+        projects.sort_by_key(|(project, _)| interrupted(project));
+        let unfinished = Arc::new(unfinished);
+        let all = projects.into_iter().map(|(project, closed)| {
+            let (platform, unfinished) = (self.clone(), unfinished.clone());
+            async move { tokio::spawn(platform.recover_and_report(project, closed, unfinished)).await }
+        });
+        let found: Vec<_> = futures_util::stream::iter(all).buffered(SIDE_BY_SIDE).collect().await;
+        report.extend(found.into_iter().filter_map(Result::ok).flatten());
+        report
+    }
+
+    /// Processes of the earlier life, in their cgroups.
+    async fn end_leftovers(&self) {
+        let cgroups = self.context.sandbox.cgroups();
+        let end = |name: String| async move {
+            let group = cgroups.group(&name);
             if group.kill().is_ok() && group.wait_empty(PATIENCE).await {
                 let _ = group.remove();
             }
-        }
-        let mut report = Vec::new();
-        self.bury_the_doomed(&mut report)?;
-        let unfinished = self.context.store.unfinished_deployments()?;
-        let projects = self.context.store.projects()?;
-        // At the same time: one that starts slowly keeps no other waiting.
-        let all = projects.iter().map(|project| self.recover_and_report(project, &unfinished));
-        report.extend(futures_util::future::join_all(all).await.into_iter().flatten());
-        Ok(report)
+        };
+        futures_util::future::join_all(cgroups.leftovers().into_iter().map(end)).await;
+    }
+
+    /// Returns when a project's recovery, if it has one to wait for, is over: its repositories are left alone till then.
+    pub(super) async fn recovered(&self, name: &ProjectName) {
+        // The sender is the platform's own.
+        let _ = self.recovering.subscribe().wait_for(|projects| !projects.contains(name)).await;
     }
 
     /// Destructions that were interrupted, and roots of those that were not quite gone.
@@ -67,11 +117,18 @@ impl Platform {
         Ok(())
     }
 
-    async fn recover_and_report(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Vec<Recovered> {
+    async fn recover_and_report(
+        self,
+        project: ProjectRecord,
+        closed: Closed,
+        unfinished: Arc<Vec<DeploymentRecord>>,
+    ) -> Vec<Recovered> {
         let mut report = Vec::new();
-        if let Err(failure) = self.recover_project(project, unfinished, &mut report).await {
+        if let Err(failure) = self.recover_project(&project, &unfinished, &mut report).await {
             report.push(Recovered::of(&project.name, format!("not recovered: {failure}")));
         }
+        self.recovering.send_if_modified(|names| names.remove(&project.name));
+        drop(closed);
         report
     }
 
@@ -83,8 +140,6 @@ impl Platform {
     ) -> Result<(), Failure> {
         let name = &project.name;
         let _lock = self.lock(name)?;
-        // Until its processes are up, and when it has none, the host answers that nothing serves.
-        self.context.point_router_at(name, None)?;
         if project.live.is_none() {
             // One that was half made is whole afterwards.
             self.make_places(project).await?;

@@ -106,6 +106,7 @@ impl Platform {
             }
             Err(failure) => Err(failure),
             Ok(project) => {
+                self.recovered(&project.name).await;
                 self.complete(&project, service.repository).await?;
                 Ok(project)
             }

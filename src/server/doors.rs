@@ -5,7 +5,7 @@ use crate::config::{self, ServerConfig};
 use crate::git::HookListener;
 use crate::layouts::Places;
 use crate::model::{Code, Failure};
-use crate::operations::{Addresses, Platform};
+use crate::operations::{Addresses, Platform, Recovered, Recovery};
 use crate::router::{self, Router, RouterConfig};
 use crate::ssh::{self, SshConfig};
 use std::io::Write;
@@ -62,11 +62,9 @@ pub fn ssh_config(config: &ServerConfig, places: &Places) -> SshConfig {
     }
 }
 
-/// Recovers, serves, and returns after a drain.
+/// Serves, recovers meanwhile, and returns after a drain.
 pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf>) -> Result<(), Failure> {
-    for recovered in platform.recover().await? {
-        tracing::info!(project = %recovered.project, "recovered: {}", recovered.what);
-    }
+    let recovery = platform.begin_recovery()?;
     let (stop, stopped) = watch::channel(Phase::Open);
     let until = |phase: Phase| {
         let mut stopped = stopped.clone();
@@ -80,6 +78,7 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     let hook = tokio::spawn(hooks(doors.hook, platform.clone()));
     let http = tokio::spawn(doors.http.serve(until(Phase::NoTraffic)));
     announce(&platform);
+    tokio::spawn(recover(platform.clone(), recovery));
     wait_for_end(&platform, config_file).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("draining");
@@ -120,12 +119,27 @@ async fn hooks(listener: HookListener, platform: Platform) {
     }
 }
 
+/// What an earlier life left unfinished, while the doors are open; says what it did, and when all is done.
+async fn recover(platform: Platform, recovery: Recovery) {
+    let began = std::time::Instant::now();
+    let report = platform.recover(recovery).await;
+    for Recovered { project, what } in &report {
+        tracing::info!(%project, "recovered: {what}");
+        say(&format!("commis: recovered {project}: {what}"));
+    }
+    say(&format!("commis: recovery over in {:.1} s", began.elapsed().as_secs_f64()));
+}
+
+/// One line for scripts and for the service manager's log. Nobody may be reading.
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
 /// The one line that scripts wait for.
 fn announce(platform: &Platform) {
     let addresses = platform.addresses();
-    let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "commis: ready ssh={} http={}", addresses.ssh, addresses.http);
-    let _ = stdout.flush();
+    say(&format!("commis: ready ssh={} http={}", addresses.ssh, addresses.http));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 

@@ -84,11 +84,12 @@ fn a_newer_state_is_refused_and_left_as_it_is() {
         .find(|path| path.extension().is_some_and(|end| end == "db" || end == "sqlite"))
         .expect("the database");
     let connection = rusqlite::Connection::open(&database).expect("the database opens");
+    let written: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("its version");
     connection.pragma_update(None, "user_version", 9_999).expect("a newer version");
     serve(&world.config()).failed(78).says("newer");
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("its version");
     assert_eq!(version, 9_999);
-    connection.pragma_update(None, "user_version", 1).expect("the old version");
+    connection.pragma_update(None, "user_version", written).expect("the old version");
     drop(connection);
     world.start();
 }

@@ -86,8 +86,8 @@ impl World {
             .expect("commis serve");
         let stdout = server.stdout.take().expect("stdout");
         self.server = Some(server);
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("the ready line");
+        let mut said = BufReader::new(stdout).lines().map_while(Result::ok);
+        let line = said.next().unwrap_or_default();
         let port = |key: &str| {
             let address = line.split_whitespace().find_map(|word| word.strip_prefix(key));
             address.and_then(|address| address.rsplit(':').next()).and_then(|port| port.parse().ok())
@@ -96,6 +96,8 @@ impl World {
             panic!("not ready: {line:?}\n{}", self.server_log());
         };
         (self.ssh, self.http) = (ssh, http);
+        let recovery = said.find(|line| line.starts_with("commis: recovery over"));
+        assert!(recovery.is_some(), "no recovery:\n{}", self.server_log());
         // Each start has a port of its own, and known_hosts names it.
         self.learn_host_key();
         self.id = leftovers::server_id(&self.path("state/state.db"));
