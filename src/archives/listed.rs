@@ -45,7 +45,7 @@ fn add(
 ) -> Result<(), Failure> {
     let path = names::check_in_tree(entry.path.as_bytes())
         .map_err(|why| Failure::new(Code::BuildFailed, format!("{}: {why}", names::escape(entry.path.as_bytes()))))?;
-    packer.count()?;
+    packer.count(path)?;
     match &entry.item {
         ListedItem::Directory => packer.directory(path),
         ListedItem::Plain(number) => packer.bytes(path, Exec::Plain, &read(*number)?),

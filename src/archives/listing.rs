@@ -9,6 +9,27 @@
 //! Names hold no control characters, so a line is a line.
 
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Files at the top of a tree in which package managers write down what they chose.
+const LOCKFILES: [&str; 16] = [
+    "Cargo.lock",
+    "Gemfile.lock",
+    "Pipfile.lock",
+    "bun.lock",
+    "composer.lock",
+    "deno.lock",
+    "go.sum",
+    "mix.lock",
+    "npm-shrinkwrap.json",
+    "package-lock.json",
+    "pdm.lock",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "requirements.txt",
+    "uv.lock",
+    "yarn.lock",
+];
 
 /// One entry as the digest sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +69,8 @@ pub struct TreeSum {
     pub bytes: u64,
     /// Lower-case hex.
     pub sha256: String,
+    /// Digests of the lock files at the top; they follow from the tree.
+    pub lockfiles: BTreeMap<String, String>,
 }
 
 /// Takes the entries of one tree in order.
@@ -56,6 +79,7 @@ pub struct Listing {
     hash: Sha256,
     files: u64,
     bytes: u64,
+    lockfiles: BTreeMap<String, String>,
 }
 
 impl Listing {
@@ -67,14 +91,29 @@ impl Listing {
                 self.files += 1;
                 self.bytes += size;
                 let kind = if exec == Exec::Program { 'x' } else { 'f' };
-                self.hash.update(format!("{kind} {} {size} {path}\n", hex(sha256)));
+                let sha256 = hex(sha256);
+                self.hash.update(format!("{kind} {sha256} {size} {path}\n"));
+                if LOCKFILES.binary_search(&path).is_ok() {
+                    self.lockfiles.insert(path.to_owned(), sha256);
+                }
             }
         }
     }
 
     pub fn finish(self) -> TreeSum {
-        TreeSum { files: self.files, bytes: self.bytes, sha256: hex(&self.hash.finalize().0) }
+        let sha256 = hex(&self.hash.finalize().0);
+        TreeSum { files: self.files, bytes: self.bytes, sha256, lockfiles: self.lockfiles }
     }
+}
+
+/// The line of a file in the list that an archive carries: `sha256sum -c` understands it, in the directory of the tree.
+pub fn checksum_line(sha256: &[u8; 32], path: &str) -> String {
+    format!("{}  {path}\n", hex(sha256))
+}
+
+/// Bytes of [`checksum_line`].
+pub fn checksum_line_length(path: &str) -> u64 {
+    path.len() as u64 + 64 + 3
 }
 
 /// Lower-case hex.
@@ -109,6 +148,17 @@ mod tests {
         ];
         let different: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn lock_files_at_the_top_are_remembered() {
+        assert!(LOCKFILES.is_sorted());
+        let mut listing = Listing::default();
+        for path in ["a/uv.lock", "uv.lock", "uv.lock.old"] {
+            listing.add(path, Line::File { exec: Exec::Plain, size: 1, sha256: &[7; 32] });
+        }
+        assert_eq!(listing.finish().lockfiles, [("uv.lock".to_owned(), "07".repeat(32))].into());
+        assert_eq!(checksum_line(&[7; 32], "a b").len() as u64, checksum_line_length("a b"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What a release says about itself, and its JSON form, versioned. Pure. Two documents stand in an archive: the first
-//! entry says what it is, before anything is read; the last one says what must have come, after everything was.
+//! What a release says about itself, and its JSON form, versioned. Pure. Three documents stand in an archive: the first
+//! entry says what it is, before anything is read; the last two say what must have come, after everything was: each file
+//! with its digest, then their sum. Archives of format 1, which lack the list of files, are read and no longer written.
 //! Signatures cover the archive as a whole and stand beside it.
 
 use super::faults::refused;
@@ -12,18 +13,27 @@ use std::collections::BTreeMap;
 pub const HEAD: &str = "commis-release.json";
 /// Directory of an archive that becomes `run/`.
 pub const TREE: &str = "tree";
+/// Entry after the tree: the digest of each file, as `sha256sum -c` reads it in the directory of the tree.
+pub const FILES: &str = "commis-files.txt";
 /// Last entry of an archive.
 pub const SEAL: &str = "commis-tree.json";
 /// Longest document in bytes, refused before it is read.
 pub const MAX_DOCUMENT: u64 = 256 << 10;
-/// Number of the format of archives and of these documents.
-pub const FORMAT: u32 = 1;
+/// Number of the format of archives and of these documents, as they are written.
+pub const FORMAT: u32 = 2;
+/// The oldest that is read.
+const OLDEST: u32 = 1;
+/// The first that lists its files.
+const LISTS_FILES: u32 = 2;
 
 /// What is known of a release before its tree is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ManifestBase {
     pub project: ProjectName,
+    /// Counts the releases of the project, never re-used: a later one has a higher number, on every server.
     pub version: ReleaseVersion,
+    /// Name of the environment that cooked it; `None` in archives of format 1.
+    pub environment: Option<String>,
     pub commit: CommitId,
     /// The pillar it was cooked with; `None` when the project has none.
     pub pillar_commit: Option<CommitId>,
@@ -44,6 +54,23 @@ pub struct Buildpack {
     pub digest: Option<String>,
 }
 
+/// The first entry of an archive, understood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    pub base: ManifestBase,
+    pub contents: ContentsForm,
+    format: u32,
+}
+
+/// How an archive says what must have come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ContentsForm {
+    /// The sum of the tree alone: format 1.
+    Sum,
+    /// Each file, then the sum.
+    FilesAndSum,
+}
+
 /// All that a release says about itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest {
@@ -59,7 +86,7 @@ impl ManifestBase {
 
     /// Reads what [`Self::to_json`] wrote; refuses unknown formats, keys and shapes with `verify-failed`.
     pub fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        parse_document::<ReleaseWire>(HEAD, bytes)?.base()
+        Head::parse(bytes).map(|head| head.base)
     }
 
     fn wire(&self, tree: Option<TreeWire>) -> ReleaseWire {
@@ -67,6 +94,7 @@ impl ManifestBase {
             format: FORMAT,
             project: self.project.to_string(),
             version: self.version.to_string(),
+            environment: self.environment.clone(),
             commit: self.commit.to_string(),
             pillar_commit: self.pillar_commit.as_ref().map(CommitId::to_string),
             mode: self.mode.as_str().to_owned(),
@@ -74,6 +102,25 @@ impl ManifestBase {
             processes: self.processes.iter().map(|(kind, line)| (kind.to_string(), line.clone())).collect(),
             tree,
         }
+    }
+}
+
+impl Head {
+    /// Reads the first entry of an archive of any format that is known.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Failure> {
+        let wire = parse_document::<ReleaseWire>(HEAD, bytes)?;
+        let format = wire.format;
+        let contents = if format < LISTS_FILES { ContentsForm::Sum } else { ContentsForm::FilesAndSum };
+        Ok(Self { base: wire.base()?, contents, format })
+    }
+
+    /// Reads the last entry, which has the same format.
+    pub fn parse_seal(&self, bytes: &[u8]) -> Result<TreeSum, Failure> {
+        let wire = parse_document::<SealWire>(SEAL, bytes)?;
+        if wire.format != self.format {
+            return Err(refused(format!("{SEAL}: format {} where {HEAD} has {}", wire.format, self.format)));
+        }
+        wire.tree.sum(SEAL)
     }
 }
 
@@ -96,17 +143,14 @@ pub fn seal_json(tree: &TreeSum) -> Vec<u8> {
     document(&SealWire { format: FORMAT, tree: TreeWire::of(tree) })
 }
 
-/// Reads what [`seal_json`] wrote.
-pub fn parse_seal(bytes: &[u8]) -> Result<TreeSum, Failure> {
-    parse_document::<SealWire>(SEAL, bytes)?.tree.sum(SEAL)
-}
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReleaseWire {
     format: u32,
     project: String,
     version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    environment: Option<String>,
     commit: String,
     pillar_commit: Option<String>,
     mode: String,
@@ -129,6 +173,8 @@ struct TreeWire {
     files: u64,
     bytes: u64,
     sha256: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    lockfiles: BTreeMap<String, String>,
 }
 
 impl ReleaseWire {
@@ -143,7 +189,11 @@ impl ReleaseWire {
         if let Some(odd) = self.buildpacks.iter().find(|pack| pack.name.chars().any(char::is_control)) {
             return Err(bad("buildpacks", &odd.name));
         }
+        if let Some(odd) = self.environment.iter().find(|name| !crate::model::words::is_environment(name)) {
+            return Err(bad("environment", odd));
+        }
         Ok(ManifestBase {
+            environment: self.environment,
             project: ProjectName::parse(&self.project).ok_or_else(|| bad("project", &self.project))?,
             version: ReleaseVersion::parse(&self.version).ok_or_else(|| bad("version", &self.version))?,
             commit: commit("commit", &self.commit)?,
@@ -157,14 +207,17 @@ impl ReleaseWire {
 
 impl TreeWire {
     fn of(sum: &TreeSum) -> Self {
-        Self { files: sum.files, bytes: sum.bytes, sha256: sum.sha256.clone() }
+        Self { files: sum.files, bytes: sum.bytes, sha256: sum.sha256.clone(), lockfiles: sum.lockfiles.clone() }
     }
 
     fn sum(self, file: &str) -> Result<TreeSum, Failure> {
         if !is_sha256(&self.sha256) {
             return Err(refused(format!("{file}: tree.sha256: not a sha256 in hex")));
         }
-        Ok(TreeSum { files: self.files, bytes: self.bytes, sha256: self.sha256 })
+        if let Some((name, _)) = self.lockfiles.iter().find(|(_, digest)| !is_sha256(digest)) {
+            return Err(refused(format!("{file}: tree.lockfiles: {}: not a sha256 in hex", name.escape_debug())));
+        }
+        Ok(TreeSum { files: self.files, bytes: self.bytes, sha256: self.sha256, lockfiles: self.lockfiles })
     }
 }
 
@@ -189,9 +242,9 @@ fn parse_document<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, Fa
     }
     let unreadable = |error: serde_json::Error| refused(format!("{file}: {error}"));
     let Format { format } = serde_json::from_slice(bytes).map_err(unreadable)?;
-    if format != FORMAT {
+    if !(OLDEST..=FORMAT).contains(&format) {
         return Err(refused(format!("{file}: format {format} is not known here"))
-            .hint(format!("this commis reads format {FORMAT}; upgrade it, or cook the release again")));
+            .hint(format!("this commis reads formats {OLDEST} to {FORMAT}; upgrade it, or cook the release again")));
     }
     serde_json::from_slice(bytes).map_err(unreadable)
 }
@@ -206,13 +259,19 @@ mod tests {
             base: ManifestBase {
                 project: ProjectName::parse("blog").unwrap(),
                 version: ReleaseVersion(42),
+                environment: Some("staging".into()),
                 commit: CommitId::parse(&"3f".repeat(20)).unwrap(),
                 pillar_commit: None,
                 mode: Mode::Cooking,
                 buildpacks: vec![Buildpack { name: "python".into(), digest: None }],
                 processes: [(ProcessType::web(), "gunicorn app:app".to_owned())].into(),
             },
-            tree: TreeSum { files: 3, bytes: 1_000, sha256: "ab".repeat(32) },
+            tree: TreeSum {
+                files: 3,
+                bytes: 1_000,
+                sha256: "ab".repeat(32),
+                lockfiles: [("uv.lock".to_owned(), "cd".repeat(32))].into(),
+            },
         }
     }
 
@@ -221,14 +280,30 @@ mod tests {
         let manifest = manifest();
         assert_eq!(Manifest::parse(&manifest.to_json()), Ok(manifest.clone()));
         assert_eq!(ManifestBase::parse(&manifest.base.to_json()), Ok(manifest.base.clone()));
-        assert_eq!(parse_seal(&seal_json(&manifest.tree)), Ok(manifest.tree));
+        let head = Head::parse(&manifest.base.to_json()).unwrap();
+        assert_eq!(head.contents, ContentsForm::FilesAndSum);
+        assert_eq!(head.parse_seal(&seal_json(&manifest.tree)), Ok(manifest.tree));
+    }
+
+    #[test]
+    fn the_documents_of_format_1_are_read_still() {
+        let old = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replacen("\"format\": 2", "\"format\": 1", 1);
+        let manifest = manifest();
+        let head = Head::parse(old(ManifestBase { environment: None, ..manifest.base }.to_json()).as_bytes()).unwrap();
+        assert_eq!((head.contents, head.base.environment.clone()), (ContentsForm::Sum, None));
+        let seal = seal_json(&manifest.tree);
+        assert_eq!(head.parse_seal(old(seal.clone()).as_bytes()).map(|sum| sum.files), Ok(3));
+        assert!(head.parse_seal(&seal).unwrap_err().what.contains("format 2 where commis-release.json has 1"));
     }
 
     #[test]
     fn a_manifest_that_is_not_ours_is_refused_with_its_key() {
         let text = String::from_utf8(manifest().to_json()).unwrap();
         for (from, to, says) in [
-            ("\"format\": 1", "\"format\": 2, \"new\": 1", "format 2 is not known"),
+            ("\"format\": 2", "\"format\": 3, \"new\": 1", "format 3 is not known"),
+            ("\"format\": 2", "\"format\": 0", "format 0 is not known"),
+            ("\"staging\"", "\"../x\"", "environment: not acceptable"),
+            ("cdcd", "cdcD", "tree.lockfiles: uv.lock: not a sha256"),
             ("\"blog\"", "\"../blog\"", "project: not acceptable"),
             ("\"v42\"", "\"-1\"", "version: not acceptable"),
             ("3f3f", "HEAD", "commit: not acceptable"),

@@ -1,7 +1,8 @@
 //! Releases made portable and kept: a tree becomes one deterministic `tar.zst` with its manifest, and comes back from it
 //! exactly, or not at all.
 //!
-//! An archive is `commis-release.json` (what it is), `tree/` (what runs), `commis-tree.json` (what must have come), in the
+//! An archive is `commis-release.json` (what it is), `tree/` (what runs), `commis-files.txt` (the digest of each file) and
+//! `commis-tree.json` (what must have come), in the
 //! one order and the one spelling that [`pack`](mod@pack) writes, compressed in independent frames. [`unpack`](mod@unpack) accepts nothing else.
 //! Paths come in as arguments: places are named in `layouts`. What a release may do is decided in `pipeline`.
 
@@ -11,10 +12,16 @@ pub mod pack;
 pub mod retention;
 pub mod shelf;
 pub mod stamps;
+pub mod signers;
+pub mod signing;
+pub mod statement;
 pub mod trees;
 pub mod unpack;
+pub mod verify;
 
 mod compress;
+mod contents;
+mod destinations;
 mod expand;
 mod faults;
 mod frames;
@@ -24,6 +31,7 @@ mod mounts;
 mod names;
 mod plant;
 mod settle;
+mod siblings;
 mod walk;
 
 #[cfg(test)]
@@ -31,4 +39,5 @@ mod tests;
 
 pub use manifest::{Buildpack, Manifest, ManifestBase};
 pub use pack::{Packed, pack};
-pub use unpack::{Expect, Links, UnpackLimits, Unpacked, unpack};
+pub use unpack::{Expect, Links, UnpackLimits, Unpacked, inspect, unpack};
+pub use verify::{Expected, Verified, verify_release};

@@ -28,6 +28,8 @@ pub enum BadName {
     LongPath,
     #[error("path has more than {MAX_DEPTH} directories")]
     Deep,
+    #[error("path begins with `-`, which programs take for an option")]
+    Option,
 }
 
 /// A relative path that means the same on every machine and in every terminal.
@@ -54,6 +56,8 @@ pub fn check_in_tree(bytes: &[u8]) -> Result<&str, BadName> {
     match text {
         long if long.len() + TREE_PREFIX > MAX_PATH => Err(BadName::LongPath),
         deep if deep.split('/').count() >= MAX_DEPTH => Err(BadName::Deep),
+        // Further down it is a name like any other: bundlers make names of digests, and those begin with anything.
+        option if option.starts_with('-') => Err(BadName::Option),
         good => Ok(good),
     }
 }
@@ -135,6 +139,9 @@ mod tests {
         for (name, why) in bad {
             assert_eq!(check_path(name), Err(why), "{name:?}");
         }
+        assert_eq!(check_in_tree(b"-rf"), Err(BadName::Option));
+        assert_eq!(check_in_tree(b"-/a"), Err(BadName::Option));
+        assert!(check_in_tree(b"a/-rf").is_ok());
         assert!(check_path(format!("{}f", "d/".repeat(MAX_DEPTH - 1)).as_bytes()).is_ok());
         assert_eq!(check_path(format!("{}f", "d/".repeat(MAX_DEPTH)).as_bytes()), Err(BadName::Deep));
         assert_eq!(escape(b"a\nb\x1b[31m\xff"), "a\\nb\\u{1b}[31m\\xff");

@@ -5,8 +5,9 @@
 use super::compress::{self, Segments};
 use super::faults::machine;
 use super::header::{self, Entry, Item};
-use super::listing::{Exec, Line, Listing, TreeSum};
+use super::listing::{self, Exec, Line, Listing, TreeSum};
 use super::manifest::{self, Manifest, ManifestBase};
+use super::siblings::Siblings;
 use super::unpack::UnpackLimits;
 use super::walk::{self, Found, Kind};
 use super::{names, settle};
@@ -104,10 +105,11 @@ fn write(
     compress::through(out, threads, |segments| {
         document(segments, manifest::HEAD, head)?;
         let top = Entry { path: manifest::TREE.into(), item: Item::Directory };
-        let mut packer = Packer { segments, listing: Listing::default(), header: Vec::new(), entries: 0, bytes: 0 };
+        let mut packer = Packer::new(segments);
         packer.announce(&top)?;
         fill(&mut packer)?;
-        let sum = packer.listing.finish();
+        let (sum, files) = (packer.listing.finish(), packer.files);
+        document(segments, manifest::FILES, files.as_bytes())?;
         document(segments, manifest::SEAL, &manifest::seal_json(&sum))?;
         segments.put(&[0; 2 * header::BLOCK])?;
         Ok(sum)
@@ -115,13 +117,12 @@ fn write(
 }
 
 fn document(segments: &mut Segments, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-    let mut text = Vec::new();
-    let item = Item::File { exec: Exec::Plain, size: bytes.len() as u64 };
-    header::spell(&Entry { path: name.into(), item }, &mut text);
-    text.extend_from_slice(bytes);
-    text.resize(text.len() + header::padding(bytes.len() as u64), 0);
-    segments.begin(name, text.len() as u64)?;
-    segments.put(&text)
+    let (mut header, size) = (Vec::new(), bytes.len() as u64);
+    header::spell(&Entry { path: name.into(), item: Item::File { exec: Exec::Plain, size } }, &mut header);
+    let padding = [0; header::BLOCK];
+    let padding = padding.get(..header::padding(size)).unwrap_or_default();
+    segments.begin(name, (header.len() + padding.len()) as u64 + size)?;
+    [header.as_slice(), bytes, padding].into_iter().try_for_each(|piece| segments.put(piece))
 }
 
 /// The archive appears only when its checksum is there.
@@ -136,15 +137,24 @@ fn keep(partial: &Path, out: &Path, sha256: &str) -> Result<(), Failure> {
 pub(super) struct Packer<'a> {
     segments: &'a mut Segments,
     listing: Listing,
+    /// One line for each file; as long as names may be, and no longer.
+    files: String,
+    siblings: Siblings,
     header: Vec<u8>,
     entries: u64,
     bytes: u64,
+    names: u64,
 }
 
-impl Packer<'_> {
+impl<'a> Packer<'a> {
+    fn new(segments: &'a mut Segments) -> Self {
+        let (listing, files, siblings, header) = Default::default();
+        Self { segments, listing, files, siblings, header, entries: 0, bytes: 0, names: 0 }
+    }
+
     fn add(&mut self, found: &Found<'_>) -> Result<(), Failure> {
         let path = checked(found)?;
-        self.count()?;
+        self.count(path)?;
         match found.kind {
             Kind::Directory => self.directory(path),
             Kind::Link => {
@@ -158,12 +168,25 @@ impl Packer<'_> {
         }
     }
 
-    pub(super) fn count(&mut self) -> Result<(), Failure> {
+    /// Refuses what no server would unpack.
+    pub(super) fn count(&mut self, path: &str) -> Result<(), Failure> {
+        let limits = UnpackLimits::default();
         self.entries += 1;
-        if self.entries > UnpackLimits::default().entries {
-            return Err(unfit(format!("the tree has more than {} entries", UnpackLimits::default().entries)));
+        if self.entries > limits.entries {
+            return Err(unfit(format!("the tree has more than {} entries", limits.entries)));
+        }
+        self.count_names(path.len())?;
+        if !self.siblings.admit(path) {
+            let what = format!("{path}: another name in its directory differs only in case or accents");
+            return Err(unfit(what).hint("rename one of the two: not every machine can tell them apart"));
         }
         Ok(())
+    }
+
+    fn count_names(&mut self, length: usize) -> Result<(), Failure> {
+        let most = UnpackLimits::default().names;
+        self.names = self.names.saturating_add(length as u64);
+        if self.names > most { Err(unfit(format!("names in the tree are longer than {most} bytes"))) } else { Ok(()) }
     }
 
     pub(super) fn directory(&mut self, path: &str) -> Result<(), Failure> {
@@ -173,6 +196,7 @@ impl Packer<'_> {
 
     pub(super) fn link(&mut self, path: &str, target: &[u8]) -> Result<(), Failure> {
         let target = checked_target(path, target)?;
+        self.count_names(target.len())?;
         self.listing.add(path, Line::Link { target });
         self.announce(&entry(path, Item::Link { target: target.to_owned() }))
     }
@@ -184,9 +208,13 @@ impl Packer<'_> {
         self.announce(&entry(path, Item::File { exec, size }))?;
         self.segments.put(content)?;
         self.segments.put(&[0; header::BLOCK][..header::padding(size)])?;
-        let sha256 = Sha256::digest(content).0;
-        self.listing.add(path, Line::File { exec, size, sha256: &sha256 });
+        self.list(path, (exec, size), &Sha256::digest(content).0);
         Ok(())
+    }
+
+    fn list(&mut self, path: &str, (exec, size): (Exec, u64), sha256: &[u8; 32]) {
+        self.listing.add(path, Line::File { exec, size, sha256 });
+        self.files.push_str(&listing::checksum_line(sha256, path));
     }
 
     fn add_up(&mut self, path: &str, size: u64) -> Result<(), Failure> {
@@ -206,7 +234,7 @@ impl Packer<'_> {
         self.announce(&entry(path, Item::File { exec, size }))?;
         let sha256 = self.content(file, path, size)?;
         self.segments.put(&[0; header::BLOCK][..header::padding(size)])?;
-        self.listing.add(path, Line::File { exec, size, sha256: &sha256 });
+        self.list(path, (exec, size), &sha256);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Creating the files of a release by descriptors: every name is made new (never opened if it is there), nothing is looked
 //! up through a link, and modes and owners are ours, not the archive's. What is planted where is `unpack`'s decision.
 
+use super::contents::Sums;
 use super::faults::{machine, refused};
 use super::listing::Exec;
 use super::names;
@@ -27,20 +28,24 @@ const PLANTERS: usize = 2;
 /// Files handed over at once; each may hold a directory open.
 const BATCH: usize = 32;
 
+/// A directory that is being filled.
+pub enum Place {
+    Directory(OwnedFd),
+    /// The archive is only looked at: files are read and summed up, and nothing is made.
+    Nowhere,
+}
+
 /// A file whose content is there.
 pub struct Job {
     /// Of its sum among all files.
     pub index: usize,
-    pub parent: Arc<OwnedFd>,
+    pub parent: Arc<Place>,
     /// From the root of the tree.
     pub path: String,
     pub exec: Exec,
     pub data: Arc<Vec<u8>>,
     pub range: Range<usize>,
 }
-
-/// Sums of files by their index.
-pub type Sums = Vec<(usize, [u8; 32])>;
 
 /// Threads at work.
 pub struct Planters<'scope> {
@@ -93,9 +98,11 @@ fn work(jobs: &Mutex<Receiver<Vec<Job>>>, owner: UserIds) -> Result<Sums, Failur
         let Ok(batch) = next else { return Ok(sums) };
         for job in batch {
             let content = job.data.get(job.range.clone()).unwrap_or_default();
-            let mut file = create(&job.parent, &job.path)?;
-            file.write_all(content).map_err(|error| machine(format!("write {}", job.path), error))?;
-            finish(&file, job.exec, owner).map_err(|error| machine(format!("write {}", job.path), error))?;
+            if let Place::Directory(parent) = job.parent.as_ref() {
+                let mut file = create(parent, &job.path)?;
+                file.write_all(content).map_err(|error| machine(format!("write {}", job.path), error))?;
+                finish(&file, job.exec, owner).map_err(|error| machine(format!("write {}", job.path), error))?;
+            }
             sums.push((job.index, Sha256::digest(content).0));
         }
     }
@@ -115,13 +122,14 @@ pub fn finish(file: &File, exec: Exec, owner: UserIds) -> nix::Result<()> {
 }
 
 /// A new directory, open.
-pub fn directory(parent: &OwnedFd, path: &str, owner: UserIds) -> Result<OwnedFd, Failure> {
+pub fn directory(parent: &Place, path: &str, owner: UserIds) -> Result<Place, Failure> {
+    let Place::Directory(parent) = parent else { return Ok(Place::Nowhere) };
     let during = |error: Errno| machine(format!("create {path}"), error);
     let name = CString::new(names::split(path).1).map_err(|_| refused("a name holds a zero byte"))?;
     mkdirat(parent, name.as_c_str(), Mode::S_IRWXU).map_err(during)?;
     let made = walk::open_below(parent.as_fd(), &name, OFlag::O_DIRECTORY).map_err(during)?;
     own_directory(&made, owner).map_err(during)?;
-    Ok(made)
+    Ok(Place::Directory(made))
 }
 
 /// The mode and owner of every directory of a release.
@@ -133,9 +141,6 @@ pub fn own_directory(directory: &OwnedFd, owner: UserIds) -> nix::Result<()> {
 /// The links of a release, after everything else is there: nothing was ever written through one.
 pub fn links(root: &OwnedFd, all: &[(&str, &str)], owner: UserIds, policy: Links) -> Result<(), Failure> {
     for (path, target) in all {
-        if policy == Links::InsideOnly && !names::reads_as_inside(path, target) {
-            return Err(refused(format!("the link {path} leads out of the tree")));
-        }
         let during = |error: Errno| machine(format!("link {path}"), error);
         let (above, name) = names::split(path);
         let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;

@@ -2,6 +2,7 @@
 
 use super::faults::machine;
 use crate::model::{Code, Failure};
+use crate::system::failpoint;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::fs::File;
@@ -21,8 +22,9 @@ pub fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 
 /// Renames, never replacing anything.
 pub fn reveal(partial: &Path, path: &Path) -> Result<(), Failure> {
+    failpoint::reach(|| "archives.reveal.before".into())?;
     match renameat2(AT_FDCWD, partial, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
-        Ok(()) => Ok(()),
+        Ok(()) => failpoint::reach(|| "archives.reveal.after".into()),
         Err(Errno::EEXIST) => Err(Failure::new(Code::Exists, format!("{} is there already", path.display()))),
         Err(error) => Err(machine(format!("rename {}", partial.display()), error)),
     }
@@ -30,6 +32,7 @@ pub fn reveal(partial: &Path, path: &Path) -> Result<(), Failure> {
 
 /// A small file that is there with all its bytes, or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    failpoint::reach(|| "archives.write-whole.before".into())?;
     let partial = partial(path);
     let during = |error| machine(format!("write {}", path.display()), error);
     std::fs::write(&partial, bytes).map_err(during)?;

@@ -2,14 +2,14 @@
 //! go is decided in `retention`; file names are made in `layouts`.
 
 use super::faults::machine;
-use super::{settle, trees};
+use super::{settle, trees, verify};
 use crate::model::{Failure, ProjectName, ReleaseVersion};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What stands beside an archive and goes with it.
-const COMPANIONS: [&str; 3] = [".sha256", ".sig", ".intoto.json"];
+const COMPANIONS: [&str; 3] = [verify::CHECKSUM, verify::SIGNATURE, verify::STATEMENT];
 const ARCHIVE: &str = ".tar.zst";
 
 /// One archive.
@@ -88,7 +88,7 @@ fn entries(directory: &Path) -> Result<Vec<fs::DirEntry>, Failure> {
 }
 
 /// `blog-v42-3f9c2e1.tar.zst` of `blog`.
-fn parse_name(name: &str, project: &ProjectName) -> Option<(ReleaseVersion, String)> {
+pub fn parse_name(name: &str, project: &ProjectName) -> Option<(ReleaseVersion, String)> {
     let rest = name.strip_suffix(ARCHIVE)?.strip_prefix(project.as_str())?.strip_prefix('-')?;
     let (version, commit) = rest.split_once('-')?;
     let hex = commit.len() == 7 && commit.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));

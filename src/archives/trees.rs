@@ -8,6 +8,7 @@ use super::names;
 use super::walk::{self, Found, Kind, Name};
 use super::{mounts, pack};
 use crate::model::{Code, Failure};
+use crate::system::failpoint;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
@@ -101,6 +102,7 @@ pub fn remove_tree(path: &Path) -> Result<(), Failure> {
         other => other.map_err(during)?,
     };
     refuse_mounts(&place.join(name))?;
+    failpoint::reach(|| "archives.remove-tree.before".into())?;
     let parent = walk::open_directory(&place)?;
     let name = CString::new(name.as_bytes()).map_err(|error| during(error.into()))?;
     match walk::open_below(parent.as_fd(), &name, OFlag::O_DIRECTORY) {

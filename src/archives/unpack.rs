@@ -4,19 +4,19 @@
 //! The tree grows in `<into>.partial`, closed to everybody else, and gets its name when checksum, digest, counts and end
 //! have been verified. It is not synced: call [`super::trees::sync`] once before anything depends on it.
 
+use super::contents::{Claim, Listed, NameRules, Sums};
 use super::expand::{self, Tape};
 use super::faults::{machine, refused};
 use super::header::{self, Entry, Item};
-use super::listing::{Exec, Line, Listing, TreeSum, hex};
-use super::manifest::{self, Manifest, ManifestBase};
-use super::plant::{self, Job, Planters, Sums};
-use super::{names, pack::Packed, settle, trees, walk};
+use super::listing::{Exec, hex};
+use super::manifest::{self, ContentsForm, Head, Manifest, ManifestBase};
+use super::plant::{self, Job, Place, Planters};
+use super::{destinations, names, pack::Packed, settle, trees, walk};
 use crate::model::{Code, Failure};
 use crate::system::UserIds;
 use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -43,13 +43,15 @@ pub struct UnpackLimits {
     pub bytes: u64,
     /// Files, directories and links.
     pub entries: u64,
+    /// Bytes of all names and targets of links: they are kept in memory until the end.
+    pub names: u64,
     /// Unpacked to packed bytes, judged after 64 MB.
     pub ratio: Option<u64>,
 }
 
 impl Default for UnpackLimits {
     fn default() -> Self {
-        Self { archive_bytes: 16 << 30, bytes: 16 << 30, entries: 400_000, ratio: Some(200) }
+        Self { archive_bytes: 16 << 30, bytes: 16 << 30, entries: 400_000, names: 64 << 20, ratio: Some(200) }
     }
 }
 
@@ -144,26 +146,71 @@ pub fn file_sha256(archive: &Path, limits: &UnpackLimits) -> Result<String, Fail
     }
 }
 
-fn fill(file: File, expect: &Expect, partial: &Path, how: (UserIds, Links)) -> Result<Unpacked, Failure> {
-    let (owner, policy) = how;
-    let root = Arc::new(walk::open_directory(partial)?);
-    let (contents, sha256) = receive(file, &expect.limits, &root, owner)?;
-    if sha256 != expect.sha256 {
-        return Err(refused("another sha256"));
-    }
-    plant::links(&root, &contents.links(), owner, policy)?;
-    let unpacked = contents.verified()?;
-    plant::own_directory(&root, owner).map_err(|error| machine("finish the tree", error))?;
+/// Reads the whole archive as [`unpack`] would, under the same rules and limits, and makes nothing.
+///
+/// Errors: `verify-failed` (named), `internal`.
+pub fn inspect(archive: &Path, expect: &Expect, links: Links) -> Result<Unpacked, Failure> {
+    let file = open(archive, &expect.limits)?;
+    let read = receive(file, &expect.limits, &Arc::new(Place::Nowhere), (UserIds::of(0), links));
+    let inspected = read.and_then(|received| {
+        received.check(expect, links)?;
+        received.verified()
+    });
+    inspected.map_err(|failure| blame(archive, expect, failure))
+}
+
+/// What an archive says first, read from its first frame: nothing in it is verified yet.
+pub fn head(archive: &Path, limits: &UnpackLimits) -> Result<ManifestBase, Failure> {
+    let file = open(archive, limits)?;
+    let (segments, segments_in) = sync_channel(1);
+    let head = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let Err(failure) = expand::decompress(file, limits, &segments) {
+                let _ = segments.send(Err(failure));
+            }
+        });
+        head_of(&mut Tape::new(segments_in))
+    });
+    head.map(|head| head.base)
+}
+
+fn fill(file: File, expect: &Expect, partial: &Path, (owner, policy): (UserIds, Links)) -> Result<Unpacked, Failure> {
+    let root = Arc::new(Place::Directory(walk::open_directory(partial)?));
+    let received = receive(file, &expect.limits, &root, (owner, policy))?;
+    received.check(expect, policy)?;
+    let Place::Directory(root) = root.as_ref() else { return received.verified() };
+    let links: Vec<_> = received.listed.links().collect();
+    plant::links(root, &links, owner, policy)?;
+    let unpacked = received.verified()?;
+    plant::own_directory(root, owner).map_err(|error| machine("finish the tree", error))?;
     Ok(unpacked)
 }
 
-/// One thread decompresses, this one reads the stream, others create files. Also gives the sha256 of the archive.
-fn receive(
-    file: File,
-    limits: &UnpackLimits,
-    root: &Arc<OwnedFd>,
-    owner: UserIds,
-) -> Result<(Contents, String), Failure> {
+/// Everything of an archive but the content of its files.
+struct Received {
+    listed: Listed,
+    sums: Sums,
+    claim: Claim,
+    sha256: String,
+}
+
+impl Received {
+    fn check(&self, expect: &Expect, policy: Links) -> Result<(), Failure> {
+        if self.sha256 != expect.sha256 {
+            return Err(refused("another sha256"));
+        }
+        destinations::check(&self.listed, policy)
+    }
+
+    fn verified(self) -> Result<Unpacked, Failure> {
+        let manifest = self.listed.verified(&self.sums, self.claim)?;
+        Ok(Unpacked { files: manifest.tree.files, bytes: manifest.tree.bytes, manifest })
+    }
+}
+
+/// One thread decompresses, this one reads the stream, others create files.
+fn receive(file: File, limits: &UnpackLimits, root: &Arc<Place>, how: (UserIds, Links)) -> Result<Received, Failure> {
+    let (owner, policy) = how;
     std::thread::scope(|scope| {
         let (segments, segments_in) = sync_channel(2);
         let reader = scope.spawn(move || {
@@ -175,134 +222,113 @@ fn receive(
             sha256
         });
         let mut reading = Reading::new(Tape::new(segments_in), Planters::start(scope, owner), root.clone(), owner);
-        let documents = reading.archive(limits);
+        let claim = reading.archive(limits, policy);
         let Reading { tape, planters, listed, mut sums, .. } = reading;
         drop(tape);
         sums.append(&mut planters.finish()?);
-        let (base, seal) = documents?;
+        let claim = claim?;
         let sha256 = reader.join().unwrap_or_else(|_| Err(refused("it cannot be read")))?;
-        Ok((Contents { base, seal, listed, sums }, sha256))
+        Ok(Received { listed, sums, claim, sha256 })
     })
 }
 
-struct Listed {
-    path: String,
-    item: Item,
+fn head_of(tape: &mut Tape) -> Result<Head, Failure> {
+    let first = next(tape)?.ok_or_else(|| refused("it is empty"))?;
+    Head::parse(&document(tape, &first, manifest::HEAD)?)
 }
 
-struct Contents {
-    base: ManifestBase,
-    seal: TreeSum,
-    listed: Vec<Listed>,
-    sums: Sums,
+fn next(tape: &mut Tape) -> Result<Option<Entry>, Failure> {
+    header::read(&mut |buffer| tape.exactly(buffer))
 }
 
-impl Contents {
-    fn links(&self) -> Vec<(&str, &str)> {
-        let link = |listed| match listed {
-            &Listed { ref path, item: Item::Link { ref target } } => Some((path.as_str(), target.as_str())),
-            Listed { item: Item::Directory | Item::File { .. }, .. } => None,
-        };
-        self.listed.iter().filter_map(link).collect()
+/// The size of a document, which must be the entry.
+fn document_size(entry: &Entry, name: &str) -> Result<u64, Failure> {
+    match entry {
+        Entry { path, item: Item::File { exec: Exec::Plain, size } } if path == name => Ok(*size),
+        other => Err(refused(format!("{} stands where {name} should", other.path))),
     }
+}
 
-    fn verified(self) -> Result<Unpacked, Failure> {
-        let mut by_index = vec![None; self.sums.len()];
-        for (index, sum) in &self.sums {
-            if let Some(slot) = by_index.get_mut(*index) {
-                *slot = Some(sum);
-            }
-        }
-        let (mut listing, mut files) = (Listing::default(), by_index.into_iter());
-        for Listed { path, item } in &self.listed {
-            match item {
-                Item::Directory => listing.add(path, Line::Directory),
-                Item::Link { target } => listing.add(path, Line::Link { target }),
-                Item::File { exec, size } => {
-                    let sha256 = files.next().flatten().ok_or_else(|| refused(format!("{path} was not written")))?;
-                    listing.add(path, Line::File { exec: *exec, size: *size, sha256 });
-                }
-            }
-        }
-        let tree = listing.finish();
-        if tree != self.seal {
-            return Err(refused("the tree is not the one that its manifest names"));
-        }
-        Ok(Unpacked { files: tree.files, bytes: tree.bytes, manifest: Manifest { base: self.base, tree } })
+fn document(tape: &mut Tape, entry: &Entry, name: &str) -> Result<Vec<u8>, Failure> {
+    let size = document_size(entry, name)?;
+    if size > manifest::MAX_DOCUMENT {
+        return Err(refused(format!("{name} is longer than {} bytes", manifest::MAX_DOCUMENT)));
     }
+    let mut bytes = vec![0; size as usize];
+    tape.exactly(&mut bytes)?;
+    tape.zeros(header::padding(size))?;
+    Ok(bytes)
 }
 
 struct Reading<'scope> {
     tape: Tape,
     planters: Planters<'scope>,
     /// The directory that is being filled, with those above it.
-    directories: Vec<(String, Arc<OwnedFd>)>,
-    listed: Vec<Listed>,
+    directories: Vec<(String, Arc<Place>)>,
+    listed: Listed,
     /// Of files too large to be handed over.
     sums: Sums,
-    files: usize,
-    bytes: u64,
     owner: UserIds,
 }
 
 impl<'scope> Reading<'scope> {
-    fn new(tape: Tape, planters: Planters<'scope>, root: Arc<OwnedFd>, owner: UserIds) -> Self {
+    fn new(tape: Tape, planters: Planters<'scope>, root: Arc<Place>, owner: UserIds) -> Self {
         let directories = vec![(String::new(), root)];
-        Self { tape, planters, directories, listed: Vec::new(), sums: Vec::new(), files: 0, bytes: 0, owner }
+        Self { tape, planters, directories, listed: Listed::new(NameRules::AsPacked), sums: Vec::new(), owner }
     }
 
-    fn archive(&mut self, limits: &UnpackLimits) -> Result<(ManifestBase, TreeSum), Failure> {
-        let first = self.next()?.ok_or_else(|| refused("it is empty"))?;
-        let base = ManifestBase::parse(&self.document(&first, manifest::HEAD)?)?;
+    fn archive(&mut self, limits: &UnpackLimits, policy: Links) -> Result<Claim, Failure> {
+        let head = head_of(&mut self.tape)?;
+        if (head.contents, policy) == (ContentsForm::Sum, Links::AsBuilt) {
+            self.listed = Listed::new(NameRules::AsOnceTaken);
+        }
         let top = Entry { path: manifest::TREE.into(), item: Item::Directory };
-        if self.next()?.as_ref() != Some(&top) {
+        if next(&mut self.tape)?.as_ref() != Some(&top) {
             return Err(refused(format!("there is no {}/ after {}", manifest::TREE, manifest::HEAD)));
         }
         loop {
-            let entry = self.next()?.ok_or_else(|| refused(format!("it ends without {}", manifest::SEAL)))?;
-            let Some(path) = entry.path.strip_prefix("tree/") else {
-                let seal = manifest::parse_seal(&self.document(&entry, manifest::SEAL)?)?;
-                return self.end().map(|()| (base, seal));
-            };
-            if self.listed.len() as u64 >= limits.entries {
-                return Err(refused(format!("it holds more than {} entries", limits.entries)));
-            }
+            let entry = self.more()?;
+            let Some(path) = entry.path.strip_prefix("tree/") else { return self.claim(head, entry) };
             let path = path.to_owned();
             self.plant(path, entry.item, limits)?;
         }
     }
 
-    fn end(&mut self) -> Result<(), Failure> {
-        match self.next()? {
+    fn more(&mut self) -> Result<Entry, Failure> {
+        next(&mut self.tape)?.ok_or_else(|| refused(format!("it ends without {}", manifest::SEAL)))
+    }
+
+    fn claim(&mut self, head: Head, entry: Entry) -> Result<Claim, Failure> {
+        let (files, last) = match head.contents {
+            ContentsForm::Sum => (None, entry),
+            ContentsForm::FilesAndSum => (Some(self.list_of_files(&entry)?), self.more()?),
+        };
+        let seal = head.parse_seal(&document(&mut self.tape, &last, manifest::SEAL)?)?;
+        match next(&mut self.tape)? {
             Some(_) => Err(refused(format!("something follows {}", manifest::SEAL))),
-            None if self.tape.at_end()? => Ok(()),
+            None if self.tape.at_end()? => Ok(Claim { head, files, seal }),
             None => Err(refused("something follows its end")),
         }
     }
 
-    fn next(&mut self) -> Result<Option<Entry>, Failure> {
-        header::read(&mut |buffer| self.tape.exactly(buffer))
-    }
-
-    fn document(&mut self, entry: &Entry, name: &str) -> Result<Vec<u8>, Failure> {
-        let size = match entry {
-            Entry { path, item: Item::File { exec: Exec::Plain, size } } if path == name => *size,
-            other => return Err(refused(format!("{} stands where {name} should", other.path))),
-        };
-        if size > manifest::MAX_DOCUMENT {
-            return Err(refused(format!("{name} is longer than {} bytes", manifest::MAX_DOCUMENT)));
+    /// Its length follows from the files that came; its content is judged when they are all read.
+    fn list_of_files(&mut self, entry: &Entry) -> Result<[u8; 32], Failure> {
+        let size = document_size(entry, manifest::FILES)?;
+        if size != self.listed.list_length() {
+            return Err(refused(format!("{} does not list the files that came", manifest::FILES)));
         }
-        let mut bytes = vec![0; size as usize];
-        self.tape.exactly(&mut bytes)?;
+        let (mut hash, mut rest) = (Sha256::new(), size);
+        while rest > 0 {
+            let (segment, range) = self.tape.piece(rest)?;
+            hash.update(segment.get(range.clone()).unwrap_or_default());
+            rest -= range.len() as u64;
+        }
         self.tape.zeros(header::padding(size))?;
-        Ok(bytes)
+        Ok(hash.finalize().0)
     }
 
     fn plant(&mut self, path: String, item: Item, limits: &UnpackLimits) -> Result<(), Failure> {
-        let before = self.listed.last().map(|listed| listed.path.as_str()).unwrap_or_default();
-        if names::order(before, &path).is_ge() {
-            return Err(refused(format!("{path} comes twice or out of order")));
-        }
+        let number = self.listed.admit(&path, &item, limits)?;
         let parent = self.parent_of(&path)?;
         match &item {
             Item::Directory => {
@@ -310,53 +336,57 @@ impl<'scope> Reading<'scope> {
                 self.directories.push((path.clone(), Arc::new(made)));
             }
             Item::Link { .. } => {}
-            Item::File { exec, size } => {
-                self.bytes = self.bytes.saturating_add(*size);
-                if self.bytes > limits.bytes {
-                    return Err(refused(format!("it unpacks to more than {} bytes", limits.bytes)));
-                }
-                self.file(parent, &path, (*exec, *size))?;
-            }
+            Item::File { exec, size } => self.file(number, parent, &path, (*exec, *size))?,
         }
-        self.listed.push(Listed { path, item });
+        self.listed.push(path, item);
         Ok(())
     }
 
     /// An entry follows its directory, which is a real one: links are not there yet.
-    fn parent_of(&mut self, path: &str) -> Result<Arc<OwnedFd>, Failure> {
+    fn parent_of(&mut self, path: &str) -> Result<Arc<Place>, Failure> {
         let above = names::split(path).0;
         while self.directories.last().is_some_and(|(name, _)| name != above) {
             self.directories.pop();
         }
-        let top = self.directories.last().map(|(_, fd)| fd.clone());
+        let top = self.directories.last().map(|(_, place)| place.clone());
         top.ok_or_else(|| refused(format!("{path} comes without its directory")))
     }
 
-    fn file(&mut self, parent: Arc<OwnedFd>, path: &str, (exec, size): (Exec, u64)) -> Result<(), Failure> {
-        let index = self.files;
-        self.files += 1;
+    fn file(
+        &mut self,
+        number: usize,
+        parent: Arc<Place>,
+        path: &str,
+        (exec, size): (Exec, u64),
+    ) -> Result<(), Failure> {
         if size == 0 || self.tape.holds(size)? {
             let (data, range) = if size == 0 { (Arc::default(), 0..0) } else { self.tape.piece(size)? };
-            self.planters.give(Job { index, parent, path: path.to_owned(), exec, data, range })?;
+            self.planters.give(Job { index: number, parent, path: path.to_owned(), exec, data, range })?;
         } else {
             let sum = self.large_file(&parent, path, (exec, size))?;
-            self.sums.push((index, sum));
+            self.sums.push((number, sum));
         }
         self.tape.zeros(header::padding(size))
     }
 
-    fn large_file(&mut self, parent: &OwnedFd, path: &str, (exec, size): (Exec, u64)) -> Result<[u8; 32], Failure> {
+    fn large_file(&mut self, parent: &Place, path: &str, (exec, size): (Exec, u64)) -> Result<[u8; 32], Failure> {
         use std::io::Write;
-        let mut file = plant::create(parent, path)?;
+        let during = |error| machine(format!("write {path}"), error);
+        let mut file = match parent {
+            Place::Directory(parent) => Some(plant::create(parent, path)?),
+            Place::Nowhere => None,
+        };
         let (mut hash, mut rest) = (Sha256::new(), size);
         while rest > 0 {
             let (segment, range) = self.tape.piece(rest)?;
             let piece = segment.get(range).unwrap_or_default();
-            file.write_all(piece).map_err(|error| machine(format!("write {path}"), error))?;
+            file.as_mut().map_or(Ok(()), |file| file.write_all(piece)).map_err(during)?;
             hash.update(piece);
             rest -= piece.len() as u64;
         }
-        plant::finish(&file, exec, self.owner).map_err(|error| machine(format!("write {path}"), error))?;
+        if let Some(file) = &file {
+            plant::finish(file, exec, self.owner).map_err(|error| during(error.into()))?;
+        }
         Ok(hash.finalize().0)
     }
 }

@@ -107,6 +107,14 @@ pub struct Health {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Releases {
     pub keep: u32,
+    /// The newest release of each of so many months stays.
+    pub months: u32,
+    /// Of all releases of one project; `None`: no limit.
+    pub max_bytes: Option<u64>,
+    /// `None`: the platform's word. See [`ServerConfig::environment`](super::ServerConfig::environment).
+    pub environment: Option<String>,
+    /// File of those whose releases are taken.
+    pub signers: PathBuf,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -245,7 +253,14 @@ impl Hooks {
 
 impl Releases {
     pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
-        Ok(Self { keep: from.need("releases.keep", count(1, 10_000))? })
+        let environment = text("empty or a name of lower-case letters, digits, dots, dashes", is_environment);
+        Ok(Self {
+            keep: from.need("releases.keep", count(1, 10_000))?,
+            months: from.need("releases.months", count(0, 1_200))?,
+            max_bytes: Some(from.need("releases.max_bytes", size(0, 100 * TERABYTE))?).filter(|bytes| *bytes > 0),
+            environment: Some(from.need("releases.environment", environment)?).filter(|name| !name.is_empty()),
+            signers: from.need("releases.signers", absolute_path())?,
+        })
     }
 }
 
@@ -272,6 +287,11 @@ impl fmt::Debug for Builds {
 /// Memory of a process tree; less than 8 MB starts nothing.
 pub(super) fn memory() -> Kind<u64> {
     size(8 * MEGABYTE, 100 * TERABYTE)
+}
+
+/// As signatures and allowed_signers files take it, or empty.
+fn is_environment(text: &str) -> bool {
+    text.is_empty() || crate::model::words::is_environment(text)
 }
 
 /// Labels of letters, digits and dashes with dots between them, in lower case.

@@ -58,6 +58,11 @@ impl ServerConfig {
         }
     }
 
+    /// What signatures call this server: its own name for its environment, or the platform's word.
+    pub fn environment(&self) -> &str {
+        self.releases.environment.as_deref().unwrap_or(self.platform.as_str())
+    }
+
     pub(super) fn from_settings(from: &Settings) -> Result<Self, Failure> {
         let config = Self {
             platform: from.need("platform", kinds::word("dev, staging or prod", Platform::parse))?,

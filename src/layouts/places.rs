@@ -10,7 +10,7 @@
 //!               /releases/                            release archives
 //!               /archives/<id>/run                    what was live before
 //!               /cache/                               caches of buildpacks
-//! <state>   state.db, ssh_host_ed25519_key, tools/    <logs>/<p>/42.log, app.log
+//! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log
 //! <runtime> control.sock, hook.sock, <p>/             <state>/hooks/ git hooks
 //! ```
 
@@ -41,6 +41,11 @@ impl Places {
 
     pub fn host_key(&self) -> PathBuf {
         self.state.join("ssh_host_ed25519_key")
+    }
+
+    /// Signs the releases that are cooked here.
+    pub fn release_key(&self) -> PathBuf {
+        self.state.join("release_ed25519_key")
     }
 
     /// Held (flock) for as long as a server runs on this state; never removed.

@@ -1,4 +1,10 @@
-//! Small judgements about words: whether somebody meant another one. Pure.
+//! Small judgements about words: whether somebody meant another one, what can name an environment. Pure.
+
+/// Whether the text can name an environment (staging, prod): `[a-z0-9][a-z0-9._-]*`, 40 bytes at most.
+pub fn is_environment(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    (1..=40).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with(['.', '_', '-'])
+}
 
 /// Whether two words are a slip of the finger apart: one letter more, less, other, or two swapped.
 pub fn is_near(a: &str, b: &str) -> bool {

@@ -65,6 +65,7 @@ impl Store {
         let store = Self { connection: Arc::new(Mutex::new(connection)) };
         store.configure()?;
         store.migrate()?;
+        store.announce_rows();
         Ok(store)
     }
 
@@ -75,6 +76,12 @@ impl Store {
                  PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2000;",
             )
             .map_err(during("configure"))
+    }
+
+    /// Each row is a point at which a test may stop, before it is on the disk.
+    fn announce_rows(&self) {
+        #[cfg(feature = "failpoints")]
+        let _ = self.lock().commit_hook(Some(|| crate::system::failpoint::reach(|| "row.before".into()).is_err()));
     }
 
     fn migrate(&self) -> std::result::Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! them out. A new power is a new variant. Nothing is decided here, and no path is built here.
 
 use super::UserIds;
+use super::failpoint;
 use super::files::{self, Durability, FileError, Placement};
 use super::ownership::give_tree;
 use crate::model::{Code, Failure};
@@ -32,12 +33,33 @@ pub enum Operation {
     RemoveFile { path: PathBuf },
 }
 
+impl Operation {
+    fn name(&self) -> &'static str {
+        match self {
+            Operation::MakeDirectory { .. } => "make-directory",
+            Operation::GiveTree { .. } => "give-tree",
+            Operation::Exchange { .. } => "exchange",
+            Operation::Rename { .. } => "rename",
+            Operation::SyncFileSystem { .. } => "sync-file-system",
+            Operation::WriteFile { .. } => "write-file",
+            Operation::Link { .. } => "link",
+            Operation::RemoveFile { .. } => "remove-file",
+        }
+    }
+}
+
 /// Bytes that nobody may read in a log.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Content(pub Vec<u8>);
 
 /// Carries one operation out. A full disk is [`Code::DiskFull`], everything else [`Code::Internal`] with the path.
 pub fn perform(operation: &Operation) -> Result<(), Failure> {
+    failpoint::reach(|| format!("operation.{}.before", operation.name()))?;
+    carry_out(operation)?;
+    failpoint::reach(|| format!("operation.{}.after", operation.name()))
+}
+
+fn carry_out(operation: &Operation) -> Result<(), Failure> {
     match operation {
         Operation::MakeDirectory { path, owner, mode } => {
             files::create_directory(checked(path)?, *mode, Some(*owner))?;

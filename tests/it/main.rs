@@ -4,6 +4,10 @@
 // Tests start programs as people do.
 #![allow(clippy::disallowed_methods)]
 
+mod ancestor;
+mod ancestor_locks;
+mod ancestor_rights;
+mod ancestor_rollbacks;
 mod bench;
 mod building;
 mod clients;
@@ -23,6 +27,9 @@ mod rejecting_when_full;
 mod running;
 mod sandboxing;
 mod serving;
+mod shapes;
+mod shapes_database;
+mod shapes_service;
 mod supervising;
 mod support;
 mod tidy;

@@ -38,7 +38,7 @@ fn names_that_leave_the_tree_are_refused() {
     assert_eq!(verdict(release().file("/tmp/abs", b"x")), "the entry /tmp/abs: path has an empty, `.` or `..` part");
     assert_eq!(verdict(release().file("tree/", b"x")), "the entry tree/: path has an empty, `.` or `..` part");
     assert_eq!(verdict(release().directory("./")), "the entry ./: path has an empty, `.` or `..` part");
-    assert_eq!(verdict(release().file("elsewhere", b"x")), "elsewhere stands where commis-tree.json should");
+    assert_eq!(verdict(release().file("elsewhere", b"x")), "elsewhere stands where commis-files.txt should");
     assert_eq!(verdict(release().file("tree/d/f", b"x")), "tree/d/f comes without its directory".replace("tree/", ""));
 }
 

@@ -2,10 +2,12 @@
 //! named here; those of pure files stand beside the code.
 #![allow(clippy::disallowed_methods)]
 
+mod formats;
 mod hostile;
 mod limits;
 mod packing;
 mod removing;
+mod signing;
 
 use super::manifest::{ManifestBase, seal_json};
 use super::{Expect, Links, UnpackLimits, Unpacked, listing, unpack};
@@ -21,6 +23,7 @@ pub fn base() -> ManifestBase {
     ManifestBase {
         project: ProjectName::parse("blog").unwrap(),
         version: ReleaseVersion(42),
+        environment: Some("staging".into()),
         commit: CommitId::parse(&"3f".repeat(20)).unwrap(),
         pillar_commit: Some(CommitId::parse(&"ab".repeat(20)).unwrap()),
         mode: Mode::Cooking,
@@ -41,7 +44,7 @@ pub fn plant_tree(root: &Path, order: &mut dyn FnMut(usize) -> usize) {
         ("bin/start".into(), b"#!/bin/sh\n".to_vec(), 0o755),
         ("empty".into(), vec![], 0o600),
         ("naïve/ü ü.txt".into(), "ü".repeat(1_000).into_bytes(), 0o640),
-        ("-dash".into(), b"-".to_vec(), 0o644),
+        ("many/-dash".into(), b"-".to_vec(), 0o644),
         (format!("{long}/f"), b"deep".to_vec(), 0o755),
         ("large.bin".into(), (0..9_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect(), 0o644),
     ];
@@ -139,9 +142,21 @@ impl Tar {
         self.entry(name.as_bytes(), kind, set, b"")
     }
 
+    /// As an older commis wrote it: no list of files.
+    pub fn of_format_1(sum: &listing::TreeSum, fill: impl FnOnce(Tar) -> Tar) -> Self {
+        let old = |bytes: Vec<u8>| {
+            String::from_utf8(bytes).unwrap().replacen("\"format\": 2", "\"format\": 1", 1).into_bytes()
+        };
+        let head = old(ManifestBase { environment: None, ..base() }.to_json());
+        let tar = fill(Tar::default().file("commis-release.json", &head).directory("tree"));
+        let mut tar = tar.file("commis-tree.json", &old(seal_json(sum)));
+        tar.0.extend_from_slice(&[0; 1024]);
+        tar
+    }
+
     /// Ends with a seal that names whatever sum was found to be right: the header rules must refuse by themselves.
     pub fn sealed(self, sum: &listing::TreeSum) -> Self {
-        let mut tar = self.file("commis-tree.json", &seal_json(sum));
+        let mut tar = self.file("commis-files.txt", b"").file("commis-tree.json", &seal_json(sum));
         tar.0.extend_from_slice(&[0; 1024]);
         tar
     }

@@ -3,6 +3,7 @@
 use super::{Done, Execution, missing};
 use crate::archives::listed::{Listed, ListedItem, pack_listed};
 use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, Packed, UnpackLimits};
+use crate::buildpacks::Choice;
 use crate::config::procfile;
 use crate::git::{self, Kind};
 use crate::layouts::places;
@@ -37,16 +38,11 @@ impl Execution<'_> {
         let base = ManifestBase {
             project: name.clone(),
             version,
+            environment: Some(self.gathered.config.environment().to_owned()),
             commit: commit.clone(),
             pillar_commit: self.gathered.pillar_commit.clone(),
             mode: self.gathered.mode,
-            buildpacks: self
-                .gathered
-                .facts
-                .buildpack
-                .iter()
-                .map(|name| Buildpack { name: name.clone(), digest: None })
-                .collect(),
+            buildpacks: self.buildpacks(),
             processes: self.processes(origin).await?,
         };
         let file_name = places::release_file_name(name, version, commit.short());
@@ -81,6 +77,12 @@ impl Execution<'_> {
             served: None,
             created_at: clock::now(),
         }
+    }
+
+    fn buildpacks(&self) -> Vec<Buildpack> {
+        let choice = self.gathered.source.as_ref().and_then(|source| source.choice.as_ref());
+        let named = |choice: &Choice| Buildpack { name: choice.pack.name.clone(), digest: Some(choice.pack.digest()) };
+        choice.map(named).into_iter().collect()
     }
 
     /// The commit's tree, object by object.

@@ -27,7 +27,7 @@ use crate::model::{Because, Code, CommitId, Failure, Phase, ReleaseVersion};
 use crate::notify::{DeploymentLog, Redactor, words};
 use crate::store::{ReleaseRecord, StepRecord, StepStatus};
 use crate::system::privileged::{self, Operation};
-use crate::system::{clock, reading};
+use crate::system::{clock, failpoint, reading};
 use bundle::Origin;
 use std::path::PathBuf;
 use tokio::time::Instant;
@@ -174,7 +174,7 @@ impl<'a> Execution<'a> {
 
     async fn one(&mut self, phase: Phase, step: Step) -> Result<(), Failure> {
         let watch = Watch::start();
-        let result = self.perform(step).await;
+        let result = self.between_points(step).await;
         let (status, note) = match &result {
             Ok(Done::Did(note)) => (StepStatus::Done, note.clone()),
             Ok(Done::Skipped(because)) => (StepStatus::Skipped, because.words().to_owned()),
@@ -183,6 +183,13 @@ impl<'a> Execution<'a> {
         let note = self.redactor.redact(&note);
         self.records.push(watch.stop(phase, &step.to_string(), (status, note)));
         result.map(drop)
+    }
+
+    async fn between_points(&mut self, step: Step) -> Result<Done, Failure> {
+        failpoint::reach(|| format!("step.{}.before", step.name()))?;
+        let done = self.perform(step).await?;
+        failpoint::reach(|| format!("step.{}.after", step.name()))?;
+        Ok(done)
     }
 
     async fn perform(&mut self, step: Step) -> Result<Done, Failure> {

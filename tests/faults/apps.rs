@@ -1,0 +1,90 @@
+//! What is pushed: tiny projects of several shapes, each commit good or bad in one way. Pure, but for writing files.
+
+use std::path::Path;
+
+/// What a project is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// Files alone: packed straight from the commit.
+    Static,
+    /// With hooks in all phases and a release line.
+    Hooks,
+    /// A Python process.
+    Web,
+}
+
+impl Shape {
+    pub const ALL: [Shape; 3] = [Shape::Static, Shape::Hooks, Shape::Web];
+}
+
+/// How good a commit is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Health {
+    Good,
+    /// The build hook fails.
+    BadBuild,
+    /// The release line fails, before the switch.
+    BadRelease,
+    /// The process ends at once, after the switch.
+    Unhealthy,
+    /// A hook fails after the router was turned.
+    BadPostDeploy,
+}
+
+impl Health {
+    pub const BAD: [Health; 4] = [Health::BadBuild, Health::BadRelease, Health::Unhealthy, Health::BadPostDeploy];
+}
+
+/// Writes a whole working tree whose page says `page`.
+pub fn write(directory: &Path, (shape, health): (Shape, Health), page: &str) -> std::io::Result<()> {
+    for name in ["Procfile", "index.html", "server.py", ".commis"] {
+        let path = directory.join(name);
+        if path.is_dir() {
+            std::fs::remove_dir_all(path)?;
+        } else if path.exists() {
+            std::fs::remove_file(path)?;
+        }
+    }
+    std::fs::write(directory.join("index.html"), page)?;
+    let (hooks, release) = (shape == Shape::Hooks, health == Health::BadRelease);
+    let web = match (health, shape) {
+        (Health::Unhealthy, _) => "false",
+        (_, Shape::Web) => "python3 server.py",
+        _ => "commis static .",
+    };
+    let line = if release { "release: echo no; false\n" } else { "release: echo yes\n" };
+    let line = if release || hooks { line } else { "" };
+    if shape != Shape::Static || health == Health::Unhealthy || release {
+        std::fs::write(directory.join("Procfile"), format!("{line}web: {web}\n"))?;
+    }
+    if shape == Shape::Web {
+        std::fs::write(directory.join("server.py"), SERVER)?;
+    }
+    for name in ["pre_install", "configure", "build", "bundle", "deploy", "post_deploy", "post_install"] {
+        let fails = matches!((name, health), ("build", Health::BadBuild) | ("post_deploy", Health::BadPostDeploy));
+        if hooks || fails {
+            hook(directory, name, if fails { "echo no; exit 1" } else { "echo yes" })?;
+        }
+    }
+    Ok(())
+}
+
+fn hook(directory: &Path, name: &str, line: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let hooks = directory.join(".commis/hooks");
+    std::fs::create_dir_all(&hooks)?;
+    let path = hooks.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{line}\n"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+}
+
+/// Serves index.html on `$PORT`.
+const SERVER: &str = r#"import os, socket
+listener = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))
+while True:
+    connection, _ = listener.accept()
+    connection.recv(65536)
+    body = open('index.html', 'rb').read()
+    connection.sendall(b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n' % len(body) + body)
+    connection.close()
+"#;

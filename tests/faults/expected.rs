@@ -1,0 +1,100 @@
+//! What may be true: the model of the promises. Pure.
+//!
+//! A state is what people can see: the commit that serves and where the branch is. An acknowledged wish leaves one
+//! state, a refused one leaves what was, and one that was cut off leaves both until somebody looks.
+
+/// What people see of a project.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct State {
+    /// The commit of the release that serves.
+    pub serves: Option<String>,
+    /// Where the deploy branch is.
+    pub branch: Option<String>,
+    /// Digest of `data/`.
+    pub data: String,
+}
+
+/// How a wish ended for whoever had it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Exit 0.
+    Acknowledged,
+    /// A verdict with a code.
+    Refused(String),
+    /// The connection ended without a verdict.
+    CutOff,
+}
+
+/// All states that keep the promises.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Expected {
+    allowed: Vec<State>,
+    /// "Needs an admin" is an honest answer to what was done to the machine.
+    pub trouble_is_honest: bool,
+}
+
+impl Expected {
+    pub fn only(state: State) -> Self {
+        Self { allowed: vec![state], trouble_is_honest: false }
+    }
+
+    /// The state, when there is one only.
+    pub fn certain(&self) -> Option<&State> {
+        match self.allowed.as_slice() {
+            [state] => Some(state),
+            _ => None,
+        }
+    }
+
+    pub fn allows(&self, state: &State) -> bool {
+        self.allowed.contains(state)
+    }
+
+    /// A wish that aimed at a state has ended. P1: acknowledged is the one state. P2: refused changes nothing.
+    pub fn note(&mut self, aim: &State, outcome: &Outcome) {
+        match outcome {
+            Outcome::Acknowledged => self.allowed = vec![aim.clone()],
+            Outcome::Refused(_) => {}
+            Outcome::CutOff if !self.allows(aim) => self.allowed.push(aim.clone()),
+            Outcome::CutOff => {}
+        }
+    }
+
+    /// The branch was deployed again, from wherever it is.
+    pub fn deployed_again(&mut self) {
+        self.allowed.iter_mut().for_each(|state| state.serves.clone_from(&state.branch));
+    }
+
+    /// Somebody looked: from now on it is what was seen.
+    pub fn saw(&mut self, state: State) {
+        self.allowed = vec![state];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(serves: &str) -> State {
+        State { serves: Some(serves.into()), branch: Some(serves.into()), data: String::new() }
+    }
+
+    #[test]
+    fn an_acknowledged_wish_is_the_only_state_and_a_refused_one_changes_none() {
+        let mut expected = Expected::only(state("a"));
+        expected.note(&state("b"), &Outcome::Acknowledged);
+        assert!(expected.allows(&state("b")) && !expected.allows(&state("a")));
+        expected.note(&state("c"), &Outcome::Refused("unhealthy".into()));
+        assert_eq!(expected.certain(), Some(&state("b")));
+    }
+
+    #[test]
+    fn a_wish_that_was_cut_off_leaves_both_until_somebody_looks_but_never_a_mixture() {
+        let mut expected = Expected::only(state("a"));
+        expected.note(&state("b"), &Outcome::CutOff);
+        assert!(expected.allows(&state("a")) && expected.allows(&state("b")) && expected.certain().is_none());
+        assert!(!expected.allows(&State { branch: Some("a".into()), ..state("b") }));
+        expected.saw(state("a"));
+        assert!(!expected.allows(&state("b")));
+    }
+}

@@ -1,0 +1,94 @@
+//! kill -9 at random moments: of the server, or of one of the processes that it started; sometimes again while the next
+//! life still recovers.
+
+use super::apps::Shape;
+use super::chance::Chance;
+use super::children;
+use super::expected::Outcome;
+use super::machine::Start;
+use super::options::Options;
+use super::session::{Session, Wish};
+use super::tally::{Experiment, One, Tally, repeat};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+/// A wish takes about so long; a kill comes somewhere in it, or shortly after it.
+const SPAN: u64 = 1200;
+
+pub fn kills(options: &Options, total: u64) -> Tally {
+    let tally = Tally::new("kills", options);
+    repeat(&tally, options, total, &Experiment { session: &session, one: &one });
+    tally
+}
+
+pub fn session(worker: u64, chance: Chance) -> Result<Session, String> {
+    Session::in_memory(Shape::ALL[worker as usize % Shape::ALL.len()], chance)
+}
+
+fn one(session: &mut Session, _: u64) -> Result<One, String> {
+    let wish = session.random_wish();
+    let mut attempt = session.begin(wish)?;
+    let moment = session.chance.below(SPAN.min(session.typical() * 5 / 4));
+    let child = session.chance.one_in(4);
+    while attempt.is_running() && attempt.milliseconds() < moment {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let victim = if child { kill_a_child(session) } else { "the server".into() };
+    if !child {
+        session.machine.kill();
+    }
+    let said = |error: String| format!("{wish:?} when {victim} was killed after {moment} ms: {error}");
+    let outcome = session.end(attempt).map_err(said)?;
+    let said = |error: String| format!("{wish:?}, {outcome:?}, when {victim} was killed after {moment} ms: {error}");
+    if !child || session.chance.one_in(4) {
+        recover(session).map_err(said)?;
+    }
+    session.check().map_err(said)?;
+    Ok(One { outcome, died: !child })
+}
+
+/// The next life, which may itself be a short one.
+pub fn recover(session: &mut Session) -> Result<(), String> {
+    session.machine.kill();
+    while session.chance.one_in(4) {
+        let milliseconds = session.chance.below(250);
+        session.machine.start_and_kill(Duration::from_millis(milliseconds))?;
+    }
+    session.machine.start(&Start::default())
+}
+
+/// Any process below the server: git, its hook, a script, a process of the application.
+fn kill_a_child(session: &mut Session) -> String {
+    let Some(server) = session.machine.pid() else { return "nobody".into() };
+    let below = children::descendants(server);
+    if below.is_empty() {
+        return "nobody".into();
+    }
+    let victim = session.chance.of(&below);
+    children::signal(victim.pid, Signal::SIGKILL);
+    victim.command
+}
+
+/// Kills without chance, for a quick part: after each of these outcomes the checks must hold.
+#[test]
+fn a_few_kills_break_no_promise() {
+    let options = Options { seed: 11, workers: 2, ..Options::default() };
+    let tally = kills(&options, 12);
+    assert_eq!(tally.broken(), Vec::<String>::new(), "{}", tally.row());
+}
+
+#[test]
+fn a_push_that_nobody_disturbs_is_acknowledged_whatever_the_shape() {
+    for shape in Shape::ALL {
+        let mut session = Session::in_memory(shape, Chance::new(5)).unwrap();
+        for wish in [Wish::Push(super::apps::Health::Good), Wish::Rollback, Wish::Redeploy, Wish::Configure] {
+            assert_eq!(session.wish(wish), Ok(Outcome::Acknowledged), "{shape:?} {wish:?}");
+            session.check().unwrap();
+        }
+        for bad in super::apps::Health::BAD {
+            let outcome = session.wish(Wish::Push(bad)).unwrap();
+            assert!(matches!(outcome, Outcome::Refused(_)), "{shape:?} {bad:?}: {outcome:?}");
+            session.check().unwrap();
+        }
+    }
+}

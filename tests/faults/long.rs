@@ -1,0 +1,50 @@
+//! The long run: every experiment that was asked for, one after the other, each with a row for the table.
+
+use super::ground::Kind;
+use super::options::{Options, notice_the_end, stopped};
+use super::tally::{HEADS, Tally};
+use super::{full, kills, powercut, syscalls, walk};
+use std::time::Duration;
+
+type Run = Box<dyn Fn(&Options) -> Tally>;
+
+fn experiments() -> Vec<(&'static str, Run)> {
+    let mut all: Vec<(&'static str, Run)> = Vec::new();
+    if cfg!(feature = "failpoints") {
+        all.push(("walk", Box::new(walk::walks)));
+        all.push(("walk-power-ext4", Box::new(|options| walk::power(options, Kind::Ext4))));
+        all.push(("walk-power-xfs", Box::new(|options| walk::power(options, Kind::Xfs))));
+    } else {
+        all.push(("kills", Box::new(|options| kills::kills(options, options.kills))));
+        all.push(("powercuts-ext4", Box::new(|options| powercut::powercuts(options, (Kind::Ext4, options.powercuts)))));
+        all.push(("powercuts-xfs", Box::new(|options| powercut::powercuts(options, (Kind::Xfs, options.powercuts)))));
+        all.push(("syscalls", Box::new(syscalls::syscalls)));
+        all.push(("errors", Box::new(syscalls::errors)));
+        all.push(("full", Box::new(|options| full::full(options, options.full))));
+    }
+    all
+}
+
+/// Asked for in COMMIS_FAULTS; see `bin/faults`.
+#[test]
+#[ignore = "long: bin/faults runs it"]
+fn the_long_run() {
+    let options = Options::parse(&std::env::var("COMMIS_FAULTS").unwrap_or_default()).unwrap();
+    notice_the_end(Duration::from_secs(options.minutes * 60));
+    let mut rows = Vec::new();
+    let mut broken = Vec::new();
+    for (name, run) in experiments().iter().filter(|(name, _)| options.wants(name)) {
+        if stopped() {
+            break;
+        }
+        eprintln!("== {name}");
+        let tally = run(&options);
+        eprintln!("{}", tally.row());
+        rows.push(tally.row());
+        broken.extend(tally.broken());
+    }
+    if !rows.is_empty() {
+        println!("{HEADS}\n{}", rows.join("\n"));
+    }
+    assert!(broken.is_empty(), "{} broken promises, see {}", broken.len(), options.evidence.display());
+}

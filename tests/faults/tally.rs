@@ -1,0 +1,143 @@
+//! Many runs of one experiment, on several servers at the same time; what came of them, as one line for a table.
+
+use super::chance::Chance;
+use super::expected::Outcome;
+use super::options::{Options, stopped};
+use super::session::Session;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// What came of an experiment.
+pub struct Tally {
+    pub name: String,
+    seed: u64,
+    since: Instant,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Clone, Default, Debug)]
+struct Counts {
+    runs: u64,
+    acknowledged: u64,
+    refused: u64,
+    cut_off: u64,
+    /// Lives that the fault ended.
+    deaths: u64,
+    broken: Vec<String>,
+}
+
+/// One run: the wish's end, and whether the server died of it.
+#[derive(Debug)]
+pub struct One {
+    pub outcome: Outcome,
+    pub died: bool,
+}
+
+impl Tally {
+    pub fn new(name: &str, options: &Options) -> Self {
+        Self { name: name.into(), seed: options.seed, since: Instant::now(), counts: Mutex::default() }
+    }
+
+    pub fn count(&self, one: &One) {
+        let mut counts = self.counts.lock().expect("counts");
+        counts.runs += 1;
+        counts.deaths += u64::from(one.died);
+        match one.outcome {
+            Outcome::Acknowledged => counts.acknowledged += 1,
+            Outcome::Refused(_) => counts.refused += 1,
+            Outcome::CutOff => counts.cut_off += 1,
+        }
+    }
+
+    /// A broken promise, with what is needed to look at it.
+    pub fn broke(&self, what: &str, evidence: (&Options, Option<&Session>)) {
+        let (options, session) = evidence;
+        let mut counts = self.counts.lock().expect("counts");
+        counts.runs += 1;
+        let file = options.evidence.join(format!("{}-{}-{}.txt", self.name, self.seed, counts.broken.len()));
+        let log = session.map(|session| session.machine.log_tail(200)).unwrap_or_default();
+        let _ = std::fs::create_dir_all(&options.evidence);
+        let _ = std::fs::write(&file, format!("{what}\n\n---- the server's log ----\n{log}\n"));
+        eprintln!("BROKEN {}: {what}\n  see {}", self.name, file.display());
+        counts.broken.push(what.to_owned());
+    }
+
+    /// A row of the table in docs/faults.md.
+    pub fn row(&self) -> String {
+        let counts = self.counts.lock().expect("counts").clone();
+        let seconds = self.since.elapsed().as_secs();
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {}:{:02} |{}",
+            self.name,
+            self.seed,
+            counts.runs,
+            counts.deaths,
+            counts.acknowledged,
+            counts.refused,
+            counts.cut_off,
+            counts.broken.len(),
+            seconds / 60,
+            seconds % 60,
+            if stopped() { " interrupted" } else { "" }
+        )
+    }
+
+    pub fn broken(&self) -> Vec<String> {
+        self.counts.lock().expect("counts").broken.clone()
+    }
+}
+
+/// Heads of the rows.
+pub const HEADS: &str = "| experiment | seed | runs | deaths | acknowledged | refused | cut off | wrong | min:s |\n\
+                         |---|---|---|---|---|---|---|---|---|";
+
+/// Where an experiment's sessions come from, and one run of it.
+pub struct Experiment<'a> {
+    pub session: &'a (dyn Fn(u64, Chance) -> Result<Session, String> + Sync),
+    pub one: &'a (dyn Fn(&mut Session, u64) -> Result<One, String> + Sync),
+}
+
+/// `total` runs, numbered from 0. A session in which something broke is replaced.
+pub fn repeat(tally: &Tally, options: &Options, total: u64, experiment: &Experiment<'_>) {
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for worker in 0..options.workers.min(total) {
+            let next = &next;
+            scope.spawn(move || work(tally, (options, worker), (next, total), experiment));
+        }
+    });
+}
+
+fn work(tally: &Tally, (options, worker): (&Options, u64), (next, total): (&AtomicU64, u64), experiment: &Experiment<'_>) {
+    let chance = Chance::new(options.seed).fork(worker);
+    let mut session = None;
+    let mut lives = 0;
+    while !stopped() {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index >= total {
+            return;
+        }
+        if session.is_none() {
+            lives += 1;
+            match (experiment.session)(worker, chance.fork(lives)) {
+                Ok(new) => session = Some(new),
+                Err(error) => {
+                    tally.broke(&format!("run {index}: no session: {error}"), (options, None));
+                    continue;
+                }
+            }
+        }
+        let Some(current) = session.as_mut() else { continue };
+        match (experiment.one)(current, index) {
+            Ok(one) => tally.count(&one),
+            Err(error) => {
+                tally.broke(&format!("run {index}: {error}"), (options, session.as_ref()));
+                session = None;
+            }
+        }
+        if index > 0 && index.is_multiple_of(100) {
+            eprintln!("{}", tally.row());
+        }
+    }
+}
