@@ -1,11 +1,11 @@
 //! What `bin/bench` times of the room `archives`: one call of the library for each command, nothing around it.
 
-use commis::archives::{self, Expect, Links, ManifestBase, UnpackLimits, stamps, trees};
+use commis::archives::{self, Effort, Expect, Links, ManifestBase, UnpackLimits, stamps, trees};
 use commis::model::{CommitId, Failure, Mode, ProjectName, ReleaseVersion};
 use commis::system::UserIds;
 use std::path::Path;
 
-const USAGE: &str = "pack TREE OUT | unpack ARCHIVE INTO | stamp TREE | verify TREE STAMP | digest TREE | sync PATH";
+const USAGE: &str = "pack TREE OUT | repack TREE OUT BEFORE | sum ARCHIVE | unpack ARCHIVE INTO | stamp TREE | verify TREE STAMP | digest TREE | sync PATH";
 
 fn main() -> std::process::ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -24,10 +24,9 @@ fn main() -> std::process::ExitCode {
 
 fn run(words: &[&str]) -> Result<String, Failure> {
     match *words {
-        ["pack", tree, out] => {
-            let packed = archives::pack(Path::new(tree), &base(), Path::new(out), 2)?;
-            Ok(packed.archive_sha256)
-        }
+        ["pack", tree, out] => pack(tree, out, None),
+        ["repack", tree, out, before] => pack(tree, out, Some(Path::new(before))),
+        ["sum", archive] => Ok(sum_beside(archive)),
         ["unpack", archive, into] => {
             let limits = UnpackLimits { ratio: None, ..UnpackLimits::default() };
             let sha256 = sum_beside(archive);
@@ -47,6 +46,11 @@ fn run(words: &[&str]) -> Result<String, Failure> {
     }
 }
 
+fn pack(tree: &str, out: &str, before: Option<&Path>) -> Result<String, Failure> {
+    let effort = Effort { threads: 2, before };
+    Ok(archives::pack(Path::new(tree), &base(), Path::new(out), effort)?.archive_sha256)
+}
+
 /// The digest that stands beside an archive, as `sha256sum` writes it.
 fn sum_beside(archive: &str) -> String {
     let text = std::fs::read_to_string(format!("{archive}.sha256")).unwrap_or_default();
@@ -57,6 +61,7 @@ fn base() -> ManifestBase {
     ManifestBase {
         project: ProjectName::parse("bench").expect("a name"),
         version: ReleaseVersion(1),
+        environment: None,
         commit: CommitId::parse(&"1".repeat(40)).expect("a commit"),
         pillar_commit: None,
         mode: Mode::Cooking,
