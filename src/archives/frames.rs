@@ -7,7 +7,7 @@ use std::io::{self, Read};
 /// Largest content of one frame.
 pub const MAX_CONTENT: usize = 8 << 20;
 /// Largest compressed frame: an incompressible content and its block headers.
-const MAX_FRAME: usize = MAX_CONTENT + (64 << 10);
+pub const MAX_FRAME: usize = MAX_CONTENT + (64 << 10);
 /// Descriptor of a window of [`MAX_CONTENT`]: an exponent over 2^10 in its upper five bits.
 const MAX_WINDOW: u64 = 13 << 3;
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -2,21 +2,23 @@
 //! all modes but the x bit are dropped; hard links become copies. What cannot be released fails the build, by name.
 //! Reading archives is in `unpack`; where archives are kept is the caller's to say.
 
-use super::compress::{self, Segments};
+use super::compress::{self, Contents, Help, Segments, Unread};
 use super::faults::machine;
 use super::header::{self, Entry, Item};
 use super::listing::{self, Exec, Line, Listing, TreeSum};
 use super::manifest::{self, Manifest, ManifestBase};
+use super::remembered::{self, Identity, Remembered};
 use super::siblings::Siblings;
 use super::unpack::UnpackLimits;
 use super::walk::{self, Found, Kind};
 use super::{names, settle};
 use crate::model::{Code, Failure};
-use nix::fcntl::{OFlag, readlinkat};
-use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
+use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -33,43 +35,93 @@ pub struct Packed {
     pub manifest: Manifest,
 }
 
-/// Packs `tree` into `out` and writes `<out>.sha256` beside it, in `sha256sum`'s form. Grows as `<out>.partial`; nothing
-/// is left behind by a failure. `threads` compress (at least one does).
+/// How to go about it; the bytes do not depend on it.
+#[derive(Clone, Copy)]
+pub struct Effort<'a> {
+    /// That compress; at least one does.
+    pub threads: usize,
+    /// An archive packed earlier: what is the same is taken from it.
+    pub before: Option<&'a Path>,
+}
+
+impl Effort<'_> {
+    /// Without an earlier archive.
+    pub fn with(threads: usize) -> Self {
+        Self { threads, before: None }
+    }
+}
+
+/// Packs `tree` into `out` and writes `<out>.sha256` beside it, in `sha256sum`'s form, and what helps to pack the next
+/// one. Grows as `<out>.partial`; nothing is left behind by a failure.
 ///
 /// Neither is synced: call [`super::trees::sync`] once before anything depends on them, and forget the release if the
 /// machine stopped before that.
 ///
 /// Errors: `build-failed` (something that no release can hold, named), `exists`, `disk-full`, `internal`.
-pub fn pack(tree: &Path, base: &ManifestBase, out: &Path, threads: usize) -> Result<Packed, Failure> {
-    let root = walk::open_directory(tree)?;
-    pack_with(base, out, threads, |packer| walk::walk(root, &mut |found| packer.add(found)))
+pub fn pack(tree: &Path, base: &ManifestBase, out: &Path, effort: Effort<'_>) -> Result<Packed, Failure> {
+    let mut below = Below(walk::open_directory(tree)?);
+    pack_with(base, (out, effort), &mut below, &mut |packer| {
+        walk::walk(walk::open_directory(tree)?, &mut |found| packer.add(found))
+    })
 }
 
-/// Packs what `fill` gives, in order, to the [`Packer`].
+/// Files of a tree on the disk.
+struct Below(OwnedFd);
+
+impl Contents for Below {
+    fn read(&mut self, unread: &Unread, into: &mut [u8]) -> Result<(), Failure> {
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let path = &unread.path;
+        let failed = |error| walk::opening(path.as_bytes(), error);
+        let how = OpenHow::new().flags(flags).resolve(resolve);
+        let mut file = File::from(openat2(&self.0, path.as_str(), how).map_err(failed)?);
+        if Identity::of_stat(&fstat(&file).map_err(failed)?) != unread.identity {
+            return Err(changed(path));
+        }
+        file.read_exact(into).map_err(|error| machine(format!("read {path}"), error))
+    }
+}
+
+fn changed(path: &str) -> Failure {
+    Failure::new(Code::Refused, format!("{path} was changed while it was read"))
+}
+
+/// What gives the entries of a tree, in order.
+type Fill<'f> = &'f mut dyn FnMut(&mut Packer<'_, '_>) -> Result<(), Failure>;
+
+/// Packs what `fill` gives to the [`Packer`].
 pub(super) fn pack_with(
     base: &ManifestBase,
-    out: &Path,
-    threads: usize,
-    fill: impl FnOnce(&mut Packer<'_>) -> Result<(), Failure>,
+    (out, effort): (&Path, Effort<'_>),
+    contents: &mut dyn Contents,
+    fill: Fill<'_>,
 ) -> Result<Packed, Failure> {
     let head = head(base)?;
     if std::fs::symlink_metadata(out).is_ok() {
         return Err(Failure::new(Code::Exists, format!("{} is there already", out.display())));
     }
+    let known = effort.before.and_then(Remembered::of);
     let partial = settle::partial(out);
-    let packed = write(fill, &head, &partial, threads).and_then(|(sum, compressed)| {
+    let mut written = write(fill, &head, (&partial, effort.threads), Help { known: known.as_ref(), contents });
+    if written.is_err() && known.as_ref().is_some_and(Remembered::is_damaged) {
+        written = write(fill, &head, (&partial, effort.threads), Help { known: None, contents });
+    }
+    let packed = written.and_then(|(told, compressed)| {
+        remembered::write(out, &compressed.frames, &told.identities)?;
         keep(&partial, out, &compressed.sha256)?;
         Ok(Packed {
             archive_sha256: compressed.sha256,
             archive_bytes: compressed.bytes,
-            files: sum.files,
-            bytes: sum.bytes,
-            manifest: Manifest { base: base.clone(), tree: sum },
+            files: told.sum.files,
+            bytes: told.sum.bytes,
+            manifest: Manifest { base: base.clone(), tree: told.sum },
         })
     });
     if packed.is_err() {
         // What is left of it is of no use, and its absence no news.
         let _ = std::fs::remove_file(&partial);
+        let _ = std::fs::remove_file(settle::suffixed(out, remembered::SUFFIX));
     }
     packed
 }
@@ -95,28 +147,35 @@ fn head(base: &ManifestBase) -> Result<Vec<u8>, Failure> {
     Ok(head)
 }
 
+/// What a packer came to.
+struct Told {
+    sum: TreeSum,
+    identities: Vec<(Identity, [u8; 32])>,
+}
+
 fn write(
-    fill: impl FnOnce(&mut Packer<'_>) -> Result<(), Failure>,
+    fill: Fill<'_>,
     head: &[u8],
-    partial: &Path,
-    threads: usize,
-) -> Result<(TreeSum, compress::Compressed), Failure> {
+    (partial, threads): (&Path, usize),
+    help: Help<'_>,
+) -> Result<(Told, compress::Compressed), Failure> {
     let out = File::create(partial).map_err(|error| machine(format!("write {}", partial.display()), error))?;
-    compress::through(out, threads, |segments| {
+    compress::through(out, threads, help, |segments| {
         document(segments, manifest::HEAD, head)?;
         let top = Entry { path: manifest::TREE.into(), item: Item::Directory };
         let mut packer = Packer::new(segments);
         packer.announce(&top)?;
         fill(&mut packer)?;
-        let (sum, files) = (packer.listing.finish(), packer.files);
+        let Packer { listing, files, identities, .. } = packer;
+        let sum = listing.finish();
         document(segments, manifest::FILES, files.as_bytes())?;
         document(segments, manifest::SEAL, &manifest::seal_json(&sum))?;
         segments.put(&[0; 2 * header::BLOCK])?;
-        Ok(sum)
+        Ok(Told { sum, identities })
     })
 }
 
-fn document(segments: &mut Segments, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+fn document(segments: &mut Segments<'_>, name: &str, bytes: &[u8]) -> Result<(), Failure> {
     let (mut header, size) = (Vec::new(), bytes.len() as u64);
     header::spell(&Entry { path: name.into(), item: Item::File { exec: Exec::Plain, size } }, &mut header);
     let padding = [0; header::BLOCK];
@@ -134,11 +193,13 @@ fn keep(partial: &Path, out: &Path, sha256: &str) -> Result<(), Failure> {
 }
 
 /// Takes the entries of a tree, in order, into an archive.
-pub(super) struct Packer<'a> {
-    segments: &'a mut Segments,
+pub(super) struct Packer<'a, 's> {
+    segments: &'a mut Segments<'s>,
     listing: Listing,
     /// One line for each file; as long as names may be, and no longer.
     files: String,
+    /// By what each file will be known again.
+    identities: Vec<(Identity, [u8; 32])>,
     siblings: Siblings,
     header: Vec<u8>,
     entries: u64,
@@ -146,10 +207,10 @@ pub(super) struct Packer<'a> {
     names: u64,
 }
 
-impl<'a> Packer<'a> {
-    fn new(segments: &'a mut Segments) -> Self {
-        let (listing, files, siblings, header) = Default::default();
-        Self { segments, listing, files, siblings, header, entries: 0, bytes: 0, names: 0 }
+impl<'a, 's> Packer<'a, 's> {
+    fn new(segments: &'a mut Segments<'s>) -> Self {
+        let (listing, files, identities, siblings, header) = Default::default();
+        Self { segments, listing, files, identities, siblings, header, entries: 0, bytes: 0, names: 0 }
     }
 
     fn add(&mut self, found: &Found<'_>) -> Result<(), Failure> {
@@ -201,14 +262,40 @@ impl<'a> Packer<'a> {
         self.announce(&entry(path, Item::Link { target: target.to_owned() }))
     }
 
-    /// A file whose content is at hand.
-    pub(super) fn bytes(&mut self, path: &str, exec: Exec, content: &[u8]) -> Result<(), Failure> {
-        let size = content.len() as u64;
+    /// A file that whoever fills knows by a number.
+    pub(super) fn numbered(&mut self, (path, exec): (&str, Exec), size: u64, file: Unread) -> Result<(), Failure> {
         self.add_up(path, size)?;
         self.announce(&entry(path, Item::File { exec, size }))?;
-        self.segments.put(content)?;
+        let identity = file.identity;
+        if let Some(sha256) = self.leave_unread(size, &file) {
+            return self.end_file((path, exec, size), &sha256, identity);
+        }
+        let mut content = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+        self.segments.contents.read(&file, &mut content)?;
+        self.segments.put_content(&content)?;
+        let sha256 = Sha256::digest(&content).0;
+        self.segments.content_is(&sha256);
+        self.end_file((path, exec, size), &sha256, identity)
+    }
+
+    /// The digest of a file that is known from the archive before, when room was left for its content.
+    fn leave_unread(&mut self, size: u64, file: &Unread) -> Option<[u8; 32]> {
+        let sha256 = self.segments.known?.file(&file.identity)?;
+        let Unread { number, path, identity } = file;
+        let unread = Unread { number: *number, path: path.clone(), identity: *identity };
+        self.segments.leave_unread(usize::try_from(size).ok()?, &sha256, unread).then_some(sha256)
+    }
+
+    /// What comes after a content.
+    fn end_file(
+        &mut self,
+        (path, exec, size): (&str, Exec, u64),
+        sha256: &[u8; 32],
+        identity: Identity,
+    ) -> Result<(), Failure> {
         self.segments.put(&[0; header::BLOCK][..header::padding(size)])?;
-        self.list(path, (exec, size), &Sha256::digest(content).0);
+        self.list(path, (exec, size), sha256);
+        self.identities.push((identity, *sha256));
         Ok(())
     }
 
@@ -227,21 +314,27 @@ impl<'a> Packer<'a> {
 
     fn file(&mut self, found: &Found<'_>, path: &str) -> Result<(), Failure> {
         let failed = |error| walk::opening(found.path, error);
-        let file = File::from(walk::open_below(found.parent, found.name, OFlag::empty()).map_err(failed)?);
-        let stat = fstat(&file).map_err(failed)?;
+        let stat = fstatat(found.parent, found.name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
         self.check(found, path, &stat)?;
         let (exec, size) = (Exec::of_mode(stat.st_mode), stat.st_size.max(0) as u64);
         self.announce(&entry(path, Item::File { exec, size }))?;
+        let identity = Identity::of_stat(&stat);
+        if let Some(sha256) = self.leave_unread(size, &Unread { number: 0, path: path.to_owned(), identity }) {
+            return self.end_file((path, exec, size), &sha256, identity);
+        }
+        let file = File::from(walk::open_below(found.parent, found.name, OFlag::empty()).map_err(failed)?);
+        if Identity::of_stat(&fstat(&file).map_err(failed)?) != identity {
+            return Err(changed(path));
+        }
         let sha256 = self.content(file, path, size)?;
-        self.segments.put(&[0; header::BLOCK][..header::padding(size)])?;
-        self.list(path, (exec, size), &sha256);
-        Ok(())
+        self.segments.content_is(&sha256);
+        self.end_file((path, exec, size), &sha256, identity)
     }
 
     /// A hard link to another user's file would publish what its owner keeps private.
     fn check(&mut self, found: &Found<'_>, path: &str, stat: &FileStat) -> Result<(), Failure> {
         if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
-            return Err(Failure::new(Code::Refused, format!("{path} was changed while it was read")));
+            return Err(changed(path));
         }
         if stat.st_nlink > 1 && stat.st_uid != found.parent_uid {
             return Err(unfit(format!("{path} is a hard link to a file of another user")));
@@ -256,7 +349,7 @@ impl<'a> Packer<'a> {
             let want = space.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
             let piece = space.get_mut(..want).unwrap_or_default();
             let got = match file.read(piece) {
-                Ok(0) => return Err(Failure::new(Code::Refused, format!("{path} was changed while it was read"))),
+                Ok(0) => return Err(changed(path)),
                 Ok(got) => got,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(machine(format!("read {path}"), error)),

@@ -44,11 +44,8 @@ pub fn check(session: &Session) -> Result<State, String> {
     if session.clock_jumps {
         journal.overlaps = 0;
     }
-    let state = State {
-        serves: journal.commit.clone(),
-        branch: branch(session),
-        data: data_digest(&session.place("data")),
-    };
+    let state =
+        State { serves: journal.commit.clone(), branch: branch(session), data: data_digest(&session.place("data")) };
     if !session.expected.allows(&state) {
         broken.push(format!("P1 P2: found {state:?}, and promised is one of {:?}", session.expected));
     }
@@ -87,11 +84,10 @@ fn settle(machine: &Machine) -> Result<(), String> {
 impl Journal {
     fn read(roots: &Roots) -> Result<Self, String> {
         let read = |database: &Connection| {
-            let (live, trouble) = database.query_row(
-                "SELECT live_version, trouble FROM projects WHERE name = ?1",
-                [PROJECT],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?;
+            let (live, trouble) =
+                database.query_row("SELECT live_version, trouble FROM projects WHERE name = ?1", [PROJECT], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
             let live: Option<u32> = live;
             let release = database
                 .query_row(
@@ -129,7 +125,9 @@ impl Journal {
                 )?,
             })
         };
-        open(roots).and_then(|database| read(&database)).map_err(|error: rusqlite::Error| format!("the journal: {error}"))
+        open(roots)
+            .and_then(|database| read(&database))
+            .map_err(|error: rusqlite::Error| format!("the journal: {error}"))
     }
 
     /// P5 and P7: the rows by themselves.
@@ -182,14 +180,16 @@ pub fn rollback_target(roots: &Roots) -> Option<String> {
 /// What git says, read from the disk.
 fn branch(session: &Session) -> Option<String> {
     let repository = session.place("git/project.git").display().to_string();
-    let said = session.git(&["-c", "safe.directory=*", "--git-dir", &repository, "rev-parse", "-q", "--verify", "main"]);
+    let said =
+        session.git(&["-c", "safe.directory=*", "--git-dir", &repository, "rev-parse", "-q", "--verify", "main"]);
     said.ok().map(|said| said.trim().to_owned())
 }
 
 /// Everything that the branch means is there and whole.
 fn objects(session: &Session, commit: &str) -> Result<(), String> {
     let repository = session.place("git/project.git").display().to_string();
-    let args = ["-c", "safe.directory=*", "--git-dir", &repository, "fsck", "--connectivity-only", "--no-dangling", commit];
+    let args =
+        ["-c", "safe.directory=*", "--git-dir", &repository, "fsck", "--connectivity-only", "--no-dangling", commit];
     session.git(&args).map(drop).map_err(|error| format!("P1: objects of the branch are missing: {error}"))
 }
 
@@ -276,7 +276,9 @@ fn processes(machine: &Machine, journal: &Journal, broken: &mut Vec<String>) {
             }
             false
         };
-        last.extend(own.iter().filter(|p| !belongs(p.pid)).map(|p| format!("a process is left: {} {}", p.pid, p.command)));
+        last.extend(
+            own.iter().filter(|p| !belongs(p.pid)).map(|p| format!("a process is left: {} {}", p.pid, p.command)),
+        );
         last.is_empty()
     });
     if !good {

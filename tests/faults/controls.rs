@@ -1,9 +1,9 @@
 //! Known-bad controls: each breaks one promise behind the server's back, and the checker must say so. A checker that
 //! finds nothing wrong here would find nothing wrong anywhere.
 
+use super::apps::{Health, Shape};
 use super::chance::Chance;
 use super::session::{PROJECT, Session, Wish};
-use super::apps::{Health, Shape};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rusqlite::Connection;
 use std::os::unix::process::CommandExt;
@@ -51,22 +51,28 @@ fn files_that_changed(session: &mut Session) {
     };
     caught(session, "P4: run/ is not the release", (&changed, &|s| std::fs::write(page(s), &old).unwrap()));
     let more = |s: &Session| s.place("run/more");
-    caught(session, "P4: run/", (&|s| std::fs::write(more(s), "").unwrap(), &|s| std::fs::remove_file(more(s)).unwrap()));
+    caught(
+        session,
+        "P4: run/",
+        (&|s| std::fs::write(more(s), "").unwrap(), &|s| std::fs::remove_file(more(s)).unwrap()),
+    );
     let ledger = |s: &Session| s.place("data/ledger");
-    caught(session, "P1 P2", (
-        &|s| std::fs::write(ledger(s), "one\n").unwrap(),
-        &|s| std::fs::write(ledger(s), "one\ntwo\n").unwrap(),
-    ));
+    caught(
+        session,
+        "P1 P2",
+        (&|s| std::fs::write(ledger(s), "one\n").unwrap(), &|s| std::fs::write(ledger(s), "one\ntwo\n").unwrap()),
+    );
     let archive = |s: &Session| -> PathBuf {
         let names = super::children::names(&s.place("releases"));
         s.place("releases").join(names.iter().find(|name| name.ends_with(".tar.zst")).unwrap())
     };
     let bytes = std::fs::read(archive(session)).unwrap();
     let path = archive(session);
-    caught(session, "sha256 is", (
-        &|_| std::fs::write(&path, &bytes[1..]).unwrap(),
-        &|_| std::fs::write(&path, &bytes).unwrap(),
-    ));
+    caught(
+        session,
+        "sha256 is",
+        (&|_| std::fs::write(&path, &bytes[1..]).unwrap(), &|_| std::fs::write(&path, &bytes).unwrap()),
+    );
 }
 
 fn rows_that_lie(session: &mut Session) {
@@ -74,29 +80,44 @@ fn rows_that_lie(session: &mut Session) {
         let repository = s.place("git/project.git").display().to_string();
         s.git(&["-c", "safe.directory=*", "--git-dir", &repository, "update-ref", "refs/heads/main", to]).unwrap();
     };
-    caught(session, "P1 P2", (&|s| point(s, &s.git(&["rev-parse", "HEAD^"]).unwrap().trim().to_owned()), &|s| {
-        point(s, s.git(&["rev-parse", "HEAD"]).unwrap().trim());
-    }));
-    caught(session, "P7: unfinished", (
-        &|s| sql(s, "UPDATE deployments SET status = 'in_progress' WHERE number = 1"),
-        &|s| sql(s, "UPDATE deployments SET status = 'inactive' WHERE number = 1"),
-    ));
-    caught(session, "the deployments that say success", (
-        &|s| sql(s, "UPDATE deployments SET status = 'success' WHERE number = 1"),
-        &|s| sql(s, "UPDATE deployments SET status = 'inactive' WHERE number = 1"),
-    ));
-    caught(session, "P1 P2", (
-        &|s| sql(s, "UPDATE projects SET live_version = 1"),
-        &|s| sql(s, "UPDATE projects SET live_version = 2"),
-    ));
-    caught(session, "needs an admin without need", (
-        &|s| sql(s, "UPDATE projects SET trouble = 'so'"),
-        &|s| sql(s, "UPDATE projects SET trouble = NULL"),
-    ));
-    caught(session, "P5", (
-        &|s| sql(s, "UPDATE deployments SET finished_at = finished_at + 3600000 WHERE number = 1"),
-        &|s| sql(s, "UPDATE deployments SET finished_at = finished_at - 3600000 WHERE number = 1"),
-    ));
+    caught(
+        session,
+        "P1 P2",
+        (&|s| point(s, &s.git(&["rev-parse", "HEAD^"]).unwrap().trim().to_owned()), &|s| {
+            point(s, s.git(&["rev-parse", "HEAD"]).unwrap().trim());
+        }),
+    );
+    caught(
+        session,
+        "P7: unfinished",
+        (&|s| sql(s, "UPDATE deployments SET status = 'in_progress' WHERE number = 1"), &|s| {
+            sql(s, "UPDATE deployments SET status = 'inactive' WHERE number = 1")
+        }),
+    );
+    caught(
+        session,
+        "the deployments that say success",
+        (&|s| sql(s, "UPDATE deployments SET status = 'success' WHERE number = 1"), &|s| {
+            sql(s, "UPDATE deployments SET status = 'inactive' WHERE number = 1")
+        }),
+    );
+    caught(
+        session,
+        "P1 P2",
+        (&|s| sql(s, "UPDATE projects SET live_version = 1"), &|s| sql(s, "UPDATE projects SET live_version = 2")),
+    );
+    caught(
+        session,
+        "needs an admin without need",
+        (&|s| sql(s, "UPDATE projects SET trouble = 'so'"), &|s| sql(s, "UPDATE projects SET trouble = NULL")),
+    );
+    caught(
+        session,
+        "P5",
+        (&|s| sql(s, "UPDATE deployments SET finished_at = finished_at + 3600000 WHERE number = 1"), &|s| {
+            sql(s, "UPDATE deployments SET finished_at = finished_at - 3600000 WHERE number = 1")
+        }),
+    );
 }
 
 fn things_that_are_left(session: &mut Session) {
@@ -114,25 +135,30 @@ fn things_that_are_left(session: &mut Session) {
         caught(session, words, (&|_| std::fs::create_dir(&path).unwrap(), &|_| std::fs::remove_dir(&path).unwrap()));
     }
     let point = session.place("cache");
-    caught(session, "left mounted", (
-        &|_| mount(Some("tmpfs"), &point, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap(),
-        &|_| umount2(&point, MntFlags::empty()).unwrap(),
-    ));
+    caught(
+        session,
+        "left mounted",
+        (&|_| mount(Some("tmpfs"), &point, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap(), &|_| {
+            umount2(&point, MntFlags::empty()).unwrap()
+        }),
+    );
     let id = super::ground::server_id(&session.machine.roots.state.join("state.db")).unwrap();
     let group = super::ground::cgroups(&id).pop().unwrap().join(format!("{PROJECT}.web.99"));
-    caught(session, "left as groups", (
-        &|_| std::fs::create_dir(&group).unwrap(),
-        &|_| std::fs::remove_dir(&group).unwrap(),
-    ));
+    caught(
+        session,
+        "left as groups",
+        (&|_| std::fs::create_dir(&group).unwrap(), &|_| std::fs::remove_dir(&group).unwrap()),
+    );
     use std::os::unix::fs::MetadataExt;
     let user = std::fs::metadata(session.place("data")).unwrap().uid();
     let stray = std::cell::RefCell::new(None);
-    caught(session, "a process is left", (
-        &|_| *stray.borrow_mut() = Some(Command::new("sleep").arg("600").uid(user).spawn().unwrap()),
-        &|_| {
+    caught(
+        session,
+        "a process is left",
+        (&|_| *stray.borrow_mut() = Some(Command::new("sleep").arg("600").uid(user).spawn().unwrap()), &|_| {
             let mut child = stray.borrow_mut().take().unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
-        },
-    ));
+        }),
+    );
 }

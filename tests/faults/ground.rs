@@ -55,7 +55,8 @@ impl Ground {
 
     fn mount(&self, size: &str) -> Result<(), String> {
         if self.kind != Kind::Memory {
-            return children::done("mount", &["-o", "loop", &self.image(), &self.path().display().to_string()]).map(drop);
+            return children::done("mount", &["-o", "loop", &self.image(), &self.path().display().to_string()])
+                .map(drop);
         }
         let options = format!("size={size},mode=711");
         mount(Some("tmpfs"), &self.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))

@@ -1,8 +1,8 @@
 //! The power goes: the file system takes nothing any more, what it had not written is gone, every process dies, the
 //! runtime directory is empty, and then somebody switches it on again.
 
-use super::chance::Chance;
 use super::apps::Shape;
+use super::chance::Chance;
 use super::ground::Kind;
 use super::options::Options;
 use super::session::Session;
@@ -14,9 +14,8 @@ pub const SIZE: &str = "330m";
 
 pub fn powercuts(options: &Options, (kind, total): (Kind, u64)) -> Tally {
     let tally = Tally::new(&format!("powercuts-{kind:?}").to_lowercase(), options);
-    let session = |worker: u64, chance: Chance| {
-        Session::on(kind, SIZE, (Shape::ALL[worker as usize % Shape::ALL.len()], chance))
-    };
+    let session =
+        |worker: u64, chance: Chance| Session::on(kind, SIZE, (Shape::ALL[worker as usize % Shape::ALL.len()], chance));
     repeat(&tally, options, total, &Experiment { session: &session, one: &one });
     tally
 }

@@ -84,7 +84,19 @@ impl Session {
         std::fs::create_dir_all(&work).map_err(|error| error.to_string())?;
         let expected = Expected::only(State::default());
         let pages = HashMap::new();
-        let session = Self { machine, expected, shape, chance, pages, work, serial: 0, typical: 500, clock_jumps: false, ground: None, beside: None };
+        let session = Self {
+            machine,
+            expected,
+            shape,
+            chance,
+            pages,
+            work,
+            serial: 0,
+            typical: 500,
+            clock_jumps: false,
+            ground: None,
+            beside: None,
+        };
         session.git(&["init", "-q", "-b", "main"])?;
         Ok(session)
     }
@@ -210,8 +222,12 @@ impl Session {
         if ran.code == 0 {
             self.expected.deployed_again();
         }
-        self.check().map_err(|error| format!("{error}
-after {ran:?}"))
+        self.check().map_err(|error| {
+            format!(
+                "{error}
+after {ran:?}"
+            )
+        })
     }
 
     /// The next life after whatever happened.

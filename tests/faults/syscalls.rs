@@ -18,8 +18,24 @@ use std::time::Duration;
 
 /// Calls that change something which survives, or that start something.
 const DEADLY: [&str; 18] = [
-    "renameat2", "rename", "fsync", "fdatasync", "syncfs", "unlinkat", "unlink", "rmdir", "mkdirat", "mkdir", "mount",
-    "pwrite64", "clone3", "symlinkat", "fchownat", "fchown", "fchmod", "openat2",
+    "renameat2",
+    "rename",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "unlinkat",
+    "unlink",
+    "rmdir",
+    "mkdirat",
+    "mkdir",
+    "mount",
+    "pwrite64",
+    "clone3",
+    "symlinkat",
+    "fchownat",
+    "fchown",
+    "fchmod",
+    "openat2",
 ];
 
 /// Calls by which a disk says that it cannot.

@@ -109,7 +109,12 @@ pub fn repeat(tally: &Tally, options: &Options, total: u64, experiment: &Experim
     });
 }
 
-fn work(tally: &Tally, (options, worker): (&Options, u64), (next, total): (&AtomicU64, u64), experiment: &Experiment<'_>) {
+fn work(
+    tally: &Tally,
+    (options, worker): (&Options, u64),
+    (next, total): (&AtomicU64, u64),
+    experiment: &Experiment<'_>,
+) {
     let chance = Chance::new(options.seed).fork(worker);
     let mut session = None;
     let mut lives = 0;

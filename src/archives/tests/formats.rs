@@ -69,7 +69,7 @@ fn names_that_look_alike_are_refused_here_and_elsewhere() {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("t")).unwrap();
         names.iter().for_each(|name| fs::write(place.path().join("t").join(name), "x").unwrap());
-        let failure = pack(&place.path().join("t"), &base(), &place.path().join("out"), 1).unwrap_err();
+        let failure = pack(&place.path().join("t"), &base(), &place.path().join("out"), Effort::with(1)).unwrap_err();
         assert_eq!((failure.code, failure.what), (Code::BuildFailed, says));
     }
 }
@@ -79,7 +79,7 @@ fn looking_at_an_archive_finds_what_unpacking_finds_and_makes_nothing() {
     let place = tempfile::tempdir().unwrap();
     let (tree, out) = (place.path().join("t"), place.path().join("blog-v42-3f3f3f3.tar.zst"));
     plant_tree(&tree, &mut |_| 0);
-    let packed = pack(&tree, &base(), &out, 2).unwrap();
+    let packed = pack(&tree, &base(), &out, Effort::with(2)).unwrap();
     let expect = Expect { sha256: packed.archive_sha256.clone(), limits: UnpackLimits::of(&packed) };
     let before = seen(place.path());
     let inspected = inspect(&out, &expect, Links::AsBuilt).unwrap();

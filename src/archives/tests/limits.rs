@@ -17,7 +17,7 @@ fn more_bytes_files_or_archive_than_allowed_are_refused() {
     let (tree, out) = (place.path().join("t"), place.path().join("out"));
     fs::create_dir(&tree).unwrap();
     (0..50).for_each(|at| fs::write(tree.join(at.to_string()), vec![b'a'; 1000]).unwrap());
-    let packed = pack(&tree, &base(), &out, 1).unwrap();
+    let packed = pack(&tree, &base(), &out, Effort::with(1)).unwrap();
     let bytes = fs::read(&out).unwrap();
     let exact = UnpackLimits { entries: 50, ..UnpackLimits::of(&packed) };
     assert!(unpack_bytes(&bytes, exact.clone(), Links::InsideOnly).is_ok(), "known-good: exactly enough");
@@ -82,13 +82,13 @@ fn a_full_disk_while_unpacking_or_packing_leaves_nothing_as_root() {
     getrandom::fill(&mut noise).unwrap();
     (0..4).for_each(|at| fs::write(tree.join(at.to_string()), &noise[at * 1_000_000..][..1_000_000]).unwrap());
     fs::write(tree.join("large"), &noise).unwrap();
-    let packed = pack(&tree, &base(), &place.path().join("out"), 1).unwrap();
+    let packed = pack(&tree, &base(), &place.path().join("out"), Effort::with(1)).unwrap();
     if mount(Some("tmpfs"), &small, Some("tmpfs"), MsFlags::empty(), Some("size=2m")).is_err() {
         return eprintln!("skipped: needs root");
     }
     let expect = Expect { sha256: packed.archive_sha256.clone(), limits: UnpackLimits::of(&packed) };
     let unpacked = unpack(&place.path().join("out"), &expect, &small.join("into"), me(), Links::AsBuilt);
-    let packed = pack(&tree, &base(), &small.join("out"), 1);
+    let packed = pack(&tree, &base(), &small.join("out"), Effort::with(1));
     let left = fs::read_dir(&small).unwrap().count();
     umount(&small).unwrap();
     assert_eq!(unpacked.unwrap_err().code, Code::DiskFull);

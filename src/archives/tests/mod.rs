@@ -8,10 +8,11 @@ mod hostile;
 mod limits;
 mod packing;
 mod removing;
+mod repacking;
 mod signing;
 
 use super::manifest::{ManifestBase, seal_json};
-use super::{Expect, Links, UnpackLimits, Unpacked, listing, unpack};
+use super::{Effort, Expect, Identity, Links, UnpackLimits, Unpacked, listing, unpack};
 use crate::model::{CommitId, Failure, Mode, ProcessType, ProjectName, ReleaseVersion};
 use crate::system::UserIds;
 use sha2::{Digest, Sha256};

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 fn packed(tree: &Path, out: &Path) -> super::super::Packed {
-    pack(tree, &base(), out, 2).unwrap()
+    pack(tree, &base(), out, Effort::with(2)).unwrap()
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn copies_made_in_another_order_by_another_user_at_another_time_pack_to_the_same
     let [a, b, again] = ["a", "b", "c"].map(|name| place.path().join(name));
     let first = packed(&one, &a);
     assert_eq!(packed(&two, &b), first);
-    assert_eq!(pack(&one, &base(), &again, 1).unwrap(), first);
+    assert_eq!(pack(&one, &base(), &again, Effort::with(1)).unwrap(), first);
     assert!(fs::read(&a).unwrap() == fs::read(&b).unwrap());
 
     fs::set_permissions(two.join("app.py"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -132,13 +132,13 @@ fn what_no_release_can_hold_fails_the_build_by_name_and_leaves_nothing() {
         let tree: PathBuf = place.path().join("t");
         fs::create_dir_all(tree.join("sub")).unwrap();
         fs::write(tree.join("fine"), "fine").unwrap();
-        assert!(pack(&tree, &base(), &place.path().join("control"), 1).is_ok(), "known-good");
+        assert!(pack(&tree, &base(), &place.path().join("control"), Effort::with(1)).is_ok(), "known-good");
         spoil(&tree);
-        let failure = pack(&tree, &base(), &place.path().join("out"), 1).unwrap_err();
+        let failure = pack(&tree, &base(), &place.path().join("out"), Effort::with(1)).unwrap_err();
         assert!(failure.what.contains(says), "{} does not say {says}", failure.what);
         assert_eq!(failure.code, Code::BuildFailed);
         let left: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 3, "{left:?}");
+        assert_eq!(left.len(), 4, "{left:?}");
     }
 }
 
@@ -152,15 +152,18 @@ fn another_users_file_is_not_published_through_a_hard_link_as_root() {
     fs::create_dir(&tree).unwrap();
     fs::write(place.path().join("secret"), "root's").unwrap();
     fs::hard_link(place.path().join("secret"), tree.join("x")).unwrap();
-    assert!(pack(&tree, &base(), &place.path().join("own"), 1).is_ok(), "known-good: one's own hard links are copies");
+    assert!(
+        pack(&tree, &base(), &place.path().join("own"), Effort::with(1)).is_ok(),
+        "known-good: one's own hard links are copies"
+    );
     std::os::unix::fs::chown(&tree, Some(1234), Some(1234)).unwrap();
-    let failure = pack(&tree, &base(), &place.path().join("out"), 1).unwrap_err();
+    let failure = pack(&tree, &base(), &place.path().join("out"), Effort::with(1)).unwrap_err();
     assert_eq!(failure.what, "x is a hard link to a file of another user");
 }
 
 #[test]
 fn a_tree_given_as_a_list_packs_to_the_same_bytes_as_the_same_tree_on_the_disk() {
-    use crate::archives::listed::{Listed, ListedItem, pack_listed};
+    use crate::archives::listed::{Listed, ListedFile, ListedItem, pack_listed};
     let place = tempfile::tempdir().unwrap();
     let tree = place.path().join("tree");
     fs::create_dir_all(tree.join("a/b")).unwrap();
@@ -172,19 +175,27 @@ fn a_tree_given_as_a_list_packs_to_the_same_bytes_as_the_same_tree_on_the_disk()
     fs::set_permissions(tree.join("a/run"), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("a-file", tree.join("link")).unwrap();
     let listed = |path: &str, item| Listed { path: path.to_owned(), item };
+    let file = |number: usize| ListedFile {
+        number,
+        size: contents[number].len() as u64,
+        identity: Identity::of_blob(&[number as u8; 20]),
+    };
     let list = vec![
         listed("link", ListedItem::Link("a-file".into())),
-        listed("a-file", ListedItem::Plain(1)),
-        listed("a/run", ListedItem::Program(0)),
-        listed("a/b/empty", ListedItem::Plain(2)),
+        listed("a-file", ListedItem::Plain(file(1))),
+        listed("a/run", ListedItem::Program(file(0))),
+        listed("a/b/empty", ListedItem::Plain(file(2))),
         listed("a", ListedItem::Directory),
         listed("a/b", ListedItem::Directory),
     ];
     let mut read = |number: usize| Ok(contents[number].as_bytes().to_vec());
     let [disk, given] = ["disk", "given"].map(|name| place.path().join(name));
     let first = packed(&tree, &disk);
-    assert_eq!(pack_listed(list, &mut read, &base(), (&given, 1)).unwrap(), first);
-    let outside = vec![listed("../x", ListedItem::Plain(0))];
-    let refused = pack_listed(outside, &mut read, &base(), (&place.path().join("x"), 1)).unwrap_err();
+    assert_eq!(pack_listed(list.clone(), &mut read, &base(), (&given, Effort::with(1))).unwrap(), first);
+    let again = Effort { threads: 1, before: Some(&given) };
+    let mut unread = |_: usize| Err(Failure::new(Code::Internal, "nothing has to be read again"));
+    assert_eq!(pack_listed(list, &mut unread, &base(), (&place.path().join("again"), again)).unwrap(), first);
+    let outside = vec![listed("../x", ListedItem::Plain(file(0)))];
+    let refused = pack_listed(outside, &mut read, &base(), (&place.path().join("x"), Effort::with(1))).unwrap_err();
     assert_eq!(refused.code, Code::BuildFailed, "known-bad: {refused}");
 }

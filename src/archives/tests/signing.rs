@@ -29,7 +29,7 @@ impl Signed {
         fs::create_dir(&tree).unwrap();
         fs::write(tree.join("app.py"), "print('hi')\n").unwrap();
         fs::write(tree.join("uv.lock"), "version = 1\n").unwrap();
-        let packed = pack(&tree, &base(), &signed.archive(), 1).unwrap();
+        let packed = pack(&tree, &base(), &signed.archive(), Effort::with(1)).unwrap();
         signed.sign(&packed.archive_sha256);
         let text = signed.statement(&packed.manifest, &packed.archive_sha256);
         settle::write_whole(&settle::suffixed(&signed.archive(), ".intoto.json"), text.as_bytes()).unwrap();
@@ -270,7 +270,7 @@ fn the_list_of_files_is_what_sha256sum_reads() {
     let (tree, out) = (place.path().join("t"), place.path().join("out"));
     plant_tree(&tree, &mut |_| 0);
     fs::write(tree.join("many/back\\slash"), "odd").unwrap();
-    pack(&tree, &base(), &out, 2).unwrap();
+    pack(&tree, &base(), &out, Effort::with(2)).unwrap();
     let plain = zstd::stream::decode_all(fs::File::open(&out).unwrap()).unwrap();
     tar::Archive::new(&plain[..]).unpack(place.path()).unwrap();
     let check = |quiet: &str| {

@@ -1,8 +1,8 @@
 //! bundle and unpack: `build/` becomes a release archive, the archive becomes the tree that will run.
 
 use super::{Done, Execution, missing, proofs};
-use crate::archives::listed::{Listed, ListedItem, pack_listed};
-use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, Packed, UnpackLimits};
+use crate::archives::listed::{Listed, ListedFile, ListedItem, pack_listed};
+use crate::archives::{self, Buildpack, Effort, Expect, Links, ManifestBase, Packed, UnpackLimits};
 use crate::buildpacks::Choice;
 use crate::config::procfile;
 use crate::git::{self, Kind};
@@ -13,7 +13,7 @@ use crate::pipeline::Goal;
 use crate::store::ReleaseRecord;
 use crate::system::{UserIds, clock, reading};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Threads that compress.
 const THREADS: usize = 2;
@@ -47,9 +47,11 @@ impl Execution<'_> {
         };
         let file_name = places::release_file_name(name, version, commit.short());
         let out = self.places.release(&file_name);
+        let before = self.live_archive();
+        let effort = Effort { threads: THREADS, before: before.as_deref() };
         let packed = tokio::task::block_in_place(|| match origin {
-            Origin::Build => archives::pack(&self.places.build(), &base, &out, THREADS),
-            Origin::Commit => self.pack_commit(&base, &out),
+            Origin::Build => archives::pack(&self.places.build(), &base, &out, effort),
+            Origin::Commit => self.pack_commit(&base, (&out, effort)),
         })?;
         self.accompany(&file_name, &packed)?;
         let release = self.release_record(version, &commit, (file_name.clone(), &packed));
@@ -103,8 +105,15 @@ impl Execution<'_> {
         choice.map(named).into_iter().collect()
     }
 
+    /// The archive of what is live: most of the next one stands in it already.
+    fn live_archive(&self) -> Option<PathBuf> {
+        let (name, live) = (&self.order.project.name, self.order.project.live?);
+        let release = self.context.store.release(name, live).ok().flatten()?;
+        Some(self.places.release(&release.file_name))
+    }
+
     /// The commit's tree, object by object.
-    fn pack_commit(&self, base: &ManifestBase, out: &Path) -> Result<Packed, Failure> {
+    fn pack_commit(&self, base: &ManifestBase, how: (&Path, Effort<'_>)) -> Result<Packed, Failure> {
         let source = self.gathered.source.as_ref().ok_or_else(|| missing("a commit"))?;
         let objects = git::open(&self.places.repository(Repository::Project)).map_err(Failure::from)?;
         let directories = source.tree.directories.iter().cloned();
@@ -112,8 +121,8 @@ impl Execution<'_> {
         let files = source.tree.entries.iter().enumerate().map(|(number, entry)| Listed {
             path: entry.path.clone(),
             item: match &entry.kind {
-                Kind::File { executable: true } => ListedItem::Program(number),
-                Kind::File { executable: false } => ListedItem::Plain(number),
+                Kind::File { executable: true } => ListedItem::Program(listed(number, entry)),
+                Kind::File { executable: false } => ListedItem::Plain(listed(number, entry)),
                 Kind::Symlink { target } => ListedItem::Link(target.clone()),
             },
         });
@@ -121,7 +130,7 @@ impl Execution<'_> {
             let entry = source.tree.entries.get(number).ok_or_else(|| missing("a file of the tree"))?;
             objects.content(entry).map_err(Failure::from)
         };
-        pack_listed(directories.chain(files).collect(), &mut read, base, (out, THREADS))
+        pack_listed(directories.chain(files).collect(), &mut read, base, how)
     }
 
     /// The Procfile as the build left it, over the buildpack's defaults.
@@ -196,6 +205,10 @@ impl Execution<'_> {
 /// A release that is not kept.
 pub fn no_release(version: ReleaseVersion) -> Failure {
     Failure::new(Code::NotFound, format!("no release {version} is kept")).hint("commis releases NAME lists them")
+}
+
+fn listed(number: usize, entry: &git::Entry) -> ListedFile {
+    ListedFile { number, size: entry.size, identity: archives::Identity::of_blob(&entry.id.0) }
 }
 
 fn environment_json(environment: &[(String, String)]) -> String {
