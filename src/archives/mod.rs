@@ -19,7 +19,6 @@ mod faults;
 mod frames;
 mod header;
 mod listing;
-mod mounts;
 mod names;
 mod plant;
 mod settle;
