@@ -42,29 +42,14 @@ impl Platform {
             }
         }
         let mut report = Vec::new();
-        self.bury_the_doomed(&mut report)?;
+        let settled = self.settle_trash()?;
+        report.extend(settled.into_iter().map(|(name, what)| Recovered::of(&name, what)));
         let unfinished = self.context.store.unfinished_deployments()?;
         let projects = self.context.store.projects()?;
         // At the same time: one that starts slowly keeps no other waiting.
         let all = projects.iter().map(|project| self.recover_and_report(project, &unfinished));
         report.extend(futures_util::future::join_all(all).await.into_iter().flatten());
         Ok(report)
-    }
-
-    /// Destructions that were interrupted, and roots of those that were not quite gone.
-    fn bury_the_doomed(&self, report: &mut Vec<Recovered>) -> Result<(), Failure> {
-        let names = reading::names(&self.context.places.projects)?;
-        for name in names.iter().filter_map(|name| ProjectName::parse(name.strip_prefix(".destroyed-")?)) {
-            let places = self.context.project_places(&name);
-            // A root beside it belongs to a later project of the same name.
-            let buried = match places.root().symlink_metadata() {
-                Ok(_) => crate::archives::trees::remove_tree(&places.doomed()),
-                Err(_) => self.bury(&name),
-            };
-            let what = buried.err().map_or("destroyed".to_owned(), |failure| format!("not destroyed: {failure}"));
-            report.push(Recovered::of(&name, what));
-        }
-        Ok(())
     }
 
     async fn recover_and_report(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Vec<Recovered> {

@@ -13,11 +13,22 @@ pub struct Need {
 /// What is copied on the way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// The tree that is deployed: in `build/` when something is built, and below `deploy/`; its archive is no larger.
+    /// The tree that is deployed; its archive is no larger.
     pub tree: Usage,
-    pub builds: bool,
+    pub makes: Makes,
     /// `data/`, when a copy of it is made that takes room.
     pub backup: Option<Usage>,
+}
+
+/// How often the tree is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Makes {
+    /// Only deployed: its archive is there.
+    Tree,
+    /// Its archive as well.
+    Release,
+    /// In `build/` too.
+    Build,
 }
 
 /// Why it does not fit.
@@ -31,12 +42,16 @@ pub enum Misfit {
 /// For the records, directories, and whatever else writes meanwhile.
 const AIR: Need = Need { bytes: 64 << 20, inodes: 200 };
 
-/// Archive and tree, perhaps the build; a fifth of a tree more for blocks and directories; the backup with a tenth more.
+/// The copies; a fifth of a tree more for blocks and directories; the backup with a tenth more.
 pub fn need(plan: &Plan) -> Need {
-    let copies = if plan.builds { 3 } else { 2 };
+    let (copies, trees) = match plan.makes {
+        Makes::Tree => (1, 1),
+        Makes::Release => (2, 1),
+        Makes::Build => (3, 2),
+    };
     let backup = plan.backup.unwrap_or_default();
     let bytes = plan.tree.bytes.saturating_mul(copies).saturating_add(plan.tree.bytes / 5);
-    let inodes = plan.tree.inodes.saturating_mul(copies - 1).saturating_add(plan.tree.inodes / 5);
+    let inodes = plan.tree.inodes.saturating_mul(trees).saturating_add(plan.tree.inodes / 5);
     Need {
         bytes: bytes.saturating_add(backup.bytes).saturating_add(backup.bytes / 10).saturating_add(AIR.bytes),
         inodes: inodes.saturating_add(backup.inodes).saturating_add(AIR.inodes),
@@ -71,14 +86,15 @@ mod tests {
 
     #[test]
     fn a_build_takes_a_copy_more_and_a_backup_its_size() {
-        let plan = Plan { tree: TREE, builds: false, backup: None };
+        let plan = Plan { tree: TREE, makes: Makes::Release, backup: None };
         let plain = need(&plan);
         assert_eq!(plain, Need { bytes: 220 * MB + AIR.bytes, inodes: 1_400 });
-        assert_eq!(need(&Plan { builds: true, ..plan }).bytes, plain.bytes + 100 * MB);
+        assert_eq!(need(&Plan { makes: Makes::Tree, ..plan }).bytes, plain.bytes - 100 * MB);
+        assert_eq!(need(&Plan { makes: Makes::Build, ..plan }).bytes, plain.bytes + 100 * MB);
         let backup = Some(Usage { bytes: 10 * MB, inodes: 5 });
         assert_eq!(need(&Plan { backup, ..plan }), Need { bytes: plain.bytes + 11 * MB, inodes: plain.inodes + 5 });
         let huge = Usage { bytes: u64::MAX, inodes: u64::MAX };
-        assert_eq!(need(&Plan { tree: huge, builds: true, backup: Some(huge) }).bytes, u64::MAX);
+        assert_eq!(need(&Plan { tree: huge, makes: Makes::Build, backup: Some(huge) }).bytes, u64::MAX);
     }
 
     #[test]

@@ -90,6 +90,13 @@ pub fn find(data: &Path) -> Result<Keeper, Failure> {
     Ok(keeper(&Known { volume: &volume, data, is_subvolume, has: |name| tools::find(name).is_some() }))
 }
 
+/// What a limit of a new project would be held by.
+pub fn would_hold(projects: &Path) -> Result<String, Failure> {
+    let volume = volumes::of(projects)?;
+    let has = |name: &str| tools::find(name).is_some();
+    Ok(keeper(&Known { volume: &volume, data: projects, is_subvolume: true, has }).words())
+}
+
 /// Sets a limit, or takes it away. `number` is nobody else's on this machine. Done again it does the same.
 pub async fn apply(data: &Path, number: u32, bytes: Option<u64>) -> Result<Keeper, Failure> {
     let keeper = find(data)?;

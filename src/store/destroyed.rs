@@ -29,6 +29,8 @@ pub struct DestroyedRecord {
     pub purge_at: Time,
     pub state: Trashed,
     pub build_uid: u32,
+    /// What was mounted below its root, relative to that.
+    pub mounted: Vec<String>,
 }
 
 impl Trashed {
@@ -59,8 +61,8 @@ impl Store {
         let rows = dump(&connection, &record.name).map_err(during("gather the rows of a project"))?;
         connection
             .execute(
-                "INSERT INTO destroyed (directory, name, destroyed_at, purge_at, state, build_uid, record)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO destroyed (directory, name, destroyed_at, purge_at, state, build_uid, record, mounted)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     record.directory,
                     record.name.as_str(),
@@ -68,7 +70,8 @@ impl Store {
                     record.purge_at.0,
                     Trashed::Destroying.as_str(),
                     record.build_uid,
-                    rows.to_string()
+                    rows.to_string(),
+                    record.mounted.join("\n")
                 ],
             )
             .map(drop)
@@ -136,6 +139,7 @@ fn set_state(connection: &Connection, directory: &str, state: Trashed) -> rusqli
 fn read(row: &Row<'_>) -> rusqlite::Result<DestroyedRecord> {
     let name: String = row.get("name")?;
     let state: String = row.get("state")?;
+    let mounted: String = row.get("mounted")?;
     Ok(DestroyedRecord {
         directory: row.get("directory")?,
         name: ProjectName::parse(&name).ok_or(rusqlite::Error::InvalidQuery)?,
@@ -143,6 +147,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DestroyedRecord> {
         purge_at: Time(row.get("purge_at")?),
         state: Trashed::parse(&state),
         build_uid: row.get("build_uid")?,
+        mounted: mounted.lines().map(str::to_owned).collect(),
     })
 }
 
@@ -233,13 +238,15 @@ mod tests {
             purge_at: Time(3),
             state: Trashed::Destroying,
             build_uid: made.build_user.uid,
+            mounted: vec!["data".into(), "run/x".into()],
         };
         store.intend_destruction(&record).unwrap();
         assert!(store.intend_destruction(&record).unwrap_err().is_taken());
         assert!(store.project(&blog).unwrap().is_some(), "an intention only");
         store.finish_destruction(&record).unwrap();
         assert!(store.project(&blog).unwrap().is_none());
-        assert_eq!(store.destroyed_in("blog-1").unwrap().unwrap().state, Trashed::Destroyed);
+        let trashed = store.destroyed_in("blog-1").unwrap().unwrap();
+        assert_eq!((trashed.state, &trashed.mounted), (Trashed::Destroyed, &record.mounted));
         store.finish_return(&record).unwrap();
         assert_eq!(dump(&store.lock(), &blog).unwrap(), before);
         assert!(before.to_string().contains("\"live_version\":1"), "known-bad: something was there to be lost");
@@ -253,10 +260,15 @@ mod tests {
         let blog = ProjectName::parse("blog").unwrap();
         let range = UserRange { first: 1000, count: 60 };
         store.create_project(&blog, None, ("root", Time(1)), range).unwrap().unwrap();
-        let (directory, state) = ("blog-1".to_owned(), Trashed::Destroying);
-        let times = (Time(2), Time(3));
-        let record =
-            DestroyedRecord { directory, name: blog.clone(), destroyed_at: times.0, purge_at: times.1, state, build_uid: 7 };
+        let record = DestroyedRecord {
+            directory: "blog-1".to_owned(),
+            name: blog.clone(),
+            destroyed_at: Time(2),
+            purge_at: Time(3),
+            state: Trashed::Destroying,
+            build_uid: 7,
+            mounted: Vec::new(),
+        };
         store.intend_destruction(&record).unwrap();
         store.finish_destruction(&record).unwrap();
         assert!(store.project(&blog).unwrap().is_some());
@@ -268,10 +280,10 @@ mod tests {
         let store = Store::open(&place.path().join("db")).unwrap();
         let connection = store.lock();
         let mut statement = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
-        let tables: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let tables: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().flatten().collect();
         for table in tables {
             let columns = connection.prepare(&format!("SELECT * FROM {table} LIMIT 0")).unwrap();
-            let knows = columns.column_names().contains(&"project");
+            let knows = columns.column_names().into_iter().any(|column| column == "project");
             assert!(!knows || TABLES.iter().any(|(name, _)| *name == table), "{table} would lose its rows");
         }
     }

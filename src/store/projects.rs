@@ -98,9 +98,8 @@ impl Store {
     /// Most bytes that `data/` may take; `None`: as many as there are.
     pub fn set_disk_limit(&self, name: &ProjectName, limit: Option<u64>) -> Result<()> {
         let bytes = limit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-        let rows = self
-            .lock()
-            .execute("UPDATE projects SET disk_limit = ?2 WHERE name = ?1", params![name.as_str(), bytes]);
+        let rows =
+            self.lock().execute("UPDATE projects SET disk_limit = ?2 WHERE name = ?1", params![name.as_str(), bytes]);
         rows.map(drop).map_err(during("set a limit"))
     }
 

@@ -67,7 +67,13 @@ pub(super) async fn run(tool: &Tool) -> Result<(), Failure> {
     let words = tool.words();
     let (name, args) = words.split_first().ok_or_else(|| Failure::new(Code::Internal, "a tool without a name"))?;
     let program = find(name).ok_or_else(|| {
-        let package = if name == "btrfs" { "btrfs-progs" } else if name == "resize2fs" { "e2fsprogs" } else { "xfsprogs" };
+        let package = if name == "btrfs" {
+            "btrfs-progs"
+        } else if name == "resize2fs" {
+            "e2fsprogs"
+        } else {
+            "xfsprogs"
+        };
         Failure::new(Code::Internal, format!("{name} is not installed")).hint(format!("apt-get install {package}"))
     })?;
     let path = PLACES.join(":");
