@@ -1,6 +1,7 @@
 //! The voice of the journeys: a world with a real server in it, projects with real repositories, pushes with the real
 //! git and ssh. Dropping a world stops its server and fails the test when anything is left over.
 
+pub mod hashed;
 pub mod leftovers;
 pub mod project;
 pub mod rejected;
@@ -9,4 +10,4 @@ pub mod world;
 
 pub use project::{Project, Pushed};
 pub use running::{Gate, Running};
-pub use world::World;
+pub use world::{Ran, World};
