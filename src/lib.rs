@@ -105,6 +105,8 @@ pub mod git;
 
 pub mod archives;
 
+pub mod storage;
+
 pub mod router;
 
 pub mod runtime;

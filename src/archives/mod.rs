@@ -27,7 +27,6 @@ mod faults;
 mod frames;
 mod header;
 mod listing;
-mod mounts;
 mod names;
 mod plant;
 mod remembered;

@@ -1,4 +1,4 @@
-//! The directory of a project's archives: what stands there, what it takes, what a new release will need. Which of them
+//! The directory of a project's archives: what stands there, what it takes. Which of them
 //! go is decided in `retention`; file names are made in `layouts`.
 
 use super::faults::machine;
@@ -77,19 +77,6 @@ pub fn sweep(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(swept)
 }
 
-/// Free bytes that packing and unpacking a tree need at worst: an archive that does not shrink, the tree a second time,
-/// a fifth for blocks and directories, and room for the records.
-pub fn needed_bytes(tree_bytes: u64) -> u64 {
-    tree_bytes.saturating_mul(2).saturating_add(tree_bytes / 5).saturating_add(64 << 20)
-}
-
-/// Bytes that a user other than root could still write on the file system of `path`.
-pub fn free_bytes(path: &Path) -> Result<u64, Failure> {
-    let stat = nix::sys::statvfs::statvfs(path);
-    let stat = stat.map_err(|error| machine(format!("look at the space of {}", path.display()), error))?;
-    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
-}
-
 fn entries(directory: &Path) -> Result<Vec<fs::DirEntry>, Failure> {
     match fs::read_dir(directory).and_then(Iterator::collect) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
@@ -133,12 +120,5 @@ mod tests {
         assert!(!place.path().join("blog-v9-0000000.tar.zst.sha256").exists());
         assert_eq!(sweep(place.path()).unwrap(), [place.path().join("blog-v11-3f9c2e1.tar.zst.partial")]);
         assert_eq!(list(&place.path().join("absent"), &blog), Ok(vec![]));
-    }
-
-    #[test]
-    fn space_is_counted_and_estimated_generously() {
-        assert!(free_bytes(Path::new("/tmp")).unwrap() > 0);
-        assert!(needed_bytes(100_000_000) >= 200_000_000);
-        assert_eq!(needed_bytes(u64::MAX), u64::MAX);
     }
 }

@@ -5,10 +5,10 @@ use super::faults::machine;
 use super::listing::{Exec, Line, Listing, TreeSum};
 use super::manifest::Manifest;
 use super::names;
+use super::pack;
 use super::walk::{self, Found, Kind, Name};
-use super::{mounts, pack};
 use crate::model::{Code, Failure};
-use crate::system::failpoint;
+use crate::system::{failpoint, mount_table};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
@@ -120,8 +120,7 @@ pub fn remove_tree(path: &Path) -> Result<(), Failure> {
 }
 
 fn refuse_mounts(path: &Path) -> Result<(), Failure> {
-    let table = std::fs::read("/proc/self/mountinfo").map_err(|error| machine("read /proc/self/mountinfo", error))?;
-    match mounts::at_or_below(&table, path).first() {
+    match mount_table::at_or_below(path)?.first() {
         Some(point) => Err(walk::mounted(&names::escape(point.as_os_str().as_bytes()))),
         None => Ok(()),
     }

@@ -2,6 +2,7 @@
 //! pack is stands in [`super::pack`].
 
 use super::pack::{Pack, PackFile};
+use crate::system::removal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
@@ -90,7 +91,7 @@ fn remove_foreign(home: &Path, prefix: &str, known: &BTreeSet<&str>) -> io::Resu
         if is_directory && known.iter().any(|path| path.starts_with(&format!("{name}/"))) {
             remove_foreign(home, &format!("{name}/"), known)?;
         } else if is_directory {
-            fs::remove_dir_all(entry.path()).map_err(|error| at(&entry.path(), error))?;
+            removal::remove_directory(&entry.path()).map_err(|error| at(&entry.path(), error))?;
         } else if !known.contains(name.as_str()) {
             fs::remove_file(entry.path()).map_err(|error| at(&entry.path(), error))?;
         }

@@ -98,6 +98,21 @@ pub fn size(least: u64, most: u64) -> Kind<u64> {
     })
 }
 
+/// A part of a hundred from `least` to `most`: `"10%"`.
+pub fn percent(least: u32, most: u32) -> Kind<u32> {
+    kind(format!("a part of a hundred such as \"10%\", from {least}% to {most}%"), move |raw| {
+        let number = raw.text().and_then(|text| text.trim().strip_suffix('%')?.trim_end().parse().ok());
+        number.filter(|n| (least..=most).contains(n))
+    })
+}
+
+/// The size that somebody wrote in a command: `5GB`, `5G` or a number of bytes.
+pub fn size_of(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let short = text.strip_suffix(['K', 'M', 'G', 'T']).is_some();
+    parse_size(&if short { format!("{text}B") } else { text.to_owned() })
+}
+
 /// A time from `least` to `most` milliseconds: `"20s"`.
 pub fn duration(least: u64, most: u64) -> Kind<Duration> {
     let should = format!("a time such as \"20s\", from {} to {}", duration_words(least), duration_words(most));
@@ -265,6 +280,21 @@ mod tests {
         for bad in ["", "MB", "1.5GB", "1GiB", "99999999999999TB", "-2GB"] {
             assert_eq!(reads(&kind, bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn parts_and_sizes_of_commands_are_read() {
+        let kind = percent(1, 90);
+        assert_eq!([reads(&kind, "10%"), reads(&kind, "90 %"), reads(&kind, "91%")], [Some(10), Some(90), None]);
+        assert_eq!([reads(&kind, "10"), reads(&kind, "%"), reads(&kind, "-1%")], [None, None, None]);
+        assert_eq!(
+            [size_of("5G"), size_of("5GB"), size_of("64K")],
+            [Some(5_000_000_000), Some(5_000_000_000), Some(64_000)]
+        );
+        assert_eq!(
+            [size_of("5 G"), size_of("G"), size_of("none"), size_of("5X")],
+            [Some(5_000_000_000), None, None, None]
+        );
     }
 
     #[test]

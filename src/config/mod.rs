@@ -14,8 +14,10 @@ pub mod project;
 mod sections;
 pub mod server;
 mod settings;
+mod upkeep;
 
 pub use app_json::AppJson;
+pub use kinds::size_of;
 pub use load::{env_file, load};
 pub use project::ProjectConfig;
 pub use server::ServerConfig;

@@ -118,6 +118,11 @@ pub struct Releases {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Archives {
+    pub failed_days: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Queue {
     pub wait: Duration,
 }
@@ -261,6 +266,12 @@ impl Releases {
             environment: Some(from.need("releases.environment", environment)?).filter(|name| !name.is_empty()),
             signers: from.need("releases.signers", absolute_path())?,
         })
+    }
+}
+
+impl Archives {
+    pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
+        Ok(Self { failed_days: from.need("archives.failed_days", count(0, 10_000))? })
     }
 }
 

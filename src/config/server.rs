@@ -7,7 +7,10 @@ use super::kinds;
 use super::settings::{Schema, Settings};
 use crate::model::{Code, Failure, Mode};
 
-pub use super::sections::{Apps, Builds, Git, Health, Hooks, Log, Paths, Queue, Releases, Router, Ssh, Trees, Users};
+pub use super::sections::{
+    Apps, Archives, Builds, Git, Health, Hooks, Log, Paths, Queue, Releases, Router, Ssh, Trees, Users,
+};
+pub use super::upkeep::{Housekeeping, Storage, Trash};
 
 /// The annotated defaults.
 pub(super) const TEMPLATE: &str = include_str!("server.toml");
@@ -29,8 +32,12 @@ pub struct ServerConfig {
     pub hooks: Hooks,
     pub health: Health,
     pub releases: Releases,
+    pub archives: Archives,
     pub queue: Queue,
     pub log: Log,
+    pub storage: Storage,
+    pub housekeeping: Housekeeping,
+    pub trash: Trash,
 }
 
 /// What this machine is for.
@@ -77,8 +84,12 @@ impl ServerConfig {
             hooks: Hooks::read(from)?,
             health: Health::read(from)?,
             releases: Releases::read(from)?,
+            archives: Archives::read(from)?,
             queue: Queue::read(from)?,
             log: Log::read(from)?,
+            storage: Storage::read(from)?,
+            housekeeping: Housekeeping::read(from)?,
+            trash: Trash::read(from)?,
         };
         config.agrees_with_itself(from)?;
         Ok(config)
@@ -91,6 +102,9 @@ impl ServerConfig {
         }
         if self.trees.max_file > self.trees.max_bytes {
             return Err(from.refuse("trees.max_file", "should not be more than trees.max_bytes"));
+        }
+        if self.storage.step > self.storage.max {
+            return Err(from.refuse("storage.step", "should not be more than storage.max"));
         }
         if self.ssh.listen == self.router.http && self.ssh.listen.port() != 0 {
             return Err(from.refuse("router.http", "should not be the address of ssh.listen"));

@@ -7,6 +7,7 @@
 use super::failed::GitError;
 use super::repository::{Git, said, sync_directory};
 use crate::model::{CommitId, RefName};
+use crate::system::removal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -137,7 +138,7 @@ pub fn clear_left_overs(repository: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let (name, is_dir) = (entry.file_name(), entry.file_type()?.is_dir());
         if is_dir && name.to_string_lossy().starts_with("tmp_objdir-") {
-            fs::remove_dir_all(entry.path())?;
+            removal::remove_directory(&entry.path())?;
         } else if !is_dir && name.to_string_lossy().ends_with(".lock") {
             fs::remove_file(entry.path())?;
         }

@@ -5,7 +5,7 @@
 
 use super::failed::GitError;
 use super::text::visible;
-use crate::system::{UserIds, command, entropy};
+use crate::system::{UserIds, command, entropy, removal};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
@@ -125,7 +125,7 @@ fn create(path: &Path, user: UserIds) -> Result<(), GitError> {
         sync_directory(parent)
     });
     if made.is_err() {
-        let _ = fs::remove_dir_all(&fresh);
+        let _ = removal::remove_directory(&fresh);
     }
     // Two pushes may make the same project at once; both find a good repository.
     made.or_else(|error| if path.join("HEAD").exists() { check(path) } else { Err(error) })

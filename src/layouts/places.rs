@@ -10,6 +10,7 @@
 //!               /releases/                            release archives
 //!               /archives/<id>/run                    what was live before
 //!               /cache/                               caches of buildpacks
+//! <projects>/.trash/<p>-<UTC datetime>/               destroyed projects, until they are purged
 //! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log
 //! <runtime> control.sock, hook.sock, <p>/             <state>/hooks/ git hooks
 //! ```
@@ -68,6 +69,21 @@ impl Places {
         self.state.join("buildpacks")
     }
 
+    /// Roots of destroyed projects, on the file system of the others; no project can have the name.
+    pub fn trash(&self) -> PathBuf {
+        self.projects.join(".trash")
+    }
+
+    /// `directory` is `<name>-<UTC datetime>`, made by us.
+    pub fn trashed(&self, directory: &str) -> PathBuf {
+        self.trash().join(directory)
+    }
+
+    /// Logs of destroyed projects.
+    pub fn trashed_logs(&self, directory: &str) -> PathBuf {
+        self.logs.join(".trash").join(directory)
+    }
+
     pub fn control_socket(&self) -> PathBuf {
         self.runtime.join("control.sock")
     }
@@ -89,12 +105,6 @@ pub struct ProjectPlaces {
 impl ProjectPlaces {
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// The root's name while it is being destroyed; no project can have it.
-    pub fn doomed(&self) -> PathBuf {
-        let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        self.root.with_file_name(format!(".destroyed-{name}"))
     }
 
     /// A directory of the layout catalogue, by its name there.

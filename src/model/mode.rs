@@ -29,6 +29,10 @@ pub enum Because {
     NothingDeclared,
     /// No backup policy is set for the project.
     NoBackupPolicy,
+    /// Of the file system of data.
+    EnoughRoom,
+    CannotBeEnlarged,
+    AtItsMaximum,
 }
 
 impl Because {
@@ -38,6 +42,9 @@ impl Because {
             Because::ReleaseIsReady => "release is ready",
             Because::NothingDeclared => "nothing declared",
             Because::NoBackupPolicy => "no backup policy",
+            Because::EnoughRoom => "enough room",
+            Because::CannotBeEnlarged => "cannot be enlarged",
+            Because::AtItsMaximum => "at its maximum size",
         }
     }
 }

@@ -1,46 +1,77 @@
-//! `project destroy`: stop, then remove code, releases, data and rows of a project.
+//! `project destroy`: stop, unmount, move to the trash. Each move has its row first, so that an interrupted destruction
+//! is finished at the next start; what comes back and what is purged is in `trash`.
 
 use super::Platform;
 use super::authorize::Action;
 use super::records::Reply;
 use crate::archives::trees;
 use crate::layouts::ProjectPlaces;
-use crate::model::{Actor, Code, Failure, ProjectName};
+use crate::model::{Actor, Code, Failure, ProjectName, Time};
 use crate::pipeline::desk::Closed;
+use crate::pipeline::execute::revive;
+use crate::store::{DestroyedRecord, ProjectRecord, Trashed};
 use crate::system::privileged::{self, Operation};
+use crate::system::{UserIds, clock, mount_table, mounts};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+const DAY: i64 = 86_400_000;
+
+/// What was asked.
+pub(super) struct Destroying<'a> {
+    pub name: &'a str,
+    /// The name once more.
+    pub confirm: Option<&'a str>,
+    pub keep: Keep,
+}
+
+/// What happens with what was destroyed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keep {
+    ForAWhile,
+    Nothing,
+}
 
 impl Platform {
-    pub(super) async fn destroy_project(
-        &self,
-        actor: &Actor,
-        name: &str,
-        confirm: Option<&str>,
-    ) -> Result<Reply, Failure> {
-        let project = self.project(actor, Action::ManageProjects, name)?;
-        if confirm != Some(name) {
-            let failure = Failure::new(Code::Usage, format!("destroying {name} deletes its code, releases and data"));
+    pub(super) async fn destroy_project(&self, actor: &Actor, asked: Destroying<'_>) -> Result<Reply, Failure> {
+        let project = self.project(actor, Action::ManageProjects, asked.name)?;
+        let name = &project.name;
+        if asked.confirm != Some(name.as_str()) {
+            let failure =
+                Failure::new(Code::Usage, format!("destroying {name} takes its code, releases and data away"));
             return Err(failure.hint(format!("to go on: commis project destroy {name} --confirm {name}")));
         }
-        let _closed = self.close_when_tidied(&project.name).await?;
+        let _closed = self.close_when_tidied(name, "destroy").await?;
         let _making = self.making.lock().await;
-        let _lock = self.lock(&project.name)?;
-        let places = self.context.project_places(&project.name);
-        self.context.router.remove(&self.context.host_of(&project.name));
-        if let Some(live) = self.context.set_live(&project.name, None) {
-            self.context.supervisor.stop_set(live.set).await;
+        let _lock = self.lock(name)?;
+        self.stop_serving(name).await;
+        let places = self.context.project_places(name);
+        let mounted = mounted_below(&places)?;
+        let record = self.intention(&project, &mounted);
+        self.context.store.intend_destruction(&record)?;
+        if let Err(failure) = tokio::task::block_in_place(|| take_mounts_away(&mounted)) {
+            self.context.store.forget_destroyed(&record.directory)?;
+            self.serve_again(&project).await;
+            return Err(failure.hint(format!("nothing was removed; {} is as it was", project.name)));
         }
-        self.context.supervisor.stop_others(&project.name, None).await;
-        tokio::task::block_in_place(|| set_aside(&places))?;
-        tokio::task::block_in_place(|| self.bury(&project.name))?;
+        tokio::task::block_in_place(|| self.put_into_trash(&record))?;
+        match asked.keep {
+            Keep::Nothing => tokio::task::block_in_place(|| self.purge(&record))?,
+            Keep::ForAWhile => {
+                let back = format!("{} until {}", name, clock::rfc3339(record.purge_at));
+                let done = format!("destroyed {name}; commis undestroy {back} brings it back");
+                return Ok(Reply::Done { done, changed: true });
+            }
+        }
         Ok(Reply::Done { done: format!("destroyed {name}"), changed: true })
     }
 
     /// Takes the project's turn; one that only tidies up after its verdict is waited for.
-    async fn close_when_tidied(&self, name: &ProjectName) -> Result<Closed, Failure> {
+    pub(super) async fn close_when_tidied(&self, name: &ProjectName, title: &str) -> Result<Closed, Failure> {
         let mut changes = self.desk.changes();
         loop {
             changes.borrow_and_update();
-            if let Some(closed) = self.desk.close(name, "destroy") {
+            if let Some(closed) = self.desk.close(name, title) {
                 return Ok(closed);
             }
             let has_ended = self.desk.foremost(name).is_none_or(|handle| handle.verdict.borrow().is_some());
@@ -52,22 +83,110 @@ impl Platform {
         }
     }
 
-    /// The rest of a destruction, from the rename of the root on; recovery calls it for one that was interrupted.
-    pub(super) fn bury(&self, name: &ProjectName) -> Result<(), Failure> {
-        let places = self.context.project_places(name);
-        trees::remove_tree(places.logs())?;
+    async fn stop_serving(&self, name: &ProjectName) {
+        self.context.router.remove(&self.context.host_of(name));
+        if let Some(live) = self.context.set_live(name, None) {
+            self.context.supervisor.stop_set(live.set).await;
+        }
+        self.context.supervisor.stop_others(name, None).await;
+    }
+
+    /// What was live before a destruction that came to nothing; what does not start again is trouble.
+    pub(super) async fn serve_again(&self, project: &ProjectRecord) {
+        let name = &project.name;
+        let started = match project.live {
+            Some(version) => revive::revive(&self.context, project, version).await,
+            None => self.context.point_router_at(name, None),
+        };
+        if let Err(failure) = started {
+            tracing::error!(project = %name, "not started again: {failure}");
+            let _ = self.context.store.set_trouble(name, Some(&format!("not started again: {failure}")));
+        }
+    }
+
+    fn intention(&self, project: &ProjectRecord, mounted: &[PathBuf]) -> DestroyedRecord {
+        let root = self.context.project_places(&project.name).root().canonicalize().unwrap_or_default();
+        let below = |point: &PathBuf| point.strip_prefix(&root).unwrap_or(point).display().to_string();
+        let now = clock::now();
+        let days = i64::from(self.context.config().trash.days);
+        DestroyedRecord {
+            directory: self.free_directory(&project.name, now),
+            name: project.name.clone(),
+            destroyed_at: now,
+            purge_at: Time(now.0.saturating_add(days.saturating_mul(DAY))),
+            state: Trashed::Destroying,
+            build_uid: project.build_user.uid,
+            mounted: mounted.iter().map(below).collect(),
+        }
+    }
+
+    /// `blog-20261120T104107Z`; with a number when one was destroyed in the same second.
+    fn free_directory(&self, name: &ProjectName, now: Time) -> String {
+        let first = format!("{name}-{}", clock::compact(now));
+        let others = (2..1_000).map(|number| format!("{first}-{number}"));
+        let is_free = |directory: &String| self.context.places.trashed(directory).symlink_metadata().is_err();
+        std::iter::once(first.clone()).chain(others).find(is_free).unwrap_or(first)
+    }
+
+    /// Everything after the intention; recovery calls it for one that was interrupted. Nothing is mounted below.
+    pub(super) fn put_into_trash(&self, record: &DestroyedRecord) -> Result<(), Failure> {
+        let places = self.context.project_places(&record.name);
+        let all = &self.context.places;
+        move_once(places.root(), &all.trashed(&record.directory))?;
+        move_once(places.logs(), &all.trashed_logs(&record.directory))?;
         trees::remove_tree(places.runtime())?;
-        self.context.store.remove_project(name)?;
-        trees::remove_tree(&places.doomed())
+        Ok(self.context.store.finish_destruction(record)?)
     }
 }
 
-/// By rename: from here on nothing looks like a project any more, and a crash in what follows is recognised.
-fn set_aside(places: &ProjectPlaces) -> Result<(), Failure> {
-    let doomed = places.doomed();
-    trees::remove_tree(&doomed)?;
-    if places.root().symlink_metadata().is_err() {
+/// Renames, unless it was renamed already.
+pub(super) fn move_once(from: &Path, to: &Path) -> Result<(), Failure> {
+    if from.symlink_metadata().is_err() || to.symlink_metadata().is_ok() {
         return Ok(());
     }
-    privileged::perform(&Operation::Rename { from: places.root().to_owned(), to: doomed })
+    if let Some(parent) = to.parent() {
+        let path = parent.to_owned();
+        privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })?;
+    }
+    privileged::perform(&Operation::Rename { from: from.to_owned(), to: to.to_owned() })
+}
+
+/// Mounts at or below the project's root, the deepest first.
+pub(super) fn mounted_below(places: &ProjectPlaces) -> Result<Vec<PathBuf>, Failure> {
+    let Ok(root) = places.root().canonicalize() else { return Ok(Vec::new()) };
+    let mut points = mount_table::at_or_below(&root)?;
+    // Of two at one place the later covers the other, and goes first.
+    points.reverse();
+    points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    Ok(points)
+}
+
+/// Unmounts everything below the project, or nothing: what cannot be unmounted puts the others back.
+fn take_mounts_away(points: &[PathBuf]) -> Result<(), Failure> {
+    let mut taken: Vec<(&Path, OwnedFd)> = Vec::new();
+    for point in points {
+        match take_away(point) {
+            Ok(kept) => taken.push((point, kept)),
+            Err(failure) => {
+                for (point, kept) in taken.iter().rev() {
+                    put_back(point, kept);
+                }
+                return Err(failure);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn take_away(point: &Path) -> Result<OwnedFd, Failure> {
+    let during = |error: std::io::Error| Failure::internal(&format!("hold on to {}", point.display()), &error);
+    let kept = mounts::pin(point).and_then(|place| mounts::clone_mount(&place)).map_err(during)?;
+    privileged::perform(&Operation::Unmount { path: point.to_owned() })?;
+    Ok(kept)
+}
+
+fn put_back(point: &Path, kept: &OwnedFd) {
+    if let Err(error) = mounts::pin(point).and_then(|place| mounts::attach(kept, place)) {
+        tracing::error!(point = %point.display(), %error, "not mounted again");
+    }
 }

@@ -6,6 +6,7 @@ use super::records::{Check, Reply};
 use crate::model::{Actor, Exit, Failure};
 use crate::notify::{clean_line, words};
 use crate::sandbox::{Cancel, Stream, Task};
+use crate::storage::limits;
 use crate::system::cgroups::{Enforcer, GroupLimits};
 use crate::system::{Job, Limits, Privacy, View, files};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ impl Platform {
         checks.push(self.check_uv());
         checks.extend(self.context.config().builds.toolchains.iter().map(|path| toolchain(path)));
         checks.push(certificates());
+        checks.push(self.check_limits_of_data());
+        checks.push(self.check_housekeeping());
         checks.extend(self.check_projects()?);
         Ok(Reply::Doctor { checks })
     }
@@ -127,6 +130,25 @@ impl Platform {
             return line("ok", "uv", &path.display().to_string());
         }
         line("warning", "uv", &format!("not at {}: Python projects are built with pip, slower", path.display()))
+    }
+
+    /// Whether file systems hold limits of data by themselves.
+    fn check_limits_of_data(&self) -> Check {
+        match limits::would_hold(&self.context.places.projects) {
+            Ok(words) => line("ok", "limits of data", &words),
+            Err(failure) => line("warning", "limits of data", &failure.what),
+        }
+    }
+
+    fn check_housekeeping(&self) -> Check {
+        let Some(round) = self.housekeeping() else { return line("ok", "housekeeping", "no round yet") };
+        let verdict = if round.warnings.is_empty() { "ok" } else { "warning" };
+        let busy = if round.busy.is_empty() { String::new() } else { format!(", {} busy", round.busy.len()) };
+        let found = format!("{} projects{busy} at {}", round.projects, round.at);
+        match round.warnings.first() {
+            Some(first) => line(verdict, "housekeeping", &format!("{found}; {first}")),
+            None => line(verdict, "housekeeping", &found),
+        }
     }
 
     fn check_projects(&self) -> Result<Vec<Check>, Failure> {

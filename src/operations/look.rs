@@ -91,6 +91,7 @@ impl Platform {
             need_admin: projects.iter().filter(|project| project.trouble.is_some()).count(),
             deploying: self.desk.titles(),
             free_bytes: free,
+            housekeeping: self.housekeeping(),
         })))
     }
 }

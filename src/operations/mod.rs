@@ -7,12 +7,15 @@ pub mod authorize;
 pub mod outcome;
 pub mod records;
 pub mod show;
+mod show_disks;
 
 mod configure;
 mod deploy;
 mod destroy_project;
+mod disk;
 mod doctor;
 mod fates;
+mod housekeeping;
 mod keys;
 mod logs;
 mod look;
@@ -22,12 +25,14 @@ mod recover;
 mod releases;
 mod serve_git;
 mod sweep;
+mod trash;
 
 use crate::model::{Actor, Failure, ProjectName};
 use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
 use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
+use destroy_project::{Destroying, Keep};
 pub use push::PushSession;
 use records::Reply;
 pub use recover::{Recovered, Recovery};
@@ -124,9 +129,11 @@ impl Platform {
                 self.create_project(&actor, &name, mode).await
             }
             Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
-            Verb::Project { verb: ProjectVerb::Destroy { name, confirm } } => {
-                self.destroy_project(&actor, &name, confirm.as_deref()).await
+            Verb::Project { verb: ProjectVerb::Destroy { name, confirm, now } } => {
+                let keep = if now { Keep::Nothing } else { Keep::ForAWhile };
+                self.destroy_project(&actor, Destroying { name: &name, confirm: confirm.as_deref(), keep }).await
             }
+            Verb::Project { verb: ProjectVerb::Undestroy { name } } => self.undestroy(&actor, &name).await,
             Verb::Show { project, number } => self.show(&actor, &project, number),
             Verb::Log { project, number, follow } => self.log(&actor, &project, number, follow, &talk).await,
             Verb::Logs { project, follow, lines } => self.logs(&actor, &project, follow, lines, &talk).await,
@@ -140,6 +147,9 @@ impl Platform {
             Verb::Hostkey => Ok(self.host_key()),
             Verb::Doctor => self.doctor(&actor).await,
             Verb::Status => self.status(&actor),
+            Verb::Disk { verb } => self.disk(&actor, verb).await,
+            Verb::Fixperms { project } => self.fix_permissions(&actor, &project).await,
+            Verb::Trash => self.list_trash(&actor),
         }
     }
 

@@ -5,7 +5,8 @@ use super::records::Reply;
 use super::{Platform, records};
 use crate::model::{Actor, Code, Failure, Mode, ProjectName, Repository};
 use crate::pipeline::execute::make_directories;
-use crate::store::{ProjectRecord, UserRange};
+use crate::storage::limits;
+use crate::store::{ProjectRecord, Trashed, UserRange};
 use crate::system::clock;
 use crate::verbs::ModeWord;
 
@@ -38,6 +39,7 @@ impl Platform {
     ) -> Result<ProjectRecord, Failure> {
         // Whoever finds the project's row finds its directories too.
         let _making = self.making.lock().await;
+        self.not_in_transit(name)?;
         let is_new = self.context.project_places(name).root().symlink_metadata().is_err();
         let config = self.context.config();
         let range = UserRange { first: config.users.first, count: config.users.count };
@@ -63,6 +65,17 @@ impl Platform {
         }
     }
 
+    /// A project that could not be brought to either side of the trash keeps its name.
+    fn not_in_transit(&self, name: &ProjectName) -> Result<(), Failure> {
+        let rows = self.context.store.destroyed()?;
+        let in_transit = |state| matches!(state, Trashed::Destroying | Trashed::Returning);
+        if rows.iter().any(|row| row.name == *name && in_transit(row.state)) {
+            let failure = Failure::new(Code::Busy, format!("{name} is on its way to the trash or back"));
+            return Err(failure.hint("restarting the server brings it to an end; its log says what is wrong"));
+        }
+        Ok(())
+    }
+
     /// Waits for whoever is just making the project, and makes what an earlier life left unmade.
     pub(super) async fn complete(&self, project: &ProjectRecord, kind: Repository) -> Result<(), Failure> {
         let repository = self.context.project_places(&project.name).repository(kind);
@@ -75,6 +88,10 @@ impl Platform {
 
     pub(super) async fn make_places(&self, project: &ProjectRecord) -> Result<(), Failure> {
         let places = self.context.project_places(&project.name);
+        // btrfs can limit a directory only when it was made for that; without, the limit is compared.
+        if let Err(failure) = limits::prepare(&places.data()).await {
+            tracing::warn!(project = %project.name, "data/ cannot have a limit of btrfs: {failure}");
+        }
         make_directories(project, &places, self.context.git.user)?;
         for kind in [Repository::Project, Repository::Pillar] {
             self.context.git.create(&places.repository(kind)).await.map_err(Failure::from)?;

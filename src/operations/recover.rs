@@ -52,7 +52,8 @@ impl Platform {
     /// are open; [`Self::recover`] does the work while they are.
     pub fn begin_recovery(&self) -> Result<Recovery, Failure> {
         let mut report = Vec::new();
-        self.bury_the_doomed(&mut report)?;
+        let settled = self.settle_trash()?;
+        report.extend(settled.into_iter().map(|(name, what)| Recovered::of(&name, what)));
         let running = self.tasks.clone().try_read_owned().map_err(|_| Failure::new(Code::Busy, "stopping"))?;
         let mut projects = Vec::new();
         for project in self.context.store.projects()? {
@@ -99,22 +100,6 @@ impl Platform {
     pub(super) async fn recovered(&self, name: &ProjectName) {
         // The sender is the platform's own.
         let _ = self.recovering.subscribe().wait_for(|projects| !projects.contains(name)).await;
-    }
-
-    /// Destructions that were interrupted, and roots of those that were not quite gone.
-    fn bury_the_doomed(&self, report: &mut Vec<Recovered>) -> Result<(), Failure> {
-        let names = reading::names(&self.context.places.projects)?;
-        for name in names.iter().filter_map(|name| ProjectName::parse(name.strip_prefix(".destroyed-")?)) {
-            let places = self.context.project_places(&name);
-            // A root beside it belongs to a later project of the same name.
-            let buried = match places.root().symlink_metadata() {
-                Ok(_) => crate::archives::trees::remove_tree(&places.doomed()),
-                Err(_) => self.bury(&name),
-            };
-            let what = buried.err().map_or("destroyed".to_owned(), |failure| format!("not destroyed: {failure}"));
-            report.push(Recovered::of(&name, what));
-        }
-        Ok(())
     }
 
     async fn recover_and_report(

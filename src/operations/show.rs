@@ -2,6 +2,7 @@
 //!
 //! The JSON form is the record itself.
 
+use super::show_disks as disks;
 use crate::operations::records::{Check, Deployment, Project, Release, Reply, Retained, Status, VerifiedRelease};
 use std::fmt::Write;
 
@@ -36,6 +37,10 @@ pub fn human(reply: &Reply) -> String {
         Reply::Retention { retained, .. } => table(retained.iter().map(retained_row).collect()),
         Reply::HostKey { known_hosts, .. } => format!("{known_hosts}\n"),
         Reply::Done { done, .. } => format!("{done}\n"),
+        Reply::Disk(disk) => disks::disk(disk),
+        Reply::Trimmed { trimmed, bytes, dry_run } => disks::trimmed(trimmed, *bytes, *dry_run),
+        Reply::Fixed { project, changed, left_alone } => disks::fixed(project, *changed, left_alone),
+        Reply::Trash { destroyed } => disks::trash(destroyed),
         Reply::Nothing {} => String::new(),
     }
 }
@@ -169,11 +174,17 @@ fn whole_status(status: &Status) -> String {
     for deploying in &status.deploying {
         let _ = writeln!(out, "  {deploying}");
     }
+    if let Some(round) = &status.housekeeping {
+        let _ = writeln!(out, "  housekeeping {}", round.at);
+        for warning in &round.warnings {
+            let _ = writeln!(out, "  warning: {warning}");
+        }
+    }
     out
 }
 
 /// Columns padded to their widest cell, two blanks between.
-fn table(rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(rows: Vec<Vec<String>>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

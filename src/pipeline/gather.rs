@@ -4,14 +4,17 @@
 
 use super::context::Context;
 use super::facts::{self, Building, Facts};
+use super::room::{self, Writes};
 use super::{Goal, Mover, Order};
-use crate::archives::shelf;
+use crate::archives::Manifest;
 use crate::buildpacks::{self, Choice, ReleaseInfo};
 use crate::config::pillar::{self, PillarSources, Value};
 use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
 use crate::git::{self, Kind, Tree, TreeLimits};
 use crate::hooks::{self, Hook};
 use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, ReleaseVersion, Repository};
+use crate::storage::Usage;
+use crate::storage::fitting::Makes;
 use crate::store::{ProjectRecord, ReleaseRecord};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -30,6 +33,8 @@ pub struct Gathered {
     /// The pillar's `env:`.
     pub environment: Vec<(String, String)>,
     pub settings: ProjectConfig,
+    /// What people must know before the work begins.
+    pub warnings: Vec<String>,
 }
 
 /// A commit that will be built.
@@ -70,7 +75,6 @@ fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)
     let mode = settings.mode.unwrap_or(context.mode_of(&order.project));
     require_cooking(&order.project.name, mode)?;
     let sources = PillarSources { defaults: files.pillar_defaults()?, pillar };
-    fits(places.root(), tree.bytes)?;
     let (hooks, choice) = files.recipe(&settings)?;
     let merged = pillar::assemble(&sources, &about(&order.project.name, mode, &config))?;
     let environment = pillar::environment(&merged)?;
@@ -85,9 +89,16 @@ fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)
         mover,
         previous: order.project.live,
     };
+    let tree_usage = Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 };
+    let makes = match facts.building {
+        Building::Runs => Makes::Build,
+        Building::Nothing => Makes::Release,
+    };
+    let writes = Writes { tree: tree_usage, makes };
+    let warnings = room::look(context, &order.project, &writes)?;
     let common = common(order, mode, &config, &merged);
     let source = Some(Source { commit: commit.clone(), tree, hooks, choice, known });
-    Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings })
+    Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings, warnings })
 }
 
 /// What the buildpack comes to, when no variable steers its scripts and there is nothing to compile.
@@ -118,7 +129,9 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         mover: Mover::Nobody,
         previous: order.project.live,
     };
+    let writes = Writes { tree: release.as_ref().map(unpacked).unwrap_or_default(), makes: Makes::Tree };
     Ok(Gathered {
+        warnings: room::look(context, &order.project, &writes)?,
         common: common(order, mode, &config, &merged),
         facts,
         mode,
@@ -128,6 +141,12 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         settings: ProjectConfig::default(),
         config,
     })
+}
+
+/// What the tree of a release takes.
+fn unpacked(release: &ReleaseRecord) -> Usage {
+    let tree = Manifest::parse(release.manifest.as_bytes()).map(|manifest| manifest.tree);
+    tree.map(|tree| Usage { bytes: tree.bytes, inodes: tree.files }).unwrap_or_default()
 }
 
 /// Hooks and pillar as the release's commits have them. A commit may be gone, when its branch was rewritten.
@@ -177,18 +196,6 @@ fn require_cooking(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
             Err(Failure::new(Code::Refused, what).hint(hint))
         }
     }
-}
-
-/// Build, archive and deployed tree: three copies and some air.
-fn fits(root: &Path, tree_bytes: u64) -> Result<(), Failure> {
-    let needed = shelf::needed_bytes(tree_bytes);
-    let free = shelf::free_bytes(root)?;
-    if free >= needed {
-        return Ok(());
-    }
-    let words = crate::notify::words::size;
-    let what = format!("not enough room below {}: needs {}, has {}", root.display(), words(needed), words(free));
-    Err(Failure::new(Code::DiskFull, what).hint("free space on the server, then push again"))
 }
 
 fn limits(config: &ServerConfig) -> TreeLimits {

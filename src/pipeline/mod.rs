@@ -13,12 +13,15 @@ pub mod gather;
 pub mod health;
 pub mod instances;
 pub mod launch;
+pub mod permissions;
 pub mod phases;
 pub mod plan;
 pub mod queue;
 pub mod release_policy;
 pub mod rollback;
+pub mod room;
 pub mod step;
+pub mod trimming;
 pub mod view;
 
 use crate::model::{Code, CommitId, DeploymentNumber, Failure, Phase, RefName, ReleaseVersion, Trigger};

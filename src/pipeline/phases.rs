@@ -39,7 +39,7 @@ pub fn bundle(facts: &Facts) -> Vec<Step> {
 
 /// Up to `Exchange` the old version is untouched; from there to `MoveRef` everything can be undone.
 pub fn deploy(facts: &Facts) -> Vec<Step> {
-    let mut steps = vec![Step::Unpack, Step::ReleaseCommand];
+    let mut steps = vec![Step::Enlarge, Step::Unpack, Step::ReleaseCommand];
     steps.extend(hook(facts, Hook::Deploy));
     if facts.mover == Mover::Us {
         steps.push(Step::PrepareRef);
@@ -47,6 +47,7 @@ pub fn deploy(facts: &Facts) -> Vec<Step> {
     steps.extend([Step::Exchange, Step::Start, Step::Check, Step::Route]);
     steps.extend(hook(facts, Hook::PostDeploy));
     steps.extend(hook(facts, Hook::PostInstall));
+    steps.push(Step::FixPermissions);
     if facts.mover == Mover::Us {
         steps.push(Step::MoveRef);
     }

@@ -39,6 +39,10 @@ pub enum Step {
     Route,
     /// The branch takes its new value.
     MoveRef,
+    /// The file system of `data/` becomes larger, when it is low and can.
+    Enlarge,
+    /// Owners and modes of the project's directories and of `data/` are put right.
+    FixPermissions,
 
     /// Undo of `Route`.
     RouteBack,
@@ -79,6 +83,8 @@ impl Step {
             Step::Check => "check",
             Step::Route => "route",
             Step::MoveRef => "move-ref",
+            Step::Enlarge => "enlarge",
+            Step::FixPermissions => "fix-permissions",
             Step::RouteBack => "route-back",
             Step::StopNew => "stop-new",
             Step::ExchangeBack => "exchange-back",

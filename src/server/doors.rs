@@ -76,6 +76,7 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     let ssh = tokio::spawn(doors.ssh.serve(reception, until(Phase::NoNewWork)));
     let control = tokio::spawn(crate::api::server::serve(doors.control, platform.clone(), until(Phase::NoNewWork)));
     let hook = tokio::spawn(hooks(doors.hook, platform.clone()));
+    let house = tokio::spawn(platform.clone().keep_house());
     let http = tokio::spawn(doors.http.serve(until(Phase::NoTraffic)));
     announce(&platform);
     tokio::spawn(recover(platform.clone(), recovery));
@@ -87,6 +88,7 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     let _ = stop.send(Phase::NoTraffic);
     platform.stop_applications().await;
     hook.abort();
+    house.abort();
     let grace = tokio::time::sleep(std::time::Duration::from_secs(5));
     tokio::pin!(grace);
     tokio::select! {

@@ -4,6 +4,7 @@
 //! statement is short. No decision is taken here, and no other room writes SQL.
 
 mod deployments;
+mod destroyed;
 mod keys;
 mod projects;
 mod releases;
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use deployments::{DeploymentRecord, NewDeployment, Status, StepRecord, StepStatus, Switch};
+pub use destroyed::{DestroyedRecord, Trashed};
 pub use keys::KeyRecord;
 pub use projects::{ProjectRecord, UserRange};
 pub use releases::{COOKED, ReleaseRecord, Shelved};

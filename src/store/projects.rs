@@ -21,6 +21,8 @@ pub struct ProjectRecord {
     pub live: Option<ReleaseVersion>,
     /// Why an admin is needed; pushes are refused with it.
     pub trouble: Option<String>,
+    /// Most bytes that `data/` may take.
+    pub disk_limit: Option<u64>,
 }
 
 /// A pair of numeric users, one for builds, one for the app.
@@ -93,6 +95,14 @@ impl Store {
         rows.map(drop).map_err(during("remove a project"))
     }
 
+    /// Most bytes that `data/` may take; `None`: as many as there are.
+    pub fn set_disk_limit(&self, name: &ProjectName, limit: Option<u64>) -> Result<()> {
+        let bytes = limit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let rows =
+            self.lock().execute("UPDATE projects SET disk_limit = ?2 WHERE name = ?1", params![name.as_str(), bytes]);
+        rows.map(drop).map_err(during("set a limit"))
+    }
+
     /// Notes (or clears) why an admin is needed.
     pub fn set_trouble(&self, name: &ProjectName, trouble: Option<&str>) -> Result<()> {
         let rows =
@@ -114,6 +124,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
         created_by: row.get("created_by")?,
         live: live.map(ReleaseVersion),
         trouble: row.get("trouble")?,
+        disk_limit: row.get::<_, Option<i64>>("disk_limit")?.map(|bytes| bytes.max(0) as u64),
     })
 }
 

@@ -7,17 +7,22 @@
 pub mod cgroups;
 pub mod clock;
 pub mod command;
+pub mod descent;
 pub mod entropy;
 pub mod failpoint;
 pub mod files;
 pub mod job;
+pub mod mount_table;
 pub mod mounts;
 pub mod own_key;
 pub mod ownership;
 pub mod powers;
 pub mod privileged;
 pub mod reading;
+pub mod removal;
+pub mod tools;
 pub mod users;
+pub mod volumes;
 
 pub use cgroups::{Cgroups, Group, GroupLimits};
 pub use job::{Access, Bind, Identity, Job, Limits, Privacy, View};

@@ -66,6 +66,15 @@ pub fn clone_tree(place: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// A detached copy of one mount, without those below it: keeps its file system while the mount itself is taken away.
+pub fn clone_mount(place: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint | libc::AT_EMPTY_PATH as libc::c_uint;
+    // SAFETY: open_tree takes a descriptor, a C string and flags, and gives a new descriptor that nobody else owns.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_open_tree, place.as_raw_fd(), c"".as_ptr(), flags) })?;
+    // SAFETY: see above.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// Takes set-uid, devices and, if asked, writing from a mount.
 pub fn restrict(tree: &OwnedFd, writing: Writing, depth: Depth) -> io::Result<()> {
     let read_only = if writing == Writing::Refused { ATTR_READ_ONLY } else { 0 };

@@ -4,9 +4,13 @@
 use super::UserIds;
 use super::failpoint;
 use super::files::{self, Durability, FileError, Placement};
-use super::ownership::give_tree;
+use super::ownership::{self, Enforced, Rule};
+use super::tools::{self, Tool};
+use super::volumes;
 use crate::model::{Code, Failure};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::mount::{MntFlags, umount2};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::ErrorKind;
@@ -17,8 +21,6 @@ use std::path::{Component, Path, PathBuf};
 pub enum Operation {
     /// Makes a directory, or corrects mode and owner of the one that is there.
     MakeDirectory { path: PathBuf, owner: UserIds, mode: u32 },
-    /// Gives a tree to a user: see [`super::ownership`] for what is left alone.
-    GiveTree { path: PathBuf, owner: UserIds },
     /// Swaps two names in one step that survives a power cut.
     Exchange { a: PathBuf, b: PathBuf },
     /// Renames, and makes it survive a power cut. An existing file or empty directory in the way is replaced.
@@ -31,6 +33,10 @@ pub enum Operation {
     Link { path: PathBuf, text: PathBuf },
     /// Removes a file; one that is gone already is no error.
     RemoveFile { path: PathBuf },
+    /// Takes a mount away, at once and wholly, or not at all: whoever uses it keeps it.
+    Unmount { path: PathBuf },
+    /// Makes the file behind a loop device larger, with its space, and tells the device.
+    GrowLoop { device: PathBuf, file: PathBuf, to: u64 },
 }
 
 impl Operation {
@@ -64,11 +70,6 @@ fn carry_out(operation: &Operation) -> Result<(), Failure> {
         Operation::MakeDirectory { path, owner, mode } => {
             files::create_directory(checked(path)?, *mode, Some(*owner))?;
         }
-        Operation::GiveTree { path, owner } => {
-            for path in give_tree(checked(path)?, *owner)? {
-                tracing::warn!(path = %path.display(), "not given away: a device, or a file with several names");
-            }
-        }
         Operation::Exchange { a, b } => rename(checked(a)?, checked(b)?, RenameFlags::RENAME_EXCHANGE)?,
         Operation::Rename { from, to } => rename(checked(from)?, checked(to)?, RenameFlags::empty())?,
         Operation::SyncFileSystem { path } => files::sync_file_system(checked(path)?)?,
@@ -78,8 +79,21 @@ fn carry_out(operation: &Operation) -> Result<(), Failure> {
         }
         Operation::Link { path, text } => link(checked(path)?, text)?,
         Operation::RemoveFile { path } => remove_file(checked(path)?)?,
+        Operation::Unmount { path } => unmount(checked(path)?)?,
+        Operation::GrowLoop { device, file, to } => volumes::grow_loop(checked(device)?, checked(file)?, *to)?,
     }
     Ok(())
+}
+
+/// Puts owners and modes of a tree right: see [`super::ownership`] for what is left alone.
+pub fn enforce(rule: &Rule) -> Result<Enforced, Failure> {
+    checked(&rule.path)?;
+    Ok(ownership::enforce(rule)?)
+}
+
+/// Runs one of the file systems' own programs.
+pub async fn run(tool: &Tool) -> Result<(), Failure> {
+    tools::run(tool).await
 }
 
 /// Requests may one day come over a socket: what no caller of ours would ask for is refused.
@@ -103,6 +117,16 @@ fn link(path: &Path, text: &Path) -> Result<(), FileError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(FileError::new("link", path, error)),
         Ok(()) => path.parent().map_or(Ok(()), files::sync_directory),
+    }
+}
+
+/// Never lazily: a mount that is only hidden still has its users.
+fn unmount(path: &Path) -> Result<(), Failure> {
+    match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::EBUSY) => Err(Failure::new(Code::Busy, format!("{} is mounted and in use", path.display()))
+            .hint(format!("who uses it: fuser -vm {}", path.display()))),
+        Err(error) => Err(FileError::new("unmount", path, error).into()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! was asked for. And small things that the server's own files need.
 
 use super::files::FileError;
+use crate::model::Time;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -31,6 +32,12 @@ pub fn host_name() -> String {
 /// The inode of what a name names, a final link itself.
 pub fn inode(path: &Path) -> Result<u64, FileError> {
     std::fs::symlink_metadata(path).map(|meta| meta.ino()).map_err(|error| FileError::new("look at", path, error))
+}
+
+/// When a directory got or lost a name, or a file was written.
+pub fn changed(path: &Path) -> Result<Time, FileError> {
+    let found = std::fs::symlink_metadata(path).map_err(|error| FileError::new("look at", path, error))?;
+    Ok(Time(found.mtime().saturating_mul(1_000)))
 }
 
 /// The file system that a directory is on, as a number.

@@ -6,6 +6,12 @@ pub fn translate(words: Vec<String>) -> Vec<String> {
     match first.as_str() {
         "help" => return rest.iter().cloned().chain(["--help".to_owned()]).collect(),
         "version" => return vec!["--version".to_owned()],
+        // `commis disk blog`: the verb that looks need not be said.
+        "disk"
+            if !rest.first().is_some_and(|word| ["show", "limit", "trim", "--help", "-h"].contains(&word.as_str())) =>
+        {
+            return ["disk", "show"].map(str::to_owned).into_iter().chain(rest.iter().cloned()).collect();
+        }
         _ => {}
     }
     let Some(ours) = ours(first) else { return words };
@@ -21,6 +27,7 @@ fn ours(word: &str) -> Option<&'static [&'static str]> {
         "apps" | "apps:list" | "projects" => &["list"],
         "apps:create" | "create" => &["project", "create"],
         "apps:destroy" | "destroy" => &["project", "destroy"],
+        "undestroy" => &["project", "undestroy"],
         "apps:info" | "apps:report" | "ps" | "ps:report" => &["show"],
         "config:set" => &["config", "set"],
         "config:unset" => &["config", "unset"],
@@ -71,6 +78,11 @@ mod tests {
             ("help config set", "config set --help"),
             ("version", "--version"),
             ("", ""),
+            ("disk", "disk show"),
+            ("disk blog", "disk show blog"),
+            ("disk --json", "disk show --json"),
+            ("disk limit blog 5G", "disk limit blog 5G"),
+            ("undestroy blog", "project undestroy blog"),
         ] {
             let words = said.split_whitespace().map(str::to_owned).collect();
             assert_eq!(translate(words).join(" "), meant);

@@ -132,6 +132,47 @@ pub enum Verb {
     /// The server at a glance
     #[command(after_help = "Example:\n  commis status --json")]
     Status,
+    /// What projects take on the disk, their limits, and what may go
+    Disk {
+        #[command(subcommand)]
+        verb: DiskVerb,
+    },
+    /// Put owners and modes of a project's trees right
+    #[command(after_help = "Example:\n  commis fixperms blog")]
+    Fixperms {
+        /// Name of the project
+        project: String,
+    },
+    /// Destroyed projects that can still come back
+    #[command(after_help = "Example:\n  commis trash")]
+    Trash,
+}
+
+#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
+pub enum DiskVerb {
+    /// Bytes of each kind; `commis disk` and `commis disk blog` mean this
+    #[command(after_help = "Examples:\n  commis disk show\n  commis disk blog --json")]
+    Show {
+        /// Name of the project; all of them when absent
+        project: Option<String>,
+    },
+    /// Most bytes that a project's data may take
+    #[command(after_help = "Examples:\n  commis disk limit blog 5G\n  commis disk limit blog none")]
+    Limit {
+        /// Name of the project
+        project: String,
+        /// 500M, 5G, a number of bytes, or none
+        size: String,
+    },
+    /// Remove what may go: old failed trees, caches, remains
+    #[command(after_help = "Examples:\n  commis disk trim blog --dry-run\n  commis disk trim")]
+    Trim {
+        /// Name of the project; all of them when absent
+        project: Option<String>,
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
@@ -175,14 +216,23 @@ pub enum ProjectVerb {
     /// List projects
     #[command(after_help = "Example:\n  commis project list")]
     List,
-    /// Stop a project and delete its code, releases and data
-    #[command(after_help = "Example:\n  commis project destroy blog --confirm blog")]
+    /// Stop a project and put its code, releases and data into the trash
+    #[command(after_help = "Examples:\n  commis project destroy blog --confirm blog\n  commis undestroy blog")]
     Destroy {
         /// Name of the project
         name: String,
         /// The name once more
         #[arg(long)]
         confirm: Option<String>,
+        /// Remove it for good at once
+        #[arg(long)]
+        now: bool,
+    },
+    /// Bring a destroyed project back
+    #[command(after_help = "Example:\n  commis project undestroy blog")]
+    Undestroy {
+        /// Name of the project, or its directory as `commis trash` shows it
+        name: String,
     },
 }
 

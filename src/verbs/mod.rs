@@ -7,5 +7,5 @@ pub mod aliases;
 pub mod grammar;
 pub mod release;
 
-pub use grammar::{ConfigVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, Said, Verb, parse};
+pub use grammar::{ConfigVerb, DiskVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, Said, Verb, parse};
 pub use release::ReleaseVerb;

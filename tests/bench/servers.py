@@ -68,7 +68,7 @@ class Commis:
 
     def destroy(self, project):
         """Busy for a moment after a push: it is being tidied."""
-        words = [self.binary, "project", "destroy", project, "--confirm", project]
+        words = [self.binary, "project", "destroy", project, "--confirm", project, "--now"]
         env = self.room.environment | {"COMMIS_CONFIG": str(self.config)}
         done = wait_for(lambda: self.unless_busy(subprocess.run(words, env=env, capture_output=True)))
         if done.returncode != 0:

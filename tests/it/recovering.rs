@@ -72,21 +72,6 @@ fn locks_of_a_dead_git_and_an_empty_runtime_directory_do_not_stop_the_next_push(
 }
 
 #[test]
-fn a_destruction_that_was_interrupted_is_finished_at_the_next_start() {
-    let mut world = World::new();
-    world.project("blog").saying("first").push("main").succeeds();
-    world.settle();
-    world.kill();
-    std::fs::rename(world.path("srv/blog"), world.path("srv/.destroyed-blog")).expect("half destroyed");
-    world.start();
-    assert_eq!(names(&world.path("srv")), Vec::<String>::new());
-    assert_eq!(names(&world.path("log")), Vec::<String>::new());
-    world.commis(&["show", "blog"]).failed(66).says("blog");
-    world.project("blog").saying("again").push("main").succeeds();
-    assert_eq!(world.page("blog").body, "again");
-}
-
-#[test]
 fn a_project_that_was_half_made_is_whole_after_the_next_start() {
     let mut world = World::new();
     world.commis(&["project", "create", "blog"]).succeeded();

@@ -25,6 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sandbox", &["model", "system"]),
     ("git", &["model", "system"]),
     ("archives", &["model", "system"]),
+    ("storage", &["model", "system"]),
     ("router", &["model", "system"]),
     ("runtime", &["model", "sandbox", "system"]),
     ("store", &["model", "system"]),
@@ -42,16 +43,16 @@ const EDGES: &[(&str, &[&str])] = &[
 
 #[rustfmt::skip]
 const BEFORE_PIPELINE: &[&str] = &[
-    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "router", "runtime", "store", "notify",
+    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
 ];
 #[rustfmt::skip]
 const BEFORE_OPERATIONS: &[&str] = &[
-    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "router", "runtime", "store", "notify",
+    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
     "pipeline", "verbs",
 ];
 #[rustfmt::skip]
 const EVERYTHING: &[&str] = &[
-    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "router", "runtime", "store", "notify",
+    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
     "pipeline", "operations", "verbs", "ssh", "api", "cli",
 ];
 
@@ -68,6 +69,8 @@ const PURE: &[&str] = &[
     "src/git/proc_receive.rs",
     "src/archives/manifest.rs",
     "src/archives/retention.rs",
+    "src/storage/enlarging.rs",
+    "src/storage/fitting.rs",
     "src/router/table.rs",
     "src/runtime/machine.rs",
     "src/pipeline/plan.rs",

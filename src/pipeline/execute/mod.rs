@@ -9,6 +9,7 @@ mod prepare;
 pub mod proofs;
 pub mod revive;
 mod scripts;
+mod storage;
 mod switch;
 mod tidy;
 mod told;
@@ -35,7 +36,9 @@ use tokio::time::Instant;
 
 pub use bundle::no_release;
 pub use prepare::{empty, make_directories};
+pub use storage::grow;
 pub use tidy::{Tidy, on_shelf, retention_policy};
+pub use undo::discard;
 pub use watch::Watch;
 
 /// A deployment on its way.
@@ -210,6 +213,8 @@ impl<'a> Execution<'a> {
             Step::Check => self.check().await,
             Step::Route => self.route(),
             Step::MoveRef => self.move_ref().await,
+            Step::Enlarge => self.enlarge().await,
+            Step::FixPermissions => self.fix_permissions(),
             Step::RouteBack => self.route_back(),
             Step::StopNew => self.stop_new().await,
             Step::ExchangeBack => self.exchange_back(),

@@ -21,6 +21,7 @@ impl Execution<'_> {
             self.log.line(&words::detail(&format!("{name} is new on this server")));
         }
         self.log.line(&words::detail("Ctrl-C cancels until step 4; from there it only detaches"));
+        self.gathered.warnings.iter().for_each(|warning| self.tell_warning(warning));
     }
 
     /// A stage whose details follow; told once.
@@ -54,6 +55,10 @@ impl Execution<'_> {
     /// Without the values of secrets: what went wrong is shown to more people than its log.
     pub fn redacted(&self, failure: Failure) -> Failure {
         Failure { what: self.redactor.redact(&failure.what), ..failure }
+    }
+
+    pub(super) fn tell_warning(&self, text: &str) {
+        self.tell_verdict("warning", text);
     }
 
     /// What went wrong; told before the undoing starts, because that may take a while.

@@ -30,5 +30,8 @@ CREATE TABLE destroyed (
     name         TEXT NOT NULL,
     destroyed_at INTEGER NOT NULL,
     purge_at     INTEGER NOT NULL,
-    record       TEXT NOT NULL              -- JSON: the project's row, its deployments and releases, for undestroy
+    state        TEXT NOT NULL DEFAULT 'destroying', -- destroying | destroyed | returning | purging
+    mounted      TEXT NOT NULL DEFAULT '',  -- what was unmounted below its root: relative paths, one a line
+    build_uid    INTEGER NOT NULL,          -- tells this project from a later one of the same name
+    record       TEXT NOT NULL              -- JSON: the rows of every table that knows the project, for undestroy
 ) STRICT;

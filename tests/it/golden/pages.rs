@@ -130,7 +130,7 @@ fn samples() -> Vec<(&'static str, Value)> {
     let host_key = records::Reply::HostKey { known_hosts: "k".into(), fingerprint: "f".into() };
     let config = records::Reply::Config { project: "blog".into(), variables: vec![variable.clone()] };
     let check = records::Check { verdict: "ok".into(), check: "git".into(), found: "f".into() };
-    vec![
+    let mut samples = vec![
         ("Deployment", value(&deployment)),
         ("Step", value(&deployment.steps[0])),
         ("Artifact", value(&deployment.artifacts[0])),
@@ -146,7 +146,9 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Host key", value(&host_key)),
         ("Done", value(&done)),
         ("Error", failure()),
-    ]
+    ];
+    samples.extend(super::disks::samples());
+    samples
 }
 
 fn value(answer: &impl serde::Serialize) -> Value {
@@ -218,6 +220,7 @@ fn status() -> records::Status {
         need_admin: 0,
         deploying: Vec::new(),
         free_bytes: 1,
+        housekeeping: Some(records::Round::default()),
     }
 }
 

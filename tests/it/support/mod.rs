@@ -1,6 +1,7 @@
 //! The voice of the journeys: a world with a real server in it, projects with real repositories, pushes with the real
 //! git and ssh. Dropping a world stops its server and fails the test when anything is left over.
 
+pub mod hashed;
 pub mod leftovers;
 pub mod picture;
 pub mod postgres;
@@ -13,4 +14,4 @@ pub use picture::picture;
 pub use postgres::Postgres;
 pub use project::{Project, Pushed};
 pub use running::{Gate, Running};
-pub use world::World;
+pub use world::{Ran, World};

@@ -43,8 +43,22 @@ pub fn head(source: &Source) -> Vec<Complaint> {
 }
 
 /// What of `crate::system` is plain data.
-const SYSTEM_DATA: &[&str] =
-    &["job", "users", "Access", "Bind", "GroupLimits", "Identity", "Job", "Limits", "Privacy", "UserIds", "View"];
+const SYSTEM_DATA: &[&str] = &[
+    "job",
+    "users",
+    "Access",
+    "Bind",
+    "GroupLimits",
+    "Identity",
+    "Job",
+    "Limits",
+    "Privacy",
+    "Space",
+    "Device",
+    "UserIds",
+    "View",
+    "Volume",
+];
 /// What of `std::net` is plain data.
 const ADDRESSES: &[&str] = &["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr", "SocketAddrV4", "SocketAddrV6"];
 

@@ -1,0 +1,52 @@
+//! Answers about the disk and the trash as people read them. Pure.
+
+use super::records::{Destroyed, Disk, ProjectDisk, Trimmed};
+use super::show::table;
+use crate::notify::words::size;
+use std::fmt::Write;
+
+/// The largest kinds first; what takes nothing is not told.
+pub fn disk(disk: &Disk) -> String {
+    let mut out: String = disk.disks.iter().map(one_disk).collect();
+    let _ = writeln!(out, "{} in all, {} free", size(disk.total_bytes), size(disk.free_bytes));
+    out
+}
+
+fn one_disk(disk: &ProjectDisk) -> String {
+    let limit = match disk.limit {
+        Some(bytes) => format!("  data at most {}, {}", size(bytes), disk.limit_by),
+        None => String::new(),
+    };
+    let mut out = format!("{}  {}{limit}\n", disk.project, size(disk.bytes));
+    for warning in &disk.warnings {
+        let _ = writeln!(out, "warning: {warning}");
+    }
+    let mut kinds: Vec<_> = disk.kinds.iter().filter(|kind| kind.bytes > 0).collect();
+    kinds.sort_by_key(|kind| std::cmp::Reverse(kind.bytes));
+    let rows = kinds.iter().map(|kind| vec![format!("  {}", kind.kind), size(kind.bytes)]).collect();
+    out + &table(rows)
+}
+
+pub fn trimmed(trimmed: &[Trimmed], bytes: u64, dry_run: bool) -> String {
+    let row = |one: &Trimmed| {
+        let stayed = one.stayed.as_ref().map(|why| format!("stays: {why}")).unwrap_or_default();
+        vec![one.project.clone(), one.what.clone(), one.why.clone(), size(one.bytes), stayed]
+    };
+    let word = if dry_run { "would be freed" } else { "freed" };
+    table(trimmed.iter().map(row).collect()) + &format!("{} {word}\n", size(bytes))
+}
+
+pub fn fixed(project: &str, changed: u64, left_alone: &[String]) -> String {
+    let mut out = format!("{project}: {changed} put right\n");
+    for path in left_alone {
+        let _ = writeln!(out, "warning: {path} has a wrong owner and was left alone");
+    }
+    out
+}
+
+pub fn trash(destroyed: &[Destroyed]) -> String {
+    let row = |one: &Destroyed| {
+        vec![one.directory.clone(), one.project.clone(), one.state.clone(), format!("until {}", one.purge_at)]
+    };
+    table(destroyed.iter().map(row).collect())
+}

@@ -1,0 +1,110 @@
+//! The kernel's table of mounts: which there are at or below a place, and which one a place lies on. Reading is here;
+//! mounting is in [`super::mounts`], unmounting in [`super::privileged`].
+
+use super::files::FileError;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+const TABLE: &str = "/proc/self/mountinfo";
+
+/// One mount.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mounted {
+    pub point: PathBuf,
+    /// `ext4`, `btrfs`, `tmpfs`.
+    pub kind: String,
+    /// `/dev/loop3`, `tmpfs`.
+    pub source: PathBuf,
+    /// Of the file system, with commas: `rw,prjquota`.
+    pub options: String,
+}
+
+/// The mounts of this process's namespace, in the order in which they were made.
+pub fn read() -> Result<Vec<Mounted>, FileError> {
+    let text = std::fs::read(TABLE).map_err(|error| FileError::new("read", Path::new(TABLE), error))?;
+    Ok(parse(&text))
+}
+
+/// Mount points at or below a path, which must be absolute and free of links.
+pub fn at_or_below(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let points = read()?.into_iter().map(|mounted| mounted.point);
+    Ok(points.filter(|point| point.starts_with(path)).collect())
+}
+
+/// The mount that a path lies on: of the longest points above it the last, which covers the others.
+pub fn holding<'a>(table: &'a [Mounted], path: &Path) -> Option<&'a Mounted> {
+    let above = table.iter().filter(|mounted| path.starts_with(&mounted.point));
+    above.max_by_key(|mounted| mounted.point.components().count())
+}
+
+/// Understands the text of `/proc/self/mountinfo`; lines that are none are left out.
+pub fn parse(text: &[u8]) -> Vec<Mounted> {
+    text.split(|byte| *byte == b'\n').filter_map(line).collect()
+}
+
+/// `36 35 98:0 /root /point rw,noatime shared:1 - ext4 /dev/sda1 rw,errors=continue`.
+fn line(line: &[u8]) -> Option<Mounted> {
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let dash = fields.iter().position(|field| *field == b"-")?;
+    let path = |field: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescape(field)));
+    let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
+    Some(Mounted {
+        point: path(fields.get(4)?),
+        kind: text(fields.get(dash + 1)?),
+        source: path(fields.get(dash + 2)?),
+        options: text(fields.get(dash + 3)?),
+    })
+}
+
+/// Space, tab, newline and backslash stand as `\ooo`.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let octal =
+            after.get(..3).filter(|digits| *first == b'\\' && digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
+        match octal {
+            Some(digits) => {
+                plain.push(digits.iter().fold(0u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                plain.push(*first);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8] = b"22 1 254:0 / / rw - ext4 /dev/vda rw\n\
+        40 22 254:0 /data /srv/p/run/my\\040data rw shared:1 - ext4 /dev/vda rw\n\
+        41 22 254:0 /data /srv/p/run2 rw - ext4 /dev/vda rw\n\
+        no mount\n\
+        42 22 7:3 / /srv/p/data rw - xfs /dev/loop3 rw,prjquota\n\
+        43 22 0:5 / /srv/p/data rw - tmpfs tmpfs rw\n";
+
+    #[test]
+    fn lines_are_understood_and_others_left_out() {
+        let table = parse(TEXT);
+        assert_eq!(table.len(), 5);
+        assert_eq!(table[1].point, Path::new("/srv/p/run/my data"));
+        let xfs = &table[3];
+        assert_eq!((xfs.kind.as_str(), xfs.source.as_path()), ("xfs", Path::new("/dev/loop3")));
+        assert_eq!(xfs.options, "rw,prjquota");
+    }
+
+    #[test]
+    fn a_place_lies_on_the_nearest_mount_above_it_and_the_latest_of_these() {
+        let table = parse(TEXT);
+        let kind = |path: &str| holding(&table, Path::new(path)).map(|mounted| mounted.kind.as_str());
+        assert_eq!(kind("/srv/p/data/x"), Some("tmpfs"));
+        assert_eq!(kind("/srv/p/database"), Some("ext4"));
+        assert_eq!(kind("/srv/p/run2"), Some("ext4"));
+        assert_eq!(holding(&[], Path::new("/")), None);
+    }
+}
