@@ -133,6 +133,10 @@ impl Session {
         self.pages.get(commit)
     }
 
+    pub fn commit_of(&self, page: &str) -> Option<String> {
+        self.pages.iter().find(|(_, said)| *said == page).map(|(commit, _)| commit.clone())
+    }
+
     pub fn git(&self, args: &[&str]) -> Result<String, String> {
         let ran = children::run(self.machine.git(&self.work, args), "")?;
         if ran.code == 0 { Ok(ran.out) } else { Err(format!("git {args:?}: {ran:?}")) }
