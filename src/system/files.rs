@@ -3,7 +3,7 @@
 
 use super::{UserIds, entropy};
 use crate::model::{Code, Failure};
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, fchown, syncfs};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -114,6 +114,11 @@ pub fn sync_file_system(path: &Path) -> Result<(), FileError> {
 pub fn free_bytes(path: &Path) -> Result<u64, FileError> {
     let found = statvfs(path).map_err(|error| FileError::new("ask for the free space of", path, error))?;
     Ok(found.blocks_available() * found.fragment_size())
+}
+
+/// Whether nothing can be written there: an admin made it so, or the kernel after an error of the disk.
+pub fn is_read_only(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Makes a directory, and missing ones above it (0755, ours). One that is there gets the mode and the owner; a symbolic
