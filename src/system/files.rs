@@ -3,7 +3,7 @@
 
 use super::{UserIds, entropy};
 use crate::model::{Code, Failure};
-use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{Gid, Uid, fchown, syncfs};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -116,9 +116,11 @@ pub fn free_bytes(path: &Path) -> Result<u64, FileError> {
     Ok(found.blocks_available() * found.fragment_size())
 }
 
-/// Whether nothing can be written there: an admin made it so, or the kernel after an error of the disk.
-pub fn is_read_only(path: &Path) -> bool {
-    statvfs(path).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
+/// Whether nothing can be written in a directory: an admin made its file system read-only, or the kernel after an error
+/// of the disk, which only an attempt tells. Nothing is left of that.
+pub fn is_read_only(directory: &Path) -> bool {
+    let attempt = OpenOptions::new().write(true).mode(0o600).custom_flags(nix::libc::O_TMPFILE).open(directory);
+    attempt.is_err_and(|error| error.kind() == ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Makes a directory, and missing ones above it (0755, ours). One that is there gets the mode and the owner; a symbolic
