@@ -64,6 +64,17 @@ pub fn remove(archive: &Path) -> Result<(), Failure> {
     settle::sync_directory(archive.parent().unwrap_or(Path::new(".")))
 }
 
+/// What stands beside archives that are not there: a pack was interrupted, or a removal.
+pub fn widowed(releases: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let names: Vec<PathBuf> = entries(releases)?.iter().map(fs::DirEntry::path).collect();
+    let archive = |path: &Path| {
+        let text = path.to_str()?;
+        let archive = COMPANIONS.iter().find_map(|suffix| text.strip_suffix(suffix))?;
+        archive.ends_with(ARCHIVE).then(|| PathBuf::from(archive))
+    };
+    Ok(names.iter().filter(|path| archive(path).is_some_and(|archive| !names.contains(&archive))).cloned().collect())
+}
+
 /// Removes what an interrupted [`pack`](super::pack()) or [`unpack`](super::unpack()) left in a directory (`*.partial`),
 /// and says what it was. Only for the holder of the project's lock.
 pub fn sweep(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -120,5 +131,16 @@ mod tests {
         assert!(!place.path().join("blog-v9-0000000.tar.zst.sha256").exists());
         assert_eq!(sweep(place.path()).unwrap(), [place.path().join("blog-v11-3f9c2e1.tar.zst.partial")]);
         assert_eq!(list(&place.path().join("absent"), &blog), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_stands_beside_an_archive_that_is_gone_is_widowed() {
+        let place = tempfile::tempdir().unwrap();
+        for name in
+            ["blog-v9-0000000.tar.zst", "blog-v9-0000000.tar.zst.sha256", "blog-v8-0000000.tar.zst.sig", "x.sig"]
+        {
+            fs::write(place.path().join(name), "").unwrap();
+        }
+        assert_eq!(widowed(place.path()).unwrap(), [place.path().join("blog-v8-0000000.tar.zst.sig")]);
     }
 }

@@ -273,6 +273,9 @@ impl Platform {
         self.context.store.project(&name)?.ok_or_else(|| super::no_project(name.as_str()))?;
         let lock = self.lock(&name)?;
         self.end_forgotten(&name)?;
+        if let Err(failure) = self.sweep_after_others(&name) {
+            tracing::warn!(project = %name, "not swept: {failure}");
+        }
         self.look_again(order)?;
         self.context.store.start_deployment(&name, order.number, clock::now())?;
         Ok(lock)

@@ -9,8 +9,9 @@ use crate::git::transport::{ReceiveOptions, receive_pack, upload_pack};
 use crate::model::{Actor, Code, Failure, ProjectName, Repository};
 use crate::notify::words;
 use crate::store::ProjectRecord;
-use crate::system::entropy;
+use crate::system::{entropy, files};
 use std::future::Future;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::PoisonError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -149,7 +150,7 @@ impl Platform {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let live = project.live;
         let wording = move |why: &Unstored| {
-            let failure = unstored(why);
+            let failure = read_only(&path).unwrap_or_else(|| unstored(why));
             let lines = failure.hints.iter().flat_map(|hint| words::verdict("hint", hint)).collect();
             Wording { reason: words::rejection(&failure, live, None), lines }
         };
@@ -333,6 +334,13 @@ async fn copy_report(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWr
         }
     }
     let _ = to.write_all(&report.rest()).await;
+}
+
+/// git only says that it could not create a file.
+fn read_only(repository: &Path) -> Option<Failure> {
+    let what = format!("the file system of {} is read-only", repository.display());
+    let hint = "an admin finds out why (dmesg), and mounts it again";
+    files::is_read_only(repository).then(|| Failure::new(Code::Internal, what).hint(hint))
 }
 
 /// What git itself refused to store.

@@ -10,6 +10,16 @@ use crate::system::privileged::{self, Operation};
 use crate::system::reading;
 
 impl Platform {
+    /// What an earlier deployment of this life could not clear away, seen by its names. For the holder of the lock.
+    pub(super) fn sweep_after_others(&self, name: &ProjectName) -> Result<(), Failure> {
+        let places = self.context.project_places(name);
+        let strange = |name: &String| name.ends_with(".env") || name.ends_with(".common");
+        let left = reading::names(&places.deploy())?.iter().any(|tree| *tree != "current")
+            || !reading::names(&places.trash())?.is_empty()
+            || reading::names(places.runtime())?.iter().any(strange);
+        if left { tokio::task::block_in_place(|| self.sweep(name)) } else { Ok(()) }
+    }
+
     /// For the holder of the project's lock.
     pub(super) fn sweep(&self, name: &ProjectName) -> Result<(), Failure> {
         let places = self.context.project_places(name);
@@ -44,7 +54,9 @@ impl Platform {
                 shelf::remove(&archive.path)?;
             }
         }
-        Ok(())
+        shelf::widowed(&self.context.project_places(name).releases())?
+            .iter()
+            .try_for_each(|path| trees::remove_tree(path))
     }
 
     /// The deployment that is live since it put its own tree into the place of this one.

@@ -31,6 +31,11 @@ pub fn undo(begun: &[Step], previous: Option<ReleaseVersion>) -> Vec<Step> {
     steps
 }
 
+/// Whether a step of an undoing only clears away: what it could not is nobody's danger, and found again later.
+pub fn only_clears_away(step: Step) -> bool {
+    matches!(step, Step::KeepFailed | Step::DiscardTree | Step::DiscardRelease | Step::CleanBuild)
+}
+
 /// The code under which a failure is reported, given whether the switch had begun and what could be put back.
 pub fn reported(code: Code, begun: &[Step], previous: Option<ReleaseVersion>) -> Code {
     match (begun.contains(&Step::Exchange), previous) {

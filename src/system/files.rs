@@ -116,6 +116,13 @@ pub fn free_bytes(path: &Path) -> Result<u64, FileError> {
     Ok(found.blocks_available() * found.fragment_size())
 }
 
+/// Whether nothing can be written in a directory: an admin made its file system read-only, or the kernel after an error
+/// of the disk, which only an attempt tells. Nothing is left of that.
+pub fn is_read_only(directory: &Path) -> bool {
+    let attempt = OpenOptions::new().write(true).mode(0o600).custom_flags(nix::libc::O_TMPFILE).open(directory);
+    attempt.is_err_and(|error| error.kind() == ErrorKind::ReadOnlyFilesystem)
+}
+
 /// Makes a directory, and missing ones above it (0755, ours). One that is there gets the mode and the owner; a symbolic
 /// link in its place is an error. Parents must not be writable by others.
 pub fn create_directory(path: &Path, mode: u32, owner: Option<UserIds>) -> Result<(), FileError> {

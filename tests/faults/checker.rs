@@ -65,6 +65,21 @@ pub fn check(session: &Session) -> Result<State, String> {
     if broken.is_empty() { Ok(state) } else { Err(broken.join("\n")) }
 }
 
+/// What people see of it, and nothing else: for a moment when what could not be written down is not written down yet.
+/// The next start, or the next deployment, has to make the rest right.
+pub fn glance(session: &Session) -> Result<(), String> {
+    settle(&session.machine)?;
+    let branch = branch(session);
+    let mut last = String::new();
+    let good = children::until(SETTLES, || {
+        let (status, body) = session.machine.page(PROJECT).unwrap_or_default();
+        last = format!("{status} {body:?}, with the branch at {branch:?}");
+        let serves = session.commit_of(&body);
+        status == 200 && session.expected.allows_view(&serves, &branch)
+    });
+    if good { Ok(()) } else { Err(format!("P1 P2: people see {last}, and promised is one of {:?}", session.expected)) }
+}
+
 /// Nothing is deployed or tidied any more.
 fn settle(machine: &Machine) -> Result<(), String> {
     let mut last = String::new();

@@ -50,6 +50,11 @@ impl Expected {
         self.allowed.contains(state)
     }
 
+    /// The same for somebody who sees no data.
+    pub fn allows_view(&self, serves: &Option<String>, branch: &Option<String>) -> bool {
+        self.allowed.iter().any(|state| state.serves == *serves && state.branch == *branch)
+    }
+
     /// A wish that aimed at a state has ended. P1: acknowledged is the one state. P2: refused changes nothing.
     pub fn note(&mut self, aim: &State, outcome: &Outcome) {
         match outcome {

@@ -55,10 +55,11 @@ impl Ground {
 
     fn mount(&self, size: &str) -> Result<(), String> {
         if self.kind != Kind::Memory {
-            return children::done("mount", &["-o", "loop", &self.image(), &self.path().display().to_string()])
+            let options = if self.kind == Kind::Ext4 { "loop,errors=remount-ro" } else { "loop" };
+            return children::done("mount", &["-o", options, &self.image(), &self.path().display().to_string()])
                 .map(drop);
         }
-        let options = format!("size={size},mode=711");
+        let options = format!("size={size},mode=711,nr_inodes=20k");
         mount(Some("tmpfs"), &self.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
             .map_err(|error| format!("mount a tmpfs: {error}"))
     }
@@ -75,8 +76,13 @@ impl Ground {
         self.mount("")
     }
 
-    pub fn remount(&self, options: &str) -> Result<(), String> {
-        children::done("mount", &["-o", &format!("remount,{options}"), &self.path().display().to_string()]).map(drop)
+    /// The file system notices an error of its disk, and becomes read-only.
+    pub fn fail(&self) -> Result<(), String> {
+        let point = self.path().display().to_string();
+        let device = children::done("findmnt", &["-n", "-o", "SOURCE", &point])?;
+        let name = Path::new(device.trim()).file_name().unwrap_or_default().to_owned();
+        let trigger = Path::new("/sys/fs/ext4").join(name).join("trigger_fs_error");
+        std::fs::write(&trigger, "a test").map_err(|error| format!("{}: {error}", trigger.display()))
     }
 
     fn unmount(&self) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use super::ground::Kind;
 use super::options::{Options, notice_the_end, stopped};
 use super::tally::{HEADS, Tally};
-use super::{full, kills, powercut, syscalls, walk};
+use super::{full, kills, model, powercut, soak, syscalls, walk, weather};
 use std::time::Duration;
 
 type Run = Box<dyn Fn(&Options) -> Tally>;
@@ -21,6 +21,10 @@ fn experiments() -> Vec<(&'static str, Run)> {
         all.push(("syscalls", Box::new(syscalls::syscalls)));
         all.push(("errors", Box::new(syscalls::errors)));
         all.push(("full", Box::new(|options| full::full(options, options.full))));
+        all.push(("reboot", Box::new(|options| weather::reboots(options, options.reboots))));
+        all.push(("clocks", Box::new(|options| weather::clocks(options, options.clocks))));
+        all.push(("model", Box::new(model::model)));
+        all.push(("soak", Box::new(soak::soak)));
     }
     all
 }

@@ -161,13 +161,6 @@ impl Machine {
         }
     }
 
-    /// SIGTERM; the exit code.
-    pub fn stop(&mut self) -> Option<i32> {
-        let mut server = self.server.take()?;
-        children::signal(server.id(), Signal::SIGTERM);
-        Some(children::wait(&mut server, Duration::from_secs(30)))
-    }
-
     /// The server and everything that it ever started, as a reboot ends them.
     pub fn kill_everything(&mut self) {
         let below = self.pid().map(children::descendants).unwrap_or_default();
@@ -178,6 +171,10 @@ impl Machine {
             own.iter().for_each(|process| children::signal(process.pid, Signal::SIGKILL));
             own.is_empty()
         });
+    }
+
+    pub fn remove_cgroups(&self) {
+        super::ground::remove_cgroups(&self.roots.state.join("state.db"));
     }
 
     /// Processes of this server's users.
@@ -264,7 +261,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.kill_everything();
-        super::ground::remove_cgroups(&self.roots.state.join("state.db"));
+        self.remove_cgroups();
     }
 }
 

@@ -133,6 +133,10 @@ impl Session {
         self.pages.get(commit)
     }
 
+    pub fn commit_of(&self, page: &str) -> Option<String> {
+        self.pages.iter().find(|(_, said)| *said == page).map(|(commit, _)| commit.clone())
+    }
+
     pub fn git(&self, args: &[&str]) -> Result<String, String> {
         let ran = children::run(self.machine.git(&self.work, args), "")?;
         if ran.code == 0 { Ok(ran.out) } else { Err(format!("git {args:?}: {ran:?}")) }
@@ -190,6 +194,11 @@ impl Session {
 
     /// Waits for the end; from here on that is what may be true.
     pub fn end(&mut self, attempt: Attempt) -> Result<Outcome, String> {
+        self.end_with_words(attempt).map(|(outcome, _)| outcome)
+    }
+
+    /// Also with what was said.
+    pub fn end_with_words(&mut self, attempt: Attempt) -> Result<(Outcome, String), String> {
         let Attempt { wish, aim, started } = attempt;
         let since = started.since;
         let ran = started.ended(PATIENCE);
@@ -208,7 +217,7 @@ impl Session {
             self.typical = (self.typical * 3 + since.elapsed().as_millis() as u64) / 4;
         }
         self.expected.note(&aim, &outcome);
-        Ok(outcome)
+        Ok((outcome, format!("{}{}", ran.out, ran.err)))
     }
 
     pub fn wish(&mut self, wish: Wish) -> Result<Outcome, String> {
@@ -228,6 +237,16 @@ impl Session {
 after {ran:?}"
             )
         })
+    }
+
+    /// Releases that are kept and were live, and the one that is.
+    pub fn ledger(&self) -> Result<(Vec<u32>, u32), String> {
+        let number = |release: &serde_json::Value| -> Option<u32> { release.as_str()?.strip_prefix('v')?.parse().ok() };
+        let releases = self.machine.json(&["releases", PROJECT])?;
+        let kept = releases["releases"].as_array().cloned().unwrap_or_default();
+        let served = kept.iter().filter(|release| release["was_live"] == true);
+        let live = kept.iter().find(|release| release["live"] == true).and_then(|release| number(&release["release"]));
+        Ok((served.filter_map(|release| number(&release["release"])).collect(), live.ok_or("nothing is live")?))
     }
 
     /// The next life after whatever happened.

@@ -6,7 +6,6 @@ use super::chance::Chance;
 use super::children;
 use super::expected::Outcome;
 use super::kills;
-use super::machine::Start;
 use super::options::{Options, stopped};
 use super::session::{Session, Wish};
 use super::tally::{One, Tally};

@@ -21,7 +21,7 @@ use super::context::{Context, LiveSet};
 use super::control::Control;
 use super::gather::Gathered;
 use super::step::Step;
-use super::{Goal, Order};
+use super::{Goal, Order, rollback};
 use crate::archives::Manifest;
 use crate::git::refs::PreparedUpdate;
 use crate::layouts::ProjectPlaces;
@@ -163,13 +163,16 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Does the steps that put everything back; goes on after a failure, and reports the first.
+    /// Does the steps that put everything back; goes on after a failure, and reports the first that somebody must know.
     pub async fn undo(&mut self, steps: &[Step]) -> Result<(), Failure> {
         let mut first = Ok(());
         for step in steps {
-            let result = self.one(Phase::Deploy, *step).await;
-            if first.is_ok() {
-                first = result;
+            match self.one(Phase::Deploy, *step).await {
+                Err(failure) if rollback::only_clears_away(*step) => {
+                    tracing::warn!(project = %self.order.project.name, %step, "left for later: {failure}");
+                }
+                result if first.is_ok() => first = result,
+                _ => {}
             }
         }
         self.note_records();

@@ -1,0 +1,176 @@
+//! Many deployments of a tiny site by one server: afterwards it holds no more of anything than at the start.
+
+use super::apps::{Health, Shape};
+use super::chance::Chance;
+use super::children::{self, names};
+use super::expected::Outcome;
+use super::ground;
+use super::options::{Options, stopped};
+use super::session::{Session, Wish};
+use super::tally::{One, Tally};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Before the first count everything happened once: pools and caches are filled, the newest failed tree is kept.
+const WARM: [Wish; 9] = [
+    Wish::Push(Health::Good),
+    Wish::Push(Health::BadBuild),
+    Wish::Push(Health::BadRelease),
+    Wish::Push(Health::Good),
+    Wish::Push(Health::Unhealthy),
+    Wish::Push(Health::BadPostDeploy),
+    Wish::Push(Health::Good),
+    Wish::Rollback,
+    Wish::Push(Health::Good),
+];
+
+type Counts = BTreeMap<&'static str, Vec<String>>;
+
+pub fn soak(options: &Options) -> Tally {
+    let tally = Tally::new("soak", options);
+    let mut session = match Session::in_memory(Shape::Static, Chance::new(options.seed)) {
+        Ok(session) => session,
+        Err(error) => {
+            tally.broke(&error, (options, None));
+            return tally;
+        }
+    };
+    if let Err(error) = run(&tally, options.soak, &mut session) {
+        tally.broke(&error, (options, Some(&session)));
+    }
+    tally
+}
+
+fn run(tally: &Tally, total: u64, session: &mut Session) -> Result<(), String> {
+    for wish in WARM {
+        session.wish(wish)?;
+    }
+    session.check()?;
+    let start = counts(session)?;
+    deploy(tally, total, session)?;
+    session.check()?;
+    // What is closed a little later is closed.
+    let mut last = Vec::new();
+    let same = children::until(Duration::from_secs(20), || {
+        last = counts(session).map(|end| differences(&start, &end)).unwrap_or_else(|error| vec![error]);
+        last.is_empty()
+    });
+    if same { Ok(()) } else { Err(format!("after {total} deployments: {}", last.join("; "))) }
+}
+
+/// One in ten is refused, one in ten a rollback: they must leave nothing either.
+fn deploy(tally: &Tally, total: u64, session: &mut Session) -> Result<(), String> {
+    for index in 0..total {
+        if stopped() {
+            return Ok(());
+        }
+        let wish = match index % 10 {
+            4 => Wish::Push(Health::BAD[(index / 10) as usize % 4]),
+            7 => Wish::Rollback,
+            _ => Wish::Push(Health::Good),
+        };
+        let outcome = session.wish(wish)?;
+        let wanted =
+            matches!((index % 10, &outcome), (4, Outcome::Refused(_)) | (0..=3 | 5..=9, Outcome::Acknowledged));
+        if !wanted {
+            return Err(format!("deployment {index}, {wish:?}: {outcome:?}"));
+        }
+        tally.count(&One { outcome, died: false });
+        if index % 50 == 49 {
+            session.check()?;
+        }
+    }
+    Ok(())
+}
+
+/// Everything that could grow, by name.
+fn counts(session: &Session) -> Result<Counts, String> {
+    let server = session.machine.pid().ok_or("no server")?;
+    let proc = PathBuf::from(format!("/proc/{server}"));
+    let fds = names(&proc.join("fd"));
+    let target = |fd: &String| std::fs::read_link(proc.join("fd").join(fd)).unwrap_or_default().display().to_string();
+    // A number in brackets names one socket or pipe; which one it is does not matter.
+    let kind = |fd: &String| target(fd).split(':').next().unwrap_or_default().to_owned();
+    let mounts = std::fs::read_to_string(proc.join("mountinfo")).map_err(|error| error.to_string())?;
+    let id = ground::server_id(&session.machine.roots.state.join("state.db")).ok_or("no id")?;
+    let roots = &session.machine.roots;
+    Ok(BTreeMap::from([
+        ("descriptors", sorted(fds.iter().map(kind))),
+        ("mounts", sorted(mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned))),
+        ("mounts here", sorted(ground::mount_table().lines().filter_map(|l| l.split(' ').nth(4)).map(str::to_owned))),
+        ("groups", sorted(ground::cgroups(&id).iter().flat_map(|top| below(top)).map(|path| without_numbers(&path)))),
+        ("processes", sorted(session.machine.processes().into_iter().map(|process| process.command))),
+        ("children", sorted(children::descendants(server).into_iter().map(|process| process.command))),
+        ("files of the state", files(&roots.state, |_| true)),
+        ("volatile files", files(&roots.runtime, |_| true)),
+        ("files of the project", files(&roots.projects, is_counted)),
+    ]))
+}
+
+/// Objects of the repository are the history; of an archived tree, which is one project's, only that it is there.
+fn is_counted(path: &Path) -> bool {
+    let mut parts = path.components().skip_while(|part| part.as_os_str() != "archives");
+    parts.nth(2).is_none() && !path.components().any(|part| part.as_os_str() == "objects")
+}
+
+fn files(root: &Path, counted: fn(&Path) -> bool) -> Vec<String> {
+    sorted(children::below(root).iter().filter(|path| counted(path)).map(|path| without_numbers(path)))
+}
+
+fn below(top: &Path) -> Vec<PathBuf> {
+    children::below(top).into_iter().filter(|path| path.is_dir()).collect()
+}
+
+/// `blog-v12-3f9c2e1.tar.zst` and `blog-v13-77aa012.tar.zst` are one name.
+fn without_numbers(path: &Path) -> String {
+    let mut text = String::new();
+    for part in path.display().to_string().split_inclusive(['/', '-', '.']) {
+        let hex = part.trim_end_matches(['/', '-', '.']).trim_start_matches('v');
+        let number = !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        text.push_str(if number { "#" } else { part });
+    }
+    text
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+fn differences(start: &Counts, end: &Counts) -> Vec<String> {
+    let mut found = Vec::new();
+    for (what, before) in start {
+        let after = end.get(what).cloned().unwrap_or_default();
+        let count = |names: &[String], name: &String| names.iter().filter(|other| *other == name).count();
+        let mut names: Vec<&String> = before.iter().chain(&after).collect();
+        names.dedup();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let (before, after) = (count(before, name), count(&after, name));
+            if before != after {
+                found.push(format!("{what}: {name}: {before} became {after}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_few_deployments_leave_nothing_behind() {
+    let options = Options { soak: 20, ..Options::default() };
+    let tally = soak(&options);
+    assert_eq!(tally.broken(), Vec::<String>::new());
+}
+
+/// The control: one descriptor, one file, one group more is a difference.
+#[test]
+fn what_is_left_is_a_difference() {
+    let start = Counts::from([("files", vec!["a".to_owned(), "b".to_owned()])]);
+    let end = Counts::from([("files", vec!["a".to_owned(), "b".to_owned(), "b".to_owned()])]);
+    assert_eq!(differences(&start, &end), ["files: b: 1 became 2"]);
+    assert_eq!(differences(&start, &start), Vec::<String>::new());
+    assert_eq!(without_numbers(Path::new("/x/blog-v12-3f9c2e1.tar.zst")), "/x/blog-##tar.zst");
+}
