@@ -5,6 +5,8 @@
 //! one order and the one spelling that [`pack`](mod@pack) writes, compressed in independent frames. [`unpack`](mod@unpack) accepts nothing else.
 //! Paths come in as arguments: places are named in `layouts`. What a release may do is decided in `pipeline`.
 
+pub mod backup;
+pub mod exclude;
 pub mod listed;
 pub mod manifest;
 pub mod pack;
@@ -13,16 +15,23 @@ pub mod shelf;
 pub mod trees;
 pub mod unpack;
 
+mod clear;
 mod compress;
+mod content;
+mod duplicate;
 mod expand;
 mod faults;
 mod frames;
 mod header;
+mod inventory;
+mod known;
 mod listing;
 mod mounts;
 mod names;
 mod plant;
 mod settle;
+mod tour;
+mod traits;
 mod walk;
 
 #[cfg(test)]

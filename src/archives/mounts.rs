@@ -13,7 +13,7 @@ pub fn at_or_below(mountinfo: &[u8], path: &Path) -> Vec<PathBuf> {
 }
 
 /// Space, tab, newline and backslash stand as `\ooo`.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {

@@ -110,6 +110,17 @@ pub struct Releases {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Backups {
+    pub timeout: Duration,
+    pub keep: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Archives {
+    pub failed_days: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Queue {
     pub wait: Duration,
 }
@@ -246,6 +257,21 @@ impl Hooks {
 impl Releases {
     pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
         Ok(Self { keep: from.need("releases.keep", count(1, 10_000))? })
+    }
+}
+
+impl Backups {
+    pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
+        Ok(Self {
+            timeout: from.need("backups.timeout", duration(SECOND, 7 * DAY))?,
+            keep: from.need("backups.keep", count(1, 10_000))?,
+        })
+    }
+}
+
+impl Archives {
+    pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
+        Ok(Self { failed_days: from.need("archives.failed_days", count(0, 10_000))? })
     }
 }
 

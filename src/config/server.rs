@@ -7,7 +7,9 @@ use super::kinds;
 use super::settings::{Schema, Settings};
 use crate::model::{Code, Failure, Mode};
 
-pub use super::sections::{Apps, Builds, Git, Health, Hooks, Log, Paths, Queue, Releases, Router, Ssh, Trees, Users};
+pub use super::sections::{
+    Apps, Archives, Backups, Builds, Git, Health, Hooks, Log, Paths, Queue, Releases, Router, Ssh, Trees, Users,
+};
 
 /// The annotated defaults.
 pub(super) const TEMPLATE: &str = include_str!("server.toml");
@@ -29,6 +31,8 @@ pub struct ServerConfig {
     pub hooks: Hooks,
     pub health: Health,
     pub releases: Releases,
+    pub backups: Backups,
+    pub archives: Archives,
     pub queue: Queue,
     pub log: Log,
 }
@@ -72,6 +76,8 @@ impl ServerConfig {
             hooks: Hooks::read(from)?,
             health: Health::read(from)?,
             releases: Releases::read(from)?,
+            backups: Backups::read(from)?,
+            archives: Archives::read(from)?,
             queue: Queue::read(from)?,
             log: Log::read(from)?,
         };

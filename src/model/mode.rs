@@ -27,8 +27,14 @@ pub enum Because {
     ReleaseIsReady,
     /// The project declares nothing to do here.
     NothingDeclared,
-    /// No backup policy is set for the project.
+    /// The project wants no backup, or none of this kind.
     NoBackupPolicy,
+    /// Nothing is in `data/`, and there is no hook that dumps.
+    DataIsEmpty,
+    /// The policy is hooks, and there is no hook `backup`.
+    NoBackupHook,
+    /// There is a dump, and no hook `restore` to read it.
+    NoRestoreHook,
 }
 
 impl Because {
@@ -37,7 +43,10 @@ impl Because {
             Because::EditedInPlace => "edited in place",
             Because::ReleaseIsReady => "release is ready",
             Because::NothingDeclared => "nothing declared",
-            Because::NoBackupPolicy => "no backup policy",
+            Because::NoBackupPolicy => "the project wants no backup",
+            Because::DataIsEmpty => "data is empty",
+            Because::NoBackupHook => "no hook backup",
+            Because::NoRestoreHook => "no hook restore",
         }
     }
 }

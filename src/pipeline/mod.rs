@@ -6,6 +6,7 @@
 
 pub mod context;
 pub mod control;
+pub mod data;
 pub mod desk;
 pub mod execute;
 pub mod facts;

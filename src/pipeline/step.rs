@@ -39,6 +39,14 @@ pub enum Step {
     Route,
     /// The branch takes its new value.
     MoveRef,
+    /// What `data/` holds, and what the hook `backup` wrote, becomes `archives/<n>`.
+    BackUp,
+    /// A copy of a backup of `data/` is made, to take its place.
+    CopyData(Archive),
+    /// The router sends no more requests, and the processes that serve stop: data is going to change.
+    StopOld,
+    /// The copy takes the place of `data/`; what was written since is put aside.
+    RestoreData(Archive),
 
     /// Undo of `Route`.
     RouteBack,
@@ -60,6 +68,15 @@ pub enum Step {
     CleanBuild,
 }
 
+/// Which backup is put back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Archive {
+    /// The one that this deployment made.
+    Own,
+    /// The one that a rollback was asked to put back.
+    Asked,
+}
+
 impl Step {
     /// The name in journals and records.
     pub fn name(self) -> &'static str {
@@ -79,6 +96,10 @@ impl Step {
             Step::Check => "check",
             Step::Route => "route",
             Step::MoveRef => "move-ref",
+            Step::BackUp => "back-up",
+            Step::CopyData(_) => "copy-data",
+            Step::StopOld => "stop-old",
+            Step::RestoreData(_) => "restore-data",
             Step::RouteBack => "route-back",
             Step::StopNew => "stop-new",
             Step::ExchangeBack => "exchange-back",
@@ -96,6 +117,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Hook(hook) => write!(f, "hook {}", hook.name()),
+            Step::CopyData(Archive::Asked) | Step::RestoreData(Archive::Asked) => write!(f, "{} as asked", self.name()),
             other => f.write_str(other.name()),
         }
     }

@@ -1,7 +1,7 @@
 //! Releases: what was bundled, where its archive is, what it ran with.
 
 use super::{Result, Store, during};
-use crate::model::{CommitId, DeploymentNumber, ProjectName, ReleaseVersion, Time};
+use crate::model::{CommitId, DeploymentNumber, ProjectName, ReleaseVersion, RollbackClass, Time};
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,8 @@ pub struct ReleaseRecord {
     pub environment: String,
     /// The deployment that made it live last; `None`: it never served.
     pub served: Option<DeploymentNumber>,
+    /// What it takes to go back from it.
+    pub rollback: RollbackClass,
     pub created_at: Time,
 }
 
@@ -31,8 +33,8 @@ impl Store {
         self.lock()
             .execute(
                 "INSERT INTO releases (project, version, commit_id, pillar_commit, file_name, sha256, bytes, manifest,
-                                       environment, served, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                       environment, served, created_at, rollback)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 params![
                     project.as_str(),
                     release.version.0,
@@ -44,7 +46,8 @@ impl Store {
                     release.manifest,
                     release.environment,
                     release.served.map(|number| number.0),
-                    release.created_at.0
+                    release.created_at.0,
+                    release.rollback.as_str()
                 ],
             )
             .map(drop)
@@ -95,6 +98,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ReleaseRecord> {
         manifest: row.get("manifest")?,
         environment: row.get("environment")?,
         served: row.get::<_, Option<u32>>("served")?.map(DeploymentNumber),
+        rollback: RollbackClass::parse(&row.get::<_, String>("rollback")?).unwrap_or_default(),
         created_at: Time(row.get("created_at")?),
     })
 }

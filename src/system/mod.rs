@@ -15,6 +15,7 @@ pub mod ownership;
 pub mod powers;
 pub mod privileged;
 pub mod reading;
+pub mod reflink;
 pub mod users;
 
 pub use cgroups::{Cgroups, Group, GroupLimits};
