@@ -44,7 +44,11 @@ impl Copier {
                 Err(_) => self.shares.store(false, Ordering::Relaxed),
             }
         }
-        if has_holes(from, size)? { copy_segments(from, to, size, buffer).map(|()| None) } else { copy_all(from, to, size, buffer).map(Some) }
+        if has_holes(from, size)? {
+            copy_segments(from, to, size, buffer).map(|()| None)
+        } else {
+            copy_all(from, to, size, buffer).map(Some)
+        }
     }
 }
 

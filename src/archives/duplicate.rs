@@ -62,11 +62,18 @@ pub fn duplicate(source: &Path, target: &Path, manner: &Manner<'_>) -> Result<Du
     let own = of_stat(&fstat(&root).map_err(failed)?);
     let copier = Copier::new(manner.sums);
     let (jobs, jobs_in) = sync_channel::<Job>(WAITING);
-    let jobs_in = Mutex::new(jobs_in);
+    let jobs_in = Arc::new(Mutex::new(jobs_in));
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..COPIERS).map(|_| scope.spawn(|| work(&jobs_in, &copier))).collect();
+        let start = |_| {
+            let (jobs, copier) = (Arc::clone(&jobs_in), &copier);
+            scope.spawn(move || work(&jobs, copier))
+        };
+        let threads: Vec<_> = (0..COPIERS).map(start).collect();
+        // Only the copiers hold it: when they are gone, nothing more can be sent.
+        drop(jobs_in);
         let stack = vec![Arc::new(top.as_fd().try_clone_to_owned().map_err(|error| machine("copy", error))?)];
-        let mut visit = Copying { manner, jobs, stack, named: HashMap::new(), names: Vec::new(), done: Duplicate::default() };
+        let mut visit =
+            Copying { manner, jobs, stack, named: HashMap::new(), names: Vec::new(), done: Duplicate::default() };
         visit.done.inventory.entries.push(Entry { path: b".".to_vec(), item: Item::Directory(own) });
         let toured = tour(root, manner.exclude, &mut visit);
         let Copying { jobs, names, mut done, .. } = visit;

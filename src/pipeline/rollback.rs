@@ -35,6 +35,8 @@ pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
     if disturbed && facts.previous.is_some() {
         steps.extend([Step::StartOld, Step::CheckOld]);
     }
+    let settled = state == DataState::Untouched || (put_back.is_some() && !data::dump_is_for_people(facts));
+    steps.extend((has(Step::BackUp) && settled).then_some(Step::DiscardBackup));
     if has(Step::Pack) || has(Step::PackCommit) {
         steps.push(Step::DiscardRelease);
     }
@@ -57,7 +59,7 @@ pub fn still(step: Step, failed: &[Step], begun: &[Step]) -> bool {
             let stopped_before = begun.contains(&Step::StopOld);
             !broke(&data) && !(stopped_before && broke(&[copy])) && !broke(&[Step::StartOld])
         }
-        Step::DiscardRelease | Step::DiscardTree => failed.is_empty(),
+        Step::DiscardRelease | Step::DiscardTree | Step::DiscardBackup => failed.is_empty(),
         _ => true,
     }
 }

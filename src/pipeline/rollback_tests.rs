@@ -50,7 +50,7 @@ fn after_the_switch_the_old_release_is_put_back_started_and_checked() {
     let begun = up_to(&facts, Step::Check);
     assert_eq!(
         words(&undo(&facts, &begun, DataState::Untouched)),
-        "stop-new, exchange-back, keep-failed, start-old, check-old, discard-release, clean-build"
+        "stop-new, exchange-back, keep-failed, start-old, check-old, discard-backup, discard-release, clean-build"
     );
     assert_eq!(reported(Code::Unhealthy, &begun, facts.previous), Code::RolledBack);
 }
@@ -74,7 +74,7 @@ fn a_release_line_that_fails_before_the_switch_has_its_data_put_back() {
     let begun = up_to(&facts, Step::ReleaseCommand);
     assert_eq!(
         words(&undo(&facts, &begun, DataState::Touched)),
-        "copy-data, stop-old, keep-failed, restore-data, start-old, check-old, discard-release, clean-build"
+        "copy-data, stop-old, keep-failed, restore-data, start-old, check-old, discard-backup, discard-release, clean-build"
     );
     assert_eq!(reported(Code::ReleaseFailed, &begun, facts.previous), Code::ReleaseFailed);
 }
@@ -86,7 +86,7 @@ fn touched_data_and_dumps_come_back_while_nothing_runs() {
     assert_eq!(
         words(&undo(&facts, &begun, DataState::Touched)),
         "route-back, stop-new, copy-data, stop-old, exchange-back, keep-failed, restore-data, hook restore, start-old, \
-         check-old, discard-release, clean-build"
+         check-old, discard-backup, discard-release, clean-build"
     );
     assert!(!words(&undo(&facts, &begun, DataState::Untouched)).contains("data"));
 }
@@ -130,12 +130,12 @@ fn a_rollback_with_data_is_undone_from_its_own_backup() {
     let begun = up_to(&facts, Step::Check);
     assert_eq!(
         words(&undo(&facts, &begun, DataState::Restoring)),
-        "stop-new, copy-data, stop-old, exchange-back, keep-failed, restore-data, start-old, check-old, clean-build"
+        "stop-new, copy-data, stop-old, exchange-back, keep-failed, restore-data, start-old, check-old, discard-backup, clean-build"
     );
     let begun = up_to(&facts, Step::StopOld);
     assert_eq!(
         words(&undo(&facts, &begun, DataState::Untouched)),
-        "discard-tree, start-old, check-old, clean-build",
+        "discard-tree, start-old, check-old, discard-backup, clean-build",
         "what was stopped starts again"
     );
 }

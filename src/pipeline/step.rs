@@ -62,6 +62,8 @@ pub enum Step {
     CheckOld,
     /// Undo of `Unpack` when nothing of the tree ever ran.
     DiscardTree,
+    /// Undo of `BackUp`, when data is as it was.
+    DiscardBackup,
     /// Undo of `Pack`: the archive of a release that was never live.
     DiscardRelease,
     /// Undo of `WipeBuild`, `Checkout` and all that wrote below `build/`.
@@ -107,6 +109,7 @@ impl Step {
             Step::StartOld => "start-old",
             Step::CheckOld => "check-old",
             Step::DiscardTree => "discard-tree",
+            Step::DiscardBackup => "discard-backup",
             Step::DiscardRelease => "discard-release",
             Step::CleanBuild => "clean-build",
         }

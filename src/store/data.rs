@@ -47,8 +47,7 @@ pub enum DataState {
 }
 
 impl DataState {
-    const ALL: [DataState; 4] =
-        [DataState::Untouched, DataState::Touched, DataState::Restoring, DataState::Restored];
+    const ALL: [DataState; 4] = [DataState::Untouched, DataState::Touched, DataState::Restoring, DataState::Restored];
 
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,9 +6,9 @@ use crate::archives::{self, Buildpack, Expect, Links, ManifestBase, Packed, Unpa
 use crate::config::procfile;
 use crate::git::{self, Kind};
 use crate::layouts::places;
-use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository};
+use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
 use crate::notify::words::{self, Stage};
-use crate::pipeline::Goal;
+use crate::pipeline::{Goal, data};
 use crate::store::ReleaseRecord;
 use crate::system::{UserIds, clock, reading};
 use std::collections::BTreeMap;
@@ -79,8 +79,15 @@ impl Execution<'_> {
             manifest: String::from_utf8_lossy(&packed.manifest.to_json()).into_owned(),
             environment: environment_json(&self.gathered.environment),
             served: None,
+            rollback: self.class(&packed.manifest.base),
             created_at: clock::now(),
         }
+    }
+
+    /// What it will take to go back from it.
+    fn class(&self, base: &ManifestBase) -> RollbackClass {
+        let facts = &self.gathered.facts;
+        data::class(facts.data.declared, &facts.hooks, base.processes.keys().any(ProcessType::is_release))
     }
 
     /// The commit's tree, object by object.

@@ -38,7 +38,6 @@ impl Execution<'_> {
     /// From here on nobody cancels, and everything is undone by `ExchangeBack`.
     pub(super) fn exchange(&mut self) -> Result<Done, Failure> {
         self.control.pass_the_gate().map_err(|_| cancelled())?;
-        self.close_stage(Stage::BackUp, &crate::notify::words::skipped(Because::NoBackupPolicy));
         let (name, number) = (&self.order.project.name, self.order.number);
         self.make_durable()?;
         let inode = reading::inode(&self.work.tree).map_err(|error| Failure::internal("switch", &error))?;
@@ -116,6 +115,7 @@ impl Execution<'_> {
         self.context.supervisor.keep(live.set);
         self.point_router_at(Some(live))?;
         self.work.old = self.context.live(&self.order.project.name);
+        self.note_up();
         Done::quietly()
     }
 
