@@ -4,6 +4,10 @@
 // Tests start programs as people do.
 #![allow(clippy::disallowed_methods)]
 
+mod ancestor;
+mod ancestor_locks;
+mod ancestor_rights;
+mod ancestor_rollbacks;
 mod bench;
 mod building;
 mod clients;

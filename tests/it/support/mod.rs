@@ -2,11 +2,15 @@
 //! git and ssh. Dropping a world stops its server and fails the test when anything is left over.
 
 pub mod leftovers;
+pub mod picture;
+pub mod postgres;
 pub mod project;
 pub mod rejected;
 pub mod running;
 pub mod world;
 
+pub use picture::picture;
+pub use postgres::Postgres;
 pub use project::{Project, Pushed};
 pub use running::{Gate, Running};
 pub use world::World;

@@ -1,0 +1,2 @@
+create table pages (name text primary key, body text);
+insert into pages values ('home', 'welcome');

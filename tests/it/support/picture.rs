@@ -1,0 +1,35 @@
+//! What a directory looks like, to the last byte, owner and second: to compare before with after.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// One line for each entry below a directory, in order: name, kind, mode, owner, links, time of the last change, bytes.
+///
+/// Times of directories are left out: who puts a file back changes them.
+pub fn picture(root: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    describe(root, root, &mut lines);
+    lines.sort();
+    lines
+}
+
+fn describe(root: &Path, directory: &Path, lines: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let data = std::fs::symlink_metadata(&path).expect("an entry");
+        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let kind = data.file_type();
+        let content = if kind.is_dir() {
+            describe(root, &path, lines);
+            "directory".to_owned()
+        } else if kind.is_symlink() {
+            format!("-> {}", std::fs::read_link(&path).unwrap_or_default().display())
+        } else if kind.is_file() {
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            format!("{}.{:09} {} {}", data.mtime(), data.mtime_nsec(), data.nlink(), bytes.escape_ascii())
+        } else {
+            format!("special {}", kind.is_fifo())
+        };
+        lines.push(format!("{name} {:o} {}:{} {content}", data.mode() & 0o7777, data.uid(), data.gid()));
+    }
+}
