@@ -296,7 +296,11 @@ impl Platform {
         }
         let words = |commit: &Option<CommitId>| commit.as_ref().map_or("gone".to_owned(), |c| c.short().to_owned());
         let what = format!("{} is {} now, not {}", branch.branch().unwrap_or_default(), words(&now), words(previous));
-        Err(Failure::new(Code::Stale, what).hint("git fetch, rebase, and push again"))
+        let next = match order.trigger {
+            Trigger::Push => "git fetch, rebase, and push again",
+            Trigger::Redeploy | Trigger::Rollback => "somebody pushed meanwhile; for the new commit say it again",
+        };
+        Err(Failure::new(Code::Stale, what).hint(next))
     }
 
     /// Streams the log, then answers with the record.

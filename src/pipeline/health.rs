@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Largest file that is read of a tree.
 const SMALL_FILE: u64 = 1 << 20;
-/// A release without a web process is well when nothing of it ends for so long.
+/// Processes that nobody can ask are well when none of the release ends for so long.
 const STEADY: Duration = Duration::from_secs(1);
 
 /// What a tree wants to be asked.
@@ -68,7 +68,7 @@ pub async fn probe(
         (Some(port), None) => HealthKind::Port { port },
         (Some(port), Some(path)) => HealthKind::Http { port, path: path.clone(), host: asked.host.clone() },
     };
-    let check = HealthCheck {
+    let check = |kind| HealthCheck {
         kind,
         timeout: asked.timeout,
         interval: config.health.interval,
@@ -83,7 +83,14 @@ pub async fn probe(
         // Never tells of an exit: the sender's last word is an empty status.
         Exits::AreRestarted => tokio::sync::watch::channel(SetStatus::default()).1,
     };
-    health::wait_healthy(&check, status, listening).await
+    let beside_web = live.port.is_some() && status.borrow().instances.len() > 1;
+    let healthy = health::wait_healthy(&check(kind), status.clone(), listening).await?;
+    if beside_web {
+        // A web process is often quicker than a worker is dead.
+        let rest = HealthKind::Alive { time: STEADY.saturating_sub(healthy.took) };
+        health::wait_healthy(&check(rest), status, || async { Vec::new() }).await?;
+    }
+    Ok(healthy)
 }
 
 impl Asked {

@@ -26,6 +26,11 @@ const ELSEWHERE: &[(u8, &str, &str)] = &[
     (12, "rejecting_builds", "a_build_that_takes_too_long_is_ended_with_everything_it_started"),
     (12, "job_ends", "a_timeout_kills_what_has_escaped_too"),
     (16, "rejecting_builds", "a_hook_that_fails_after_the_switch_puts_the_old_version_back"),
+    // Services that stayed down, or under maintenance, after the code was back.
+    (18, "shapes", "of_several_processes_a_bad_one_fails_the_deployment_and_all_old_ones_serve_on"),
+    (18, "shapes", "an_update_that_fails_half_way_leaves_content_uploads_and_the_closed_door_as_they_were"),
+    // A dump that nobody read again, put into the checkout instead.
+    (19, "shapes_database", "a_migration_that_fails_after_another_one_is_undone_with_rows_tables_and_receipts"),
     (21, "queueing", "the_log_is_what_the_pusher_saw_byte_for_byte_and_without_secrets"),
     (23, "rejecting_when_full", "a_push_that_would_not_fit_is_refused_before_any_work"),
     (23, "running", "as_many_releases_are_kept_as_the_configuration_says"),

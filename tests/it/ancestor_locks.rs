@@ -105,8 +105,8 @@ fn w14_no_push_leaves_something_behind_that_keeps_the_next_from_being_deployed()
     assert_eq!(world.page("blog").body, "second");
     // On the server itself, in the repository.
     let repository = blog.place("git/project.git").display().to_string();
-    let inside = blog.git(&["-c", "safe.directory=*", "push", "-q", &repository, "HEAD:refs/heads/main"]);
-    inside.succeeded();
+    let there = "--receive-pack=git -c safe.directory=* receive-pack";
+    blog.push_with(&["-q", there, &repository, "HEAD:refs/heads/main"]).succeeds();
     let blog = blog.saying("third");
     blog.push("main").succeeds();
     assert_eq!(world.page("blog").body, "third");
@@ -117,20 +117,43 @@ fn w14_no_push_leaves_something_behind_that_keeps_the_next_from_being_deployed()
 fn w15_deployments_by_hand_and_by_push_exclude_each_other() {
     let world = World::new();
     let gate = Gate::new();
+    let blog = world.project("blog").script(".commis/hooks/deploy", &gate.hook()).saying(OLD);
+    let push = blog.starts_pushing("main");
+    gate.reached().opens();
+    push.ended().succeeded();
+    let by_hand = Running::start(world.commis_command(&["deploy", "blog"]), "deploy blog");
+    let waiting = gate.reached();
+    let push = blog.saying("pushed").starts_pushing("main");
+    wait_until(|| world.commis(&["show", "blog", "3"]).code == 0);
+    let back = Running::start(world.commis_command(&["rollback", "blog", "v1"]), "rollback blog");
+    wait_until(|| world.commis(&["show", "blog", "4"]).code == 0);
+    let says = |number: &str, status: &str| assert_eq!(world.json(&["show", "blog", number])["status"], status);
+    assert!(!gate.is_reached(), "two at the same time");
+    ["3", "4"].iter().for_each(|number| says(number, "queued"));
+    waiting.opens();
+    by_hand.ended().succeeded();
+    let waiting = gate.reached();
+    says("4", "queued");
+    waiting.opens();
+    push.ended().succeeded();
+    gate.reached().opens();
+    back.ended().succeeded();
+    assert_eq!(world.page("blog").body, OLD);
+}
+
+/// What was asked for by hand while a push waited in front would have put the older commit over the newer one.
+#[test]
+fn w15_a_deployment_by_hand_that_a_push_has_overtaken_is_refused() {
+    let world = World::new();
+    let gate = Gate::new();
     let blog = live_blog(&world).script(".commis/hooks/deploy", &gate.hook()).saying("pushed");
     let push = blog.starts_pushing("main");
     let waiting = gate.reached();
     let by_hand = Running::start(world.commis_command(&["deploy", "blog"]), "deploy blog");
-    wait_until(|| world.json(&["show", "blog", "3"])["status"] == "queued");
-    let back = Running::start(world.commis_command(&["rollback", "blog", "v1"]), "rollback blog");
-    wait_until(|| world.json(&["show", "blog", "4"])["status"] == "queued");
-    assert!(!gate.is_reached(), "two at the same time");
+    wait_until(|| world.commis(&["show", "blog", "3"]).code == 0);
     waiting.opens();
     push.ended().succeeded();
-    let waiting = gate.reached();
-    assert_eq!(world.json(&["show", "blog", "4"])["status"], "queued");
-    waiting.opens();
-    by_hand.ended().succeeded();
-    back.ended().succeeded();
-    assert_eq!(world.page("blog").body, OLD);
+    by_hand.ended().failed(1).says("somebody pushed meanwhile");
+    assert_eq!(world.json(&["show", "blog", "3"])["reason_code"], "stale");
+    assert_eq!(world.page("blog").body, "pushed");
 }
