@@ -98,7 +98,7 @@ impl Execution<'_> {
             health::spec(&self.work.tree, &self.context.host_of(&self.order.project.name), &self.gathered.config)?;
         match health::probe(self.context, (live, Exits::EndTheWait), &asked, &self.gathered.config).await {
             Ok(well) => {
-                let note = asked.words(&well);
+                let note = asked.words(&well, live.port);
                 self.close_stage(Stage::Check, &note);
                 Ok(Done::Did(note))
             }
@@ -181,6 +181,9 @@ impl Execution<'_> {
             Unhealthy::WrongPort { .. } => {
                 failure.hint("listen on 127.0.0.1:$PORT; the variable changes with each start")
             }
+            Unhealthy::NobodyToAsk { .. } => failure
+                .hint("a hook build without a buildpack in .commis/project.toml makes no process: name one")
+                .hint("else: a web line in the Procfile, or no [health] path"),
             Unhealthy::NoAnswer { .. } => {
                 failure.hint("if it only needs longer: [health] timeout in .commis/project.toml")
             }

@@ -82,7 +82,7 @@ impl Execution<'_> {
         let asked = health::spec(&self.places.run(), &host, &self.gathered.config)?;
         match health::probe(self.context, (live, Exits::AreRestarted), &asked, &self.gathered.config).await {
             Ok(well) => {
-                let note = asked.words(&well);
+                let note = asked.words(&well, live.port);
                 self.note_up();
                 self.tell_detail(&note);
                 Ok(Done::Did(note))
