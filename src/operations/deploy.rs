@@ -298,7 +298,7 @@ impl Platform {
         let what = format!("{} is {} now, not {}", branch.branch().unwrap_or_default(), words(&now), words(previous));
         let next = match order.trigger {
             Trigger::Push => "git fetch, rebase, and push again",
-            Trigger::Redeploy | Trigger::Rollback => "somebody pushed meanwhile; for the new commit say it again",
+            _ => "somebody pushed meanwhile; for the new commit say it again",
         };
         Err(Failure::new(Code::Stale, what).hint(next))
     }

@@ -90,12 +90,13 @@ impl Execution<'_> {
 
     pub(super) async fn check(&mut self) -> Result<Done, Failure> {
         let live = self.work.new.ok_or_else(|| missing("processes"))?;
-        if self.work.manifest.as_ref().is_none_or(|manifest| instances::kinds(manifest).next().is_none()) {
+        let asked =
+            health::spec(&self.work.tree, &self.context.host_of(&self.order.project.name), &self.gathered.config)?;
+        let runs = self.work.manifest.as_ref().is_some_and(|manifest| instances::kinds(manifest).next().is_some());
+        if !runs && asked.path.is_none() {
             self.close_stage(Stage::Check, "no process type: nothing to check");
             return Ok(Done::Skipped(Because::NothingDeclared));
         }
-        let asked =
-            health::spec(&self.work.tree, &self.context.host_of(&self.order.project.name), &self.gathered.config)?;
         match health::probe(self.context, (live, Exits::EndTheWait), &asked, &self.gathered.config).await {
             Ok(well) => {
                 let note = asked.words(&well, live.port);
