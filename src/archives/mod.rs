@@ -6,6 +6,8 @@
 //! one order and the one spelling that [`pack`](mod@pack) writes, compressed in independent frames. [`unpack`](mod@unpack) accepts nothing else.
 //! Paths come in as arguments: places are named in `layouts`. What a release may do is decided in `pipeline`.
 
+pub mod backup;
+pub mod exclude;
 pub mod listed;
 pub mod manifest;
 pub mod pack;
@@ -19,19 +21,26 @@ pub mod trees;
 pub mod unpack;
 pub mod verify;
 
+mod clear;
 mod compress;
 mod contents;
 mod destinations;
+mod content;
+mod duplicate;
 mod expand;
 mod faults;
 mod frames;
 mod header;
+mod inventory;
+mod known;
 mod listing;
 mod names;
 mod plant;
 mod remembered;
 mod settle;
 mod siblings;
+mod tour;
+mod traits;
 mod walk;
 
 #[cfg(test)]

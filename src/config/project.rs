@@ -6,13 +6,13 @@
 use super::kinds::{self, Kind, duration, text};
 use super::sections::memory;
 use super::settings::{Schema, Settings};
-use crate::model::{Code, Failure, Mode};
+use crate::model::{Code, Failure, Mode, RollbackClass};
 use std::time::Duration;
 
 /// The annotated example, which is also the defaults.
 pub(super) const TEMPLATE: &str = include_str!("project.toml");
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 12] = [
     "mode",
     "buildpack",
     "health.path",
@@ -22,6 +22,9 @@ const KEYS: [&str; 9] = [
     "build.memory",
     "python.installer",
     "static.root",
+    "data.backup",
+    "data.exclude",
+    "data.rollback",
 ];
 
 /// What one project asks for. Sizes are bytes.
@@ -37,6 +40,7 @@ pub struct ProjectConfig {
     pub python_installer: Option<String>,
     /// Directory inside the tree that a static site is served from; relative, without `..`.
     pub static_root: Option<String>,
+    pub data: Data,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,6 +55,38 @@ pub struct Build {
     pub env: BuildVariables,
     pub timeout: Option<Duration>,
     pub memory: Option<u64>,
+}
+
+/// What happens to `data/` around a deployment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Data {
+    pub backup: BackupPolicy,
+    /// Patterns relative to `data/`: neither copied nor, when data is put back, removed.
+    pub exclude: Vec<String>,
+    /// Instead of what the release's hooks say.
+    pub rollback: Option<RollbackClass>,
+}
+
+/// What is kept of data before a deployment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BackupPolicy {
+    /// A copy of `data/`, and what the hook `backup` writes.
+    #[default]
+    Full,
+    /// What the hook `backup` writes.
+    Hooks,
+    Nothing,
+}
+
+impl BackupPolicy {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "full" => Some(BackupPolicy::Full),
+            "hooks" => Some(BackupPolicy::Hooks),
+            "none" => Some(BackupPolicy::Nothing),
+            _ => None,
+        }
+    }
 }
 
 /// Which variables of the pillar a build gets.
@@ -69,6 +105,7 @@ impl Default for ProjectConfig {
             build: Build { env: BuildVariables::All, timeout: None, memory: None },
             python_installer: None,
             static_root: None,
+            data: Data::default(),
         }
     }
 }
@@ -92,6 +129,11 @@ impl ProjectConfig {
             },
             python_installer: from.maybe("python.installer", installer())?,
             static_root: from.maybe("static.root", inner_path())?,
+            data: Data {
+                backup: from.maybe("data.backup", backup())?.unwrap_or_default(),
+                exclude: from.maybe("data.exclude", patterns())?.unwrap_or_default(),
+                rollback: from.maybe("data.rollback", rollback())?,
+            },
         })
     }
 }
@@ -134,6 +176,23 @@ fn inner_path() -> Kind<String> {
     text("a directory inside the project, without ..", |path| {
         let plain = path.split('/').all(|part| !part.is_empty() && part != "..");
         plain && !path.chars().any(char::is_control)
+    })
+}
+
+fn backup() -> Kind<BackupPolicy> {
+    kinds::word("full, hooks or none", BackupPolicy::parse)
+}
+
+fn rollback() -> Kind<RollbackClass> {
+    kinds::word("code, code+data or forbidden", RollbackClass::parse)
+}
+
+/// What the patterns mean is `archives::exclude`'s.
+fn patterns() -> Kind<Vec<String>> {
+    kinds::list("a list of patterns relative to data/, such as \"cache/**\"", |pattern| {
+        let inside = !pattern.starts_with('/') && pattern.split('/').all(|part| part != "..");
+        let plain = pattern.len() <= 1_000 && !pattern.chars().any(char::is_control);
+        !pattern.is_empty() && inside && plain && globset::Glob::new(pattern).is_ok()
     })
 }
 
@@ -183,6 +242,8 @@ mod tests {
         assert_eq!(config.health.timeout, Some(Duration::from_secs(30)));
         assert_eq!(config.build.timeout, Some(Duration::from_secs(1_800)));
         assert_eq!(config.build.memory, Some(2_000_000_000));
+        assert_eq!(config.data.exclude, ["cache/**", "**/*.tmp"]);
+        assert_eq!(config.data.rollback, Some(RollbackClass::Code));
     }
 
     #[test]
@@ -209,6 +270,18 @@ mod tests {
         assert!(named.gives("NPM_TOKEN") && !named.gives("SECRET"));
         assert!(error("build.env = [\"A B\"]").contains("build.env: should be \"*\" or a list of names"));
         assert!(error("build.env = \"NPM_TOKEN\"").contains("build.env: should be"));
+    }
+
+    #[test]
+    fn data_has_a_policy_patterns_and_a_class() {
+        let read = |text: &str| ProjectConfig::parse(&format!("[data]\n{text}"), "project.toml").unwrap().data;
+        assert_eq!(read("backup = \"hooks\"").backup, BackupPolicy::Hooks);
+        assert_eq!(read("backup = \"none\"").backup, BackupPolicy::Nothing);
+        assert_eq!(read("rollback = \"code+data\"").rollback, Some(RollbackClass::CodeAndData));
+        assert!(error("data.backup = \"all\"").contains("data.backup: should be full, hooks or none"));
+        for bad in ["/etc/*", "../x", "a/../b", "", "a[", "{a"] {
+            assert!(error(&format!("data.exclude = [\"{bad}\"]")).contains("data.exclude: should be a list"), "{bad}");
+        }
     }
 
     #[test]

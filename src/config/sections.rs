@@ -118,6 +118,12 @@ pub struct Releases {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Backups {
+    pub timeout: Duration,
+    pub keep: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Archives {
     pub failed_days: u32,
 }
@@ -265,6 +271,15 @@ impl Releases {
             max_bytes: Some(from.need("releases.max_bytes", size(0, 100 * TERABYTE))?).filter(|bytes| *bytes > 0),
             environment: Some(from.need("releases.environment", environment)?).filter(|name| !name.is_empty()),
             signers: from.need("releases.signers", absolute_path())?,
+        })
+    }
+}
+
+impl Backups {
+    pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
+        Ok(Self {
+            timeout: from.need("backups.timeout", duration(SECOND, 7 * DAY))?,
+            keep: from.need("backups.keep", count(1, 10_000))?,
         })
     }
 }

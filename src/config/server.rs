@@ -8,7 +8,7 @@ use super::settings::{Schema, Settings};
 use crate::model::{Code, Failure, Mode};
 
 pub use super::sections::{
-    Apps, Archives, Builds, Git, Health, Hooks, Log, Paths, Queue, Releases, Router, Ssh, Trees, Users,
+    Apps, Archives, Backups, Builds, Git, Health, Hooks, Log, Paths, Queue, Releases, Router, Ssh, Trees, Users,
 };
 pub use super::upkeep::{Housekeeping, Storage, Trash};
 
@@ -32,6 +32,7 @@ pub struct ServerConfig {
     pub hooks: Hooks,
     pub health: Health,
     pub releases: Releases,
+    pub backups: Backups,
     pub archives: Archives,
     pub queue: Queue,
     pub log: Log,
@@ -84,6 +85,7 @@ impl ServerConfig {
             hooks: Hooks::read(from)?,
             health: Health::read(from)?,
             releases: Releases::read(from)?,
+            backups: Backups::read(from)?,
             archives: Archives::read(from)?,
             queue: Queue::read(from)?,
             log: Log::read(from)?,

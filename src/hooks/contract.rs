@@ -28,6 +28,8 @@ pub struct HookPaths<'a> {
     pub build: &'a Path,
     pub run: &'a Path,
     pub data: &'a Path,
+    /// Only for the hooks that write or read them.
+    pub dumps: Option<&'a Path>,
     /// JSON file with the variables of this deployment; the hook may change it.
     pub common: &'a Path,
     pub home: &'a Path,
@@ -54,6 +56,9 @@ pub fn environment(context: HookContext<'_>) -> Vec<(String, String)> {
         ("COMMIS_COMMON", paths.common),
     ] {
         env.insert(name.into(), path.to_string_lossy().into_owned());
+    }
+    if let Some(dumps) = paths.dumps {
+        env.insert("COMMIS_DUMPS".into(), dumps.to_string_lossy().into_owned());
     }
     env.insert("COMMIS_PROJECT".into(), context.project.to_string());
     env.insert("COMMIS_MODE".into(), context.mode.as_str().into());
@@ -151,6 +156,7 @@ mod tests {
                 build: path("/p/run"),
                 run: path("/p/run"),
                 data: path("/p/data"),
+                dumps: None,
                 common: path("/c/common.json"),
                 home: path("/h"),
             },

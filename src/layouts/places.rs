@@ -8,7 +8,7 @@
 //!               /run/                                 the live release, exactly
 //!               /deploy/<UTC datetime>-<id>/          trees on their way in;  deploy/current -> ../run
 //!               /releases/                            release archives
-//!               /archives/<id>/run                    what was live before
+//!               /archives/<id>/{run,data,dumps}       what was live before;  <id>.failed: what did not work
 //!               /cache/                               caches of buildpacks
 //! <projects>/.trash/<p>-<UTC datetime>/               destroyed projects, until they are purged
 //! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log
@@ -182,6 +182,41 @@ impl ProjectPlaces {
         self.archives().join(number.0.to_string())
     }
 
+    /// A backup that is being made for `number`.
+    pub fn backup_partial(&self, number: DeploymentNumber) -> PathBuf {
+        self.archives().join(format!("{}.partial", number.0))
+    }
+
+    /// Where the directory grows that becomes `data/` when `number` puts data back.
+    pub fn restoring(&self, number: DeploymentNumber) -> PathBuf {
+        self.archives().join(format!("{}.restore", number.0))
+    }
+
+    /// What a rollback with data found in `data/`.
+    pub fn left(&self, number: DeploymentNumber) -> PathBuf {
+        self.archives().join(format!("{}.left", number.0))
+    }
+
+    /// The copy of `data/` in an archive.
+    pub fn archived_data(&self, archive: &Path) -> PathBuf {
+        archive.join("data")
+    }
+
+    /// The list of what that copy holds.
+    pub fn inventory(&self, archive: &Path) -> PathBuf {
+        archive.join("data.list")
+    }
+
+    /// What the hook `backup` wrote.
+    pub fn dumps(&self, archive: &Path) -> PathBuf {
+        archive.join("dumps")
+    }
+
+    /// The copy of the log of a deployment that was undone.
+    pub fn failed_log(&self, number: DeploymentNumber) -> PathBuf {
+        self.failed_run(number).join("log")
+    }
+
     /// What did not work, kept for a look.
     pub fn failed_run(&self, number: DeploymentNumber) -> PathBuf {
         self.archives().join(format!("{}.failed", number.0))
@@ -252,6 +287,11 @@ impl ProjectPlaces {
     /// One file per configuration variable.
     pub fn view_env(&self) -> PathBuf {
         self.root.join("env")
+    }
+
+    /// What the hook `backup` writes and `restore` reads.
+    pub fn view_dumps(&self) -> PathBuf {
+        self.root.join("dumps")
     }
 
     /// Directory of `common.json`.

@@ -22,14 +22,22 @@ pub enum Trigger {
     Redeploy,
     /// `rollback`: an earlier release, no build.
     Rollback,
+    /// `rescue`: the same for a project that needs an admin.
+    Rescue,
 }
 
 impl Trigger {
+    /// Whether an earlier release is deployed again: nothing is built, no branch moves.
+    pub fn goes_back(self) -> bool {
+        matches!(self, Trigger::Rollback | Trigger::Rescue)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Trigger::Push => "push",
             Trigger::Redeploy => "redeploy",
             Trigger::Rollback => "rollback",
+            Trigger::Rescue => "rescue",
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum Code {
     Exists,
     /// The server's own configuration is wrong.
     ServerConfig,
+    /// A rollback failed earlier: nothing is deployed until an admin has chosen what next.
+    NeedsAdmin,
     /// No server answers.
     Unreachable,
     /// A fault of Commis or of its machine.
@@ -50,7 +52,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Code; 22] = [
+    pub const ALL: [Code; 23] = [
         Code::BuildFailed,
         Code::ReleaseFailed,
         Code::Unhealthy,
@@ -71,6 +73,7 @@ impl Code {
         Code::Usage,
         Code::Exists,
         Code::ServerConfig,
+        Code::NeedsAdmin,
         Code::Unreachable,
         Code::Internal,
     ];
@@ -97,6 +100,7 @@ impl Code {
             Code::Usage => "usage",
             Code::Exists => "exists",
             Code::ServerConfig => "server-config",
+            Code::NeedsAdmin => "needs-admin",
             Code::Unreachable => "unreachable",
             Code::Internal => "internal",
         }

@@ -27,12 +27,18 @@ pub enum Because {
     ReleaseIsReady,
     /// The project declares nothing to do here.
     NothingDeclared,
-    /// No backup policy is set for the project.
+    /// The project wants no backup, or none of this kind.
     NoBackupPolicy,
     /// Of the file system of data.
     EnoughRoom,
     CannotBeEnlarged,
     AtItsMaximum,
+    /// Nothing is in `data/`, and there is no hook that dumps.
+    DataIsEmpty,
+    /// The policy is hooks, and there is no hook `backup`.
+    NoBackupHook,
+    /// There is a dump, and no hook `restore` to read it.
+    NoRestoreHook,
 }
 
 impl Because {
@@ -41,10 +47,13 @@ impl Because {
             Because::EditedInPlace => "edited in place",
             Because::ReleaseIsReady => "release is ready",
             Because::NothingDeclared => "nothing declared",
-            Because::NoBackupPolicy => "no backup policy",
             Because::EnoughRoom => "enough room",
             Because::CannotBeEnlarged => "cannot be enlarged",
             Because::AtItsMaximum => "at its maximum size",
+            Because::NoBackupPolicy => "the project wants no backup",
+            Because::DataIsEmpty => "data is empty",
+            Because::NoBackupHook => "no hook backup",
+            Because::NoRestoreHook => "no hook restore",
         }
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Wish {
     pub project: ProjectRecord,
     pub trigger: Trigger,
     pub goal: Goal,
+    /// The deployment whose backup is put back.
+    pub with_data: Option<DeploymentNumber>,
 }
 
 impl Platform {
@@ -33,7 +35,7 @@ impl Platform {
             return Err(failure.hint(format!("push one: git push {remote} HEAD:refs/heads/main")));
         };
         let goal = Goal::Commit { previous: Some(commit.clone()), commit, branch, mover: Mover::Nobody };
-        let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal })?;
+        let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal, with_data: None })?;
         self.follow(name, handle, talk).await
     }
 
@@ -46,7 +48,7 @@ impl Platform {
     ) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Deploy, name)?;
         let version = self.rollback_target(&project, release)?;
-        let wish = Wish { project, trigger: Trigger::Rollback, goal: Goal::Release(version) };
+        let wish = Wish { project, trigger: Trigger::Rollback, goal: Goal::Release(version), with_data: None };
         let handle = self.launch(actor, wish)?;
         self.follow(name, handle, talk).await
     }
@@ -100,13 +102,13 @@ impl Platform {
 
     /// Queues a deployment and lets it go; it belongs to the server from here on.
     pub(super) fn launch(&self, actor: &Actor, wish: Wish) -> Result<Handle, Failure> {
-        let Wish { project, trigger, goal } = wish;
+        let Wish { project, trigger, goal, with_data } = wish;
         free_of_trouble(&project, if actor.is_admin() { trigger } else { Trigger::Push })?;
         let running = self.tasks.clone().try_read_owned().map_err(|_| {
             Failure::new(Code::Busy, "the server is stopping").hint("push again when it has started again")
         })?;
         let subject = self.subject(&project, &goal);
-        let number = self.queue(actor, &project, (trigger, &goal, &subject))?;
+        let number = self.queue(actor, &project, (trigger, &goal, &subject), with_data)?;
         let log = self.open_log(&project.name, number)?;
         let (sender, verdict) = watch::channel(None);
         let handle = Handle { number, log, control: Control::default(), verdict };
@@ -119,7 +121,7 @@ impl Platform {
         if let Some(replaced) = joined.superseded {
             tracing::info!(project = %project.name, %replaced, by = %number, "superseded");
         }
-        let order = Order { project, number, trigger, goal, subject };
+        let order = Order { project, number, trigger, goal, subject, with_data };
         tokio::spawn(self.clone().guard(order, handle.clone(), (sender, running)));
         Ok(handle)
     }
@@ -181,6 +183,7 @@ impl Platform {
         actor: &Actor,
         project: &ProjectRecord,
         (trigger, goal, subject): (Trigger, &Goal, &str),
+        with_data: Option<DeploymentNumber>,
     ) -> Result<DeploymentNumber, Failure> {
         let release = match goal {
             Goal::Commit { .. } => None,
@@ -200,6 +203,7 @@ impl Platform {
             subject,
             actor: &actor.name,
             at: clock::now(),
+            with_data,
         };
         Ok(self.context.store.queue_deployment(&project.name, &new)?)
     }
@@ -297,7 +301,7 @@ impl Platform {
         let what = format!("{} is {} now, not {}", branch.branch().unwrap_or_default(), words(&now), words(previous));
         let next = match order.trigger {
             Trigger::Push => "git fetch, rebase, and push again",
-            Trigger::Redeploy | Trigger::Rollback => "somebody pushed meanwhile; for the new commit say it again",
+            _ => "somebody pushed meanwhile; for the new commit say it again",
         };
         Err(Failure::new(Code::Stale, what).hint(next))
     }

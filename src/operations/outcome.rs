@@ -23,7 +23,7 @@ pub fn exit_code(code: Code) -> u8 {
         Code::NotFound => 66,
         Code::Unreachable => 69,
         Code::Internal => 70,
-        Code::Busy => 75,
+        Code::Busy | Code::NeedsAdmin => 75,
         Code::Denied => 77,
         Code::ServerConfig => 78,
         Code::Cancelled => 130,
@@ -36,7 +36,7 @@ pub fn http_status(code: Code) -> u16 {
         Code::Usage | Code::BadOption | Code::BadConfig => 400,
         Code::Denied => 403,
         Code::NotFound => 404,
-        Code::Exists | Code::Busy | Code::Stale | Code::Superseded | Code::Cancelled => 409,
+        Code::Exists | Code::Busy | Code::NeedsAdmin | Code::Stale | Code::Superseded | Code::Cancelled => 409,
         Code::BuildFailed
         | Code::ReleaseFailed
         | Code::Unhealthy
@@ -59,6 +59,7 @@ pub fn status(code: Code) -> Status {
         | Code::Unhealthy
         | Code::RolledBack
         | Code::Busy
+        | Code::NeedsAdmin
         | Code::Stale
         | Code::Superseded
         | Code::Cancelled

@@ -270,7 +270,7 @@ impl Platform {
         let mover = if session.is_shallow() { Mover::Git } else { Mover::Us };
         let previous = Some(old.clone()).filter(|old| !old.is_zero());
         let goal = Goal::Commit { commit: new.clone(), previous, branch: branch.clone(), mover };
-        let wish = Wish { project: (*project).clone(), trigger: Trigger::Push, goal };
+        let wish = Wish { project: (*project).clone(), trigger: Trigger::Push, goal, with_data: None };
         let launched = match options.patience == Patience::Refuse && self.desk.foremost(&project.name).is_some() {
             true => Err(Failure::new(Code::Busy, format!("{} is being deployed already", project.name))),
             false => self.launch(&session.actor, wish),

@@ -1,6 +1,7 @@
 //! What a plan depends on: all that gather looked at that can change a decision. Pure.
 
 use super::Mover;
+use super::data::DataFacts;
 use crate::buildpacks::{self, Choice, ReleaseInfo};
 use crate::config::ProjectConfig;
 use crate::hooks::{Hook, Who};
@@ -21,6 +22,7 @@ pub struct Facts {
     pub mover: Mover,
     /// What is live now.
     pub previous: Option<ReleaseVersion>,
+    pub data: DataFacts,
 }
 
 /// Whether anything runs between the commit and the release.

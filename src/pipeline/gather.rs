@@ -3,8 +3,10 @@
 //! A tree, Procfile, pillar or project file that cannot be understood ends the deployment here.
 
 use super::context::Context;
+use super::data::{self, DataFacts};
 use super::facts::{self, Building, Facts};
 use super::room::{self, Writes};
+use super::recall::{self, live_hooks};
 use super::{Goal, Mover, Order};
 use crate::archives::Manifest;
 use crate::buildpacks::{self, Choice, ReleaseInfo};
@@ -84,10 +86,16 @@ fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)
         mode,
         trigger: order.trigger,
         building: facts::building(&declared, known.as_ref()),
-        hooks: declared,
+        hooks: declared.clone(),
         buildpack: choice.as_ref().map(|choice| choice.pack.name.clone()),
         mover,
         previous: order.project.live,
+        data: DataFacts {
+            policy: settings.data.backup,
+            declared: settings.data.rollback,
+            asked: None,
+            restorer: data::restorer(&declared, &live_hooks(&places)),
+        },
     };
     let tree_usage = Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 };
     let makes = match facts.building {
@@ -119,7 +127,9 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
     let mode = context.mode_of(&order.project);
     let release = context.store.release(&order.project.name, version)?;
     let remembered = release.as_ref().and_then(|release| remember(context, order, release).ok());
-    let (hooks, merged) = remembered.unwrap_or_else(|| (BTreeSet::new(), Value::Map(Vec::new())));
+    let (hooks, merged, settings) =
+        remembered.unwrap_or_else(|| (BTreeSet::new(), Value::Map(Vec::new()), ProjectConfig::default()));
+    let data = recall::data_facts(context, order, (&hooks, &settings))?;
     let facts = Facts {
         mode,
         trigger: order.trigger,
@@ -128,6 +138,7 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         building: Building::Nothing,
         mover: Mover::Nobody,
         previous: order.project.live,
+        data,
     };
     let writes = Writes { tree: release.as_ref().map(unpacked).unwrap_or_default(), makes: Makes::Tree };
     Ok(Gathered {
@@ -138,7 +149,7 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         source: None,
         pillar_commit: release.as_ref().and_then(ReleaseRecord::pillar_commit_id),
         environment: release.as_ref().map(ReleaseRecord::variables).unwrap_or_default(),
-        settings: ProjectConfig::default(),
+        settings,
         config,
     })
 }
@@ -150,7 +161,11 @@ fn unpacked(release: &ReleaseRecord) -> Usage {
 }
 
 /// Hooks and pillar as the release's commits have them. A commit may be gone, when its branch was rewritten.
-fn remember(context: &Context, order: &Order, release: &ReleaseRecord) -> Result<(BTreeSet<Hook>, Value), Failure> {
+fn remember(
+    context: &Context,
+    order: &Order,
+    release: &ReleaseRecord,
+) -> Result<(BTreeSet<Hook>, Value, ProjectConfig), Failure> {
     let config = context.config();
     let name = &order.project.name;
     let places = context.project_places(name);
@@ -159,7 +174,8 @@ fn remember(context: &Context, order: &Order, release: &ReleaseRecord) -> Result
     let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
     let tree = objects.tree(&commit, &limits(&config))?;
     let hooks = hooks::find(tree.entries.iter().map(hook_entry))?.into_keys().collect();
-    let defaults = ProjectFiles { objects: &objects, commit: &commit, tree: &tree }.pillar_defaults()?;
+    let files = ProjectFiles { objects: &objects, commit: &commit, tree: &tree };
+    let (defaults, settings) = (files.pillar_defaults()?, files.settings()?);
     let pillar = match release.pillar_commit_id() {
         Some(commit) => {
             let objects = git::open(&places.repository(Repository::Pillar)).map_err(Failure::from)?;
@@ -168,7 +184,9 @@ fn remember(context: &Context, order: &Order, release: &ReleaseRecord) -> Result
         None => Vec::new(),
     };
     let about = about(name, context.mode_of(&order.project), &config);
-    Ok((hooks, pillar::assemble(&PillarSources { defaults, pillar }, &about)?))
+    // What a release is built with, and how it is checked, is decided: only what is kept of data matters again.
+    let settings = ProjectConfig { data: settings.data, ..ProjectConfig::default() };
+    Ok((hooks, pillar::assemble(&PillarSources { defaults, pillar }, &about)?, settings))
 }
 
 /// The pillar's `env:` over the defaults of the commit that the deploy branch names.
@@ -323,7 +341,7 @@ fn about(project: &ProjectName, mode: Mode, config: &ServerConfig) -> Value {
     ])
 }
 
-fn common(order: &Order, mode: Mode, config: &ServerConfig, merged: &Value) -> serde_json::Value {
+pub(super) fn common(order: &Order, mode: Mode, config: &ServerConfig, merged: &Value) -> serde_json::Value {
     serde_json::json!({
         "project": order.project.name.as_str(),
         "deployment": order.number.0,

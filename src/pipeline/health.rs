@@ -64,7 +64,8 @@ pub async fn probe(
     config: &ServerConfig,
 ) -> Result<Healthy, Unhealthy> {
     let kind = match (live.port, &asked.path) {
-        (None, _) => HealthKind::Alive { time: STEADY },
+        (None, Some(path)) => return Err(Unhealthy::NobodyToAsk { path: path.clone() }),
+        (None, None) => HealthKind::Alive { time: STEADY },
         (Some(port), None) => HealthKind::Port { port },
         (Some(port), Some(path)) => HealthKind::Http { port, path: path.clone(), host: asked.host.clone() },
     };
@@ -94,11 +95,12 @@ pub async fn probe(
 }
 
 impl Asked {
-    /// `GET /healthz 200` or `the port answers`.
-    pub fn words(&self, well: &Healthy) -> String {
-        match (&self.path, well.status) {
-            (Some(path), Some(status)) => format!("GET {path} {status}"),
-            _ => "the port answers".to_owned(),
+    /// `GET /healthz 200` or `the port answers`; nobody is told that something answers which was not asked.
+    pub fn words(&self, well: &Healthy, port: Option<u16>) -> String {
+        match (&self.path, well.status, port) {
+            (Some(path), Some(status), _) => format!("GET {path} {status}"),
+            (_, _, Some(_)) => "the port answers".to_owned(),
+            (_, _, None) => "no web process to ask".to_owned(),
         }
     }
 }

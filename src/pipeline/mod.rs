@@ -6,6 +6,7 @@
 
 pub mod context;
 pub mod control;
+pub mod data;
 pub mod desk;
 pub mod execute;
 pub mod facts;
@@ -17,6 +18,7 @@ pub mod permissions;
 pub mod phases;
 pub mod plan;
 pub mod queue;
+pub mod recall;
 pub mod release_policy;
 pub mod rollback;
 pub mod room;
@@ -27,11 +29,12 @@ pub mod view;
 use crate::model::{Code, CommitId, DeploymentNumber, Failure, Phase, RefName, ReleaseVersion, Trigger};
 use crate::notify::DeploymentLog;
 use crate::notify::words;
-use crate::store::{ProjectRecord, StepRecord, StepStatus};
+use crate::store::{DeploymentRecord, ProjectRecord, StepRecord, StepStatus};
 pub use context::{Context, Handles, LiveSet};
 pub use control::{Control, Handle};
 pub use desk::Desk;
 use execute::Execution;
+use step::Step;
 
 /// What is to be deployed.
 pub struct Order {
@@ -40,6 +43,8 @@ pub struct Order {
     pub trigger: Trigger,
     pub goal: Goal,
     pub subject: String,
+    /// The deployment whose backup a rollback puts back.
+    pub with_data: Option<DeploymentNumber>,
 }
 
 /// Where a deployment starts from.
@@ -118,25 +123,50 @@ fn note_look(context: &Context, order: &Order, record: StepRecord) {
 
 /// Undoes what was begun, with steps from the same list.
 async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure) -> Verdict {
-    let failure = execution.redacted(failure);
+    let facts = execution.facts();
+    let failure = execution.with_what_became_of_data(execution.redacted(failure));
     let begun = execution.begun().to_vec();
     let live = order.project.live;
-    let undo = rollback::undo(&begun, live);
+    let undo = rollback::undo(facts, &begun, execution.data_state());
     let code = rollback::reported(failure.code, &begun, live);
     execution.announce_failure(&failure, code);
     match execution.undo(&undo).await {
         Ok(()) => {
             execution.announce_put_back(&failure, code);
+            execution.keep_log();
             Verdict::NotLive { failure: Failure { code, ..failure }, live }
         }
         Err(second) => {
             let what = format!("{}: {}", second.what, failure.what);
-            let worse = Failure::new(Code::RollbackFailed, what)
-                .hint(format!("an admin is needed: commis show {} {}", order.project.name, order.number.0));
+            let worse = Failure::new(Code::RollbackFailed, what).hint(format!(
+                "{} rescue {}",
+                execution.ssh_words(),
+                order.project.name
+            ));
             execution.announce_rollback_failed(&worse);
+            execution.keep_log();
             Verdict::NotLive { failure: worse, live: None }
         }
     }
+}
+
+/// Undoes what an earlier life left in the middle, from its rows and what is on the disk. What is live is started by the
+/// caller.
+pub async fn undo_interrupted(
+    context: &Context,
+    order: &Order,
+    row: &DeploymentRecord,
+    log: &DeploymentLog,
+) -> Result<(), Failure> {
+    let left = recall::interrupted(context, order, row)?;
+    let control = Control::default();
+    let mut execution = Execution::resume(context, order, &left, (log, &control), row)?;
+    let steps = rollback::undo(&left.gathered.facts, &left.begun, row.data.state);
+    let starts = |step: &Step| matches!(step, Step::StartOld | Step::CheckOld | Step::RouteBack);
+    let steps: Vec<Step> = steps.into_iter().filter(|step| !starts(step)).collect();
+    let undone = execution.undo(&steps).await;
+    execution.keep_log();
+    undone
 }
 
 /// Refused before anything was changed.

@@ -4,10 +4,11 @@
 //! golden plans. gather's own looking is in `gather.rs`; it chooses nothing.
 
 use super::Mover;
+use super::data;
 use super::facts::{Building, Facts};
 use super::step::Step;
 use crate::hooks::Hook;
-use crate::model::{Mode, Trigger};
+use crate::model::Mode;
 
 /// Directories, an empty `build/` and, when something will be built, the tree in it.
 pub fn pre_install(facts: &Facts) -> Vec<Step> {
@@ -37,15 +38,19 @@ pub fn bundle(facts: &Facts) -> Vec<Step> {
     hook(facts, Hook::Bundle).into_iter().chain([pack]).collect()
 }
 
-/// Up to `Exchange` the old version is untouched; from there to `MoveRef` everything can be undone.
+/// What can fail without data being touched comes first, then the backup, then what may touch data. Up to `MoveRef`
+/// everything can be undone.
 pub fn deploy(facts: &Facts) -> Vec<Step> {
-    let mut steps = vec![Step::Enlarge, Step::Unpack, Step::ReleaseCommand];
-    steps.extend(hook(facts, Hook::Deploy));
+    let mut steps = vec![Step::Enlarge, Step::Unpack];
     if facts.mover == Mover::Us {
         steps.push(Step::PrepareRef);
     }
-    steps.extend([Step::Exchange, Step::Start, Step::Check, Step::Route]);
+    steps.extend(data::back_up(facts));
+    steps.extend(data::put_back_asked(facts));
+    steps.extend(hook(facts, Hook::Deploy));
+    steps.extend([Step::ReleaseCommand, Step::Exchange, Step::Start, Step::Check, Step::Route]);
     steps.extend(hook(facts, Hook::PostDeploy));
+    steps.extend(hook(facts, Hook::Upgrade));
     steps.extend(hook(facts, Hook::PostInstall));
     steps.push(Step::FixPermissions);
     if facts.mover == Mover::Us {
@@ -55,7 +60,7 @@ pub fn deploy(facts: &Facts) -> Vec<Step> {
 }
 
 fn builds(facts: &Facts) -> bool {
-    facts.trigger != Trigger::Rollback && facts.mode == Mode::Cooking
+    !facts.trigger.goes_back() && facts.mode == Mode::Cooking
 }
 
 fn hook(facts: &Facts, hook: Hook) -> Option<Step> {

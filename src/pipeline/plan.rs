@@ -3,7 +3,7 @@
 pub use super::facts::Facts;
 use super::phases;
 use super::step::Step;
-use crate::model::{Because, Mode, Phase, Trigger, Verdict};
+use crate::model::{Because, Mode, Phase, Verdict};
 use std::fmt;
 
 /// What happens in one phase.
@@ -27,7 +27,7 @@ pub fn plan(facts: &Facts) -> Plan {
 
 fn phase_plan(facts: &Facts, phase: Phase) -> PhasePlan {
     // A rollback starts from a ready release whatever the mode: it is deployed as final mode deploys.
-    let mode = if facts.trigger == Trigger::Rollback { Mode::Final } else { facts.mode };
+    let mode = if facts.trigger.goes_back() { Mode::Final } else { facts.mode };
     if let Verdict::Skip(because) = mode.verdict(phase) {
         return PhasePlan::Skip { phase, because };
     }

@@ -1,27 +1,42 @@
 //! From what was done to what undoes it: the same steps, carried out by the same executor. Pure.
 
-use super::step::Step;
+use super::data;
+use super::facts::Facts;
+use super::step::{Archive, Step};
+use crate::hooks::Hook;
 use crate::model::{Code, ReleaseVersion};
+use crate::store::DataState;
 
-/// The steps that put everything back, given the steps that were begun (done or not), in order. A branch that moved
-/// is not moved back: others may have fetched it. What follows `MoveRef` goes forward, whatever happens.
-pub fn undo(begun: &[Step], previous: Option<ReleaseVersion>) -> Vec<Step> {
+/// The steps that put everything back, given the steps that were begun (done or not), in order, and what may have happened
+/// to data. A branch that moved is not moved back: others may have fetched it. What follows `MoveRef` goes forward,
+/// whatever happens.
+///
+/// The copy of data is made while the old version still serves; it stops only for the time in which data changes place.
+pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
     let has = |step: Step| begun.contains(&step);
+    let put_back = if state == DataState::Untouched { None } else { data::own(facts).ok() };
     let mut steps = Vec::new();
-    if has(Step::Route) {
-        steps.push(Step::RouteBack);
+    steps.extend(has(Step::Route).then_some(Step::RouteBack));
+    steps.extend(has(Step::Start).then_some(Step::StopNew));
+    if let Some(holds) = put_back {
+        steps.extend(holds.copy().then_some(Step::CopyData(Archive::Own)));
+        steps.extend(facts.previous.map(|_| Step::StopOld));
     }
-    if has(Step::Start) {
-        steps.push(Step::StopNew);
-    }
-    if has(Step::Exchange) {
-        steps.extend([Step::ExchangeBack, Step::KeepFailed]);
-        if previous.is_some() {
-            steps.extend([Step::StartOld, Step::CheckOld]);
-        }
+    steps.extend(has(Step::Exchange).then_some(Step::ExchangeBack));
+    if has(Step::Exchange) || put_back.is_some() {
+        steps.push(Step::KeepFailed);
     } else if has(Step::Unpack) {
         steps.push(Step::DiscardTree);
     }
+    if let Some(holds) = put_back {
+        steps.extend(data::restore(Archive::Own, holds));
+    }
+    let disturbed = has(Step::Exchange) || has(Step::StopOld) || put_back.is_some();
+    if disturbed && facts.previous.is_some() {
+        steps.extend([Step::StartOld, Step::CheckOld]);
+    }
+    let settled = state == DataState::Untouched || (put_back.is_some() && !data::dump_is_for_people(facts));
+    steps.extend((has(Step::BackUp) && settled).then_some(Step::DiscardBackup));
     if has(Step::Pack) || has(Step::PackCommit) {
         steps.push(Step::DiscardRelease);
     }
@@ -36,6 +51,24 @@ pub fn only_clears_away(step: Step) -> bool {
     matches!(step, Step::KeepFailed | Step::DiscardTree | Step::DiscardRelease | Step::CleanBuild)
 }
 
+/// Whether a step of an undo is still right after others of it failed. An old version never starts on data that is not
+/// its own; one that still runs is left running. Nothing that an admin may want is removed.
+pub fn still(step: Step, failed: &[Step], begun: &[Step]) -> bool {
+    let broke = |steps: &[Step]| failed.iter().any(|step| steps.contains(step));
+    let copy = Step::CopyData(Archive::Own);
+    let data = [Step::RestoreData(Archive::Own), Step::Hook(Hook::Restore)];
+    match step {
+        Step::StopOld => !broke(&[copy]),
+        Step::RestoreData(_) | Step::Hook(Hook::Restore) => !broke(&[copy, Step::ExchangeBack]) && !broke(&data),
+        Step::StartOld | Step::CheckOld => {
+            let stopped_before = begun.contains(&Step::StopOld);
+            !broke(&data) && !(stopped_before && broke(&[copy])) && !broke(&[Step::StartOld])
+        }
+        Step::DiscardRelease | Step::DiscardTree | Step::DiscardBackup => failed.is_empty(),
+        _ => true,
+    }
+}
+
 /// The code under which a failure is reported, given whether the switch had begun and what could be put back.
 pub fn reported(code: Code, begun: &[Step], previous: Option<ReleaseVersion>) -> Code {
     match (begun.contains(&Step::Exchange), previous) {
@@ -45,45 +78,5 @@ pub fn reported(code: Code, begun: &[Step], previous: Option<ReleaseVersion>) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OLD: Option<ReleaseVersion> = Some(ReleaseVersion(41));
-
-    #[test]
-    fn nothing_begun_means_nothing_to_undo() {
-        assert_eq!(undo(&[Step::PrepareDirectories], OLD), []);
-    }
-
-    #[test]
-    fn before_the_switch_only_our_own_leftovers_go() {
-        let begun = [Step::PrepareDirectories, Step::WipeBuild, Step::Checkout, Step::Compile];
-        assert_eq!(undo(&begun, OLD), [Step::CleanBuild]);
-        assert_eq!(reported(Code::BuildFailed, &begun, OLD), Code::BuildFailed);
-    }
-
-    #[test]
-    fn after_the_switch_the_old_release_is_put_back_started_and_checked() {
-        let begun = [Step::WipeBuild, Step::Pack, Step::Unpack, Step::Exchange, Step::Start, Step::Check];
-        assert_eq!(
-            undo(&begun, OLD),
-            [
-                Step::StopNew,
-                Step::ExchangeBack,
-                Step::KeepFailed,
-                Step::StartOld,
-                Step::CheckOld,
-                Step::DiscardRelease,
-                Step::CleanBuild
-            ]
-        );
-        assert_eq!(reported(Code::Unhealthy, &begun, OLD), Code::RolledBack);
-    }
-
-    #[test]
-    fn without_an_older_release_a_bad_one_is_unhealthy_not_rolled_back() {
-        let begun = [Step::Unpack, Step::Exchange, Step::Start, Step::Check];
-        assert_eq!(undo(&begun, None), [Step::StopNew, Step::ExchangeBack, Step::KeepFailed]);
-        assert_eq!(reported(Code::Unhealthy, &begun, None), Code::Unhealthy);
-    }
-}
+#[path = "rollback_tests.rs"]
+mod tests;

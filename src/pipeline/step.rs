@@ -43,6 +43,14 @@ pub enum Step {
     Enlarge,
     /// Owners and modes of the project's directories and of `data/` are put right.
     FixPermissions,
+    /// What `data/` holds, and what the hook `backup` wrote, becomes `archives/<n>`.
+    BackUp,
+    /// A copy of a backup of `data/` is made, to take its place.
+    CopyData(Archive),
+    /// The router sends no more requests, and the processes that serve stop: data is going to change.
+    StopOld,
+    /// The copy takes the place of `data/`; what was written since is put aside.
+    RestoreData(Archive),
 
     /// Undo of `Route`.
     RouteBack,
@@ -58,10 +66,21 @@ pub enum Step {
     CheckOld,
     /// Undo of `Unpack` when nothing of the tree ever ran.
     DiscardTree,
+    /// Undo of `BackUp`, when data is as it was.
+    DiscardBackup,
     /// Undo of `Pack`: the archive of a release that was never live.
     DiscardRelease,
     /// Undo of `WipeBuild`, `Checkout` and all that wrote below `build/`.
     CleanBuild,
+}
+
+/// Which backup is put back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Archive {
+    /// The one that this deployment made.
+    Own,
+    /// The one that a rollback was asked to put back.
+    Asked,
 }
 
 impl Step {
@@ -85,6 +104,10 @@ impl Step {
             Step::MoveRef => "move-ref",
             Step::Enlarge => "enlarge",
             Step::FixPermissions => "fix-permissions",
+            Step::BackUp => "back-up",
+            Step::CopyData(_) => "copy-data",
+            Step::StopOld => "stop-old",
+            Step::RestoreData(_) => "restore-data",
             Step::RouteBack => "route-back",
             Step::StopNew => "stop-new",
             Step::ExchangeBack => "exchange-back",
@@ -92,6 +115,7 @@ impl Step {
             Step::StartOld => "start-old",
             Step::CheckOld => "check-old",
             Step::DiscardTree => "discard-tree",
+            Step::DiscardBackup => "discard-backup",
             Step::DiscardRelease => "discard-release",
             Step::CleanBuild => "clean-build",
         }
@@ -102,6 +126,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Hook(hook) => write!(f, "hook {}", hook.name()),
+            Step::CopyData(Archive::Asked) | Step::RestoreData(Archive::Asked) => write!(f, "{} as asked", self.name()),
             other => f.write_str(other.name()),
         }
     }

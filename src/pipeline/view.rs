@@ -52,6 +52,12 @@ pub fn deploy_view(
     view
 }
 
+/// The same with the dumps of a backup in it.
+pub fn with_dumps(mut view: View, places: &ProjectPlaces, dumps: Option<PathBuf>, access: Access) -> View {
+    view.binds.extend(dumps.map(|source| Bind { source, target: places.view_dumps(), access }));
+    view
+}
+
 /// The view of the application's processes.
 pub fn app_view(project: &ProjectName, places: &ProjectPlaces, tree: &Path, exe: &Path) -> View {
     let binds = vec![

@@ -62,6 +62,8 @@ pub enum Unhealthy {
     NoAnswer { last: String, attempts: u32 },
     #[error("nothing listens on $PORT ({wanted}), but on {}", list(listening))]
     WrongPort { wanted: u16, listening: Vec<u16> },
+    #[error("GET {path} is asked for, and there is no web process")]
+    NobodyToAsk { path: String },
 }
 
 fn list(ports: &[u16]) -> String {

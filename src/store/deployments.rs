@@ -1,5 +1,6 @@
 //! Deployments, their steps, and the rows around the switch that recovery reads.
 
+use super::data::{self, DataRow};
 use super::{Result, Store, during};
 use crate::model::{Code, CommitId, DeploymentNumber, Mode, ProjectName, ReleaseVersion, Time};
 use rusqlite::{OptionalExtension, Row, params};
@@ -70,6 +71,8 @@ pub struct NewDeployment<'a> {
     pub subject: &'a str,
     pub actor: &'a str,
     pub at: Time,
+    /// The deployment whose backup is put back.
+    pub with_data: Option<DeploymentNumber>,
 }
 
 /// One deployment as recorded.
@@ -95,6 +98,7 @@ pub struct DeploymentRecord {
     /// Inode of that tree, known since the switch began: whoever has it now, `run/` or `deploy/`, is the new one.
     pub tree_inode: Option<u64>,
     pub switch: Switch,
+    pub data: DataRow,
     pub queued_at: Time,
     pub started_at: Option<Time>,
     pub finished_at: Option<Time>,
@@ -144,8 +148,8 @@ impl Store {
         transaction
             .execute(
                 "INSERT INTO deployments (project, number, trigger, mode, ref, commit_id, previous_commit, subject,
-                                          actor, status, queued_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued', ?10)",
+                                          actor, status, queued_at, data_asked)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued', ?10, ?11)",
                 params![
                     project.as_str(),
                     number,
@@ -156,7 +160,8 @@ impl Store {
                     new.previous.map(CommitId::as_str),
                     new.subject,
                     new.actor,
-                    new.at.0
+                    new.at.0,
+                    new.with_data.map(|number| number.0)
                 ],
             )
             .map_err(during("queue a deployment"))?;
@@ -381,6 +386,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeploymentRecord> {
         tree: row.get("tree")?,
         tree_inode: row.get::<_, Option<i64>>("tree_inode")?.map(|inode| inode as u64),
         switch: Switch::ALL.into_iter().find(|s| s.as_str() == switch).ok_or_else(invalid)?,
+        data: data::read(row)?,
         queued_at: Time(row.get("queued_at")?),
         started_at: row.get::<_, Option<i64>>("started_at")?.map(Time),
         finished_at: row.get::<_, Option<i64>>("finished_at")?.map(Time),

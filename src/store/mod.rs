@@ -3,6 +3,7 @@
 //! A call that returns has reached the disk (WAL, synchronous=FULL). One connection behind a mutex: every
 //! statement is short. No decision is taken here, and no other room writes SQL.
 
+mod data;
 mod deployments;
 mod destroyed;
 mod keys;
@@ -15,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+pub use data::{Backup, DataRow, DataState, Kept};
 pub use deployments::{DeploymentRecord, NewDeployment, Status, StepRecord, StepStatus, Switch};
 pub use destroyed::{DestroyedRecord, Trashed};
 pub use keys::KeyRecord;

@@ -19,6 +19,11 @@ pub fn compact(time: Time) -> String {
     timestamp(time).strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
+/// `10:41:07`, UTC.
+pub fn time_of_day(time: Time) -> String {
+    timestamp(time).strftime("%H:%M:%S").to_string()
+}
+
 fn timestamp(time: Time) -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(time.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }

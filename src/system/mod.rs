@@ -19,6 +19,7 @@ pub mod ownership;
 pub mod powers;
 pub mod privileged;
 pub mod reading;
+pub mod reflink;
 pub mod removal;
 pub mod tools;
 pub mod users;

@@ -57,7 +57,7 @@ fn line(line: &[u8]) -> Option<Mounted> {
 }
 
 /// Space, tab, newline and backslash stand as `\ooo`.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {

@@ -43,13 +43,14 @@ impl Operation {
     fn name(&self) -> &'static str {
         match self {
             Operation::MakeDirectory { .. } => "make-directory",
-            Operation::GiveTree { .. } => "give-tree",
             Operation::Exchange { .. } => "exchange",
             Operation::Rename { .. } => "rename",
             Operation::SyncFileSystem { .. } => "sync-file-system",
             Operation::WriteFile { .. } => "write-file",
             Operation::Link { .. } => "link",
             Operation::RemoveFile { .. } => "remove-file",
+            Operation::Unmount { .. } => "unmount",
+            Operation::GrowLoop { .. } => "grow-loop",
         }
     }
 }

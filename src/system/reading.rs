@@ -29,6 +29,11 @@ pub fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
 }
 
+/// Whether a name names a regular file that may be executed, itself and not by a link.
+pub fn is_program(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o100 != 0)
+}
+
 /// The inode of what a name names, a final link itself.
 pub fn inode(path: &Path) -> Result<u64, FileError> {
     std::fs::symlink_metadata(path).map(|meta| meta.ino()).map_err(|error| FileError::new("look at", path, error))

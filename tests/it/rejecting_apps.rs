@@ -90,6 +90,17 @@ fn a_second_process_that_ends_at_once_is_named() {
     rejected(&world, &blog, "rolled-back").because("worker.1").because("exit 2").says("no work");
 }
 
+#[test]
+fn a_health_page_without_a_web_process_is_no_success() {
+    let world = World::new();
+    let hook = "#!/bin/sh\necho built > index.html\n";
+    let blog = live_blog(&world).remove("Procfile").script(".commis/hooks/build", hook);
+    let blog = blog.write(".commis/project.toml", "[health]\npath = \"/\"\n").commit("a page that nobody serves");
+    rejected(&world, &blog, "rolled-back").because("there is no web process").says("buildpack");
+    let blog = blog.remove(".commis/project.toml").write("Procfile", "worker: exec sleep 600\n").commit("nobody asks");
+    blog.push("main").succeeds().says("no web process to ask");
+}
+
 /// Answers 500 to everything.
 const BROKEN: &str = r#"import http.server, os
 class Page(http.server.BaseHTTPRequestHandler):

@@ -77,6 +77,7 @@ const PURE: &[&str] = &[
     "src/pipeline/step.rs",
     "src/pipeline/queue.rs",
     "src/pipeline/rollback.rs",
+    "src/pipeline/data.rs",
     "src/pipeline/phases/*",
     "src/notify/words.rs",
     "src/operations/authorize.rs",

@@ -9,7 +9,7 @@ use crate::git::{self, Kind};
 use crate::layouts::places;
 use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
 use crate::notify::words::{self, Stage};
-use crate::pipeline::Goal;
+use crate::pipeline::{Goal, data};
 use crate::store::ReleaseRecord;
 use crate::system::{UserIds, clock, reading};
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ impl Execution<'_> {
             manifest: String::from_utf8_lossy(&packed.manifest.to_json()).into_owned(),
             environment: environment_json(&self.gathered.environment),
             served: None,
-            rollback: RollbackClass::default(),
+            rollback: self.class(&packed.manifest.base),
             created_at: clock::now(),
             origin: crate::store::COOKED.to_owned(),
             signer: None,
@@ -110,6 +110,12 @@ impl Execution<'_> {
         let (name, live) = (&self.order.project.name, self.order.project.live?);
         let release = self.context.store.release(name, live).ok().flatten()?;
         Some(self.places.release(&release.file_name))
+    }
+
+    /// What it will take to go back from it.
+    fn class(&self, base: &ManifestBase) -> RollbackClass {
+        let facts = &self.gathered.facts;
+        data::class(facts.data.declared, &facts.hooks, base.processes.keys().any(ProcessType::is_release))
     }
 
     /// The commit's tree, object by object.

@@ -4,33 +4,40 @@
 //! the verdict. Everything before the exchange is undone by removing what has our name on it.
 
 mod bundle;
+mod data;
 mod ended;
 mod prepare;
 pub mod proofs;
+mod restore;
 pub mod revive;
 mod scripts;
 mod storage;
 mod switch;
 mod tidy;
 mod told;
+mod told_data;
 mod undo;
 mod variables;
 mod watch;
 
 use super::context::{Context, LiveSet};
 use super::control::Control;
+use super::data::touches;
 use super::gather::Gathered;
-use super::step::Step;
-use super::{Goal, Order, rollback};
+use super::recall::Interrupted;
+use super::rollback;
+use super::step::{Archive, Step};
+use super::{Goal, Order};
 use crate::archives::Manifest;
 use crate::git::refs::PreparedUpdate;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Because, Code, CommitId, Failure, Phase, ReleaseVersion};
 use crate::notify::{DeploymentLog, Redactor, words};
-use crate::store::{ReleaseRecord, StepRecord, StepStatus};
+use crate::store::{DeploymentRecord, ReleaseRecord, StepRecord, StepStatus};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, failpoint, reading};
 use bundle::Origin;
+use data::DataWork;
 use std::path::PathBuf;
 use tokio::time::Instant;
 
@@ -77,6 +84,7 @@ struct Work {
     new: Option<LiveSet>,
     old: Option<LiveSet>,
     opened: Option<words::Stage>,
+    data: DataWork,
 }
 
 /// How a step ended well.
@@ -116,6 +124,7 @@ impl<'a> Execution<'a> {
             new: None,
             old: None,
             opened: None,
+            data: DataWork::default(),
         };
         Self {
             redactor: Redactor::new(variables),
@@ -130,6 +139,26 @@ impl<'a> Execution<'a> {
             control,
             work,
         }
+    }
+
+    /// The execution of a deployment that an earlier life left in the middle, to be undone.
+    pub fn resume(
+        context: &'a Context,
+        order: &'a Order,
+        left: &'a Interrupted,
+        (log, control): (&'a DeploymentLog, &'a Control),
+        row: &DeploymentRecord,
+    ) -> Result<Self, Failure> {
+        let mut execution = Self::new(context, order, &left.gathered, (log, control));
+        execution.records = context.store.steps(&order.project.name, order.number)?;
+        execution.begun.clone_from(&left.begun);
+        let work = &mut execution.work;
+        work.tree_name = row.tree.clone().unwrap_or_default();
+        work.tree.clone_from(&left.tree);
+        work.version = row.version;
+        work.inode = row.tree_inode;
+        work.data = DataWork::of(&row.data);
+        Ok(execution)
     }
 
     /// What was done before there was an execution: gather's looking.
@@ -165,14 +194,21 @@ impl<'a> Execution<'a> {
 
     /// Does the steps that put everything back; goes on after a failure, and reports the first that somebody must know.
     pub async fn undo(&mut self, steps: &[Step]) -> Result<(), Failure> {
-        let mut first = Ok(());
+        self.work.data.undoing = Some(Archive::Own);
+        let (mut first, mut failed) = (Ok(()), Vec::new());
         for step in steps {
+            if !rollback::still(*step, &failed, &self.begun) {
+                continue;
+            }
             match self.one(Phase::Deploy, *step).await {
+                Ok(()) => {}
                 Err(failure) if rollback::only_clears_away(*step) => {
                     tracing::warn!(project = %self.order.project.name, %step, "left for later: {failure}");
                 }
-                result if first.is_ok() => first = result,
-                _ => {}
+                Err(failure) => {
+                    failed.push(*step);
+                    first = first.and(Err(failure));
+                }
             }
         }
         self.note_records();
@@ -200,6 +236,9 @@ impl<'a> Execution<'a> {
     }
 
     async fn perform(&mut self, step: Step) -> Result<Done, Failure> {
+        if touches(step, self.gathered.facts.data.declared) {
+            self.touch()?;
+        }
         match step {
             Step::PrepareDirectories => self.prepare_directories(),
             Step::WipeBuild => self.wipe_build(),
@@ -227,6 +266,11 @@ impl<'a> Execution<'a> {
             Step::DiscardTree => self.discard_tree(),
             Step::DiscardRelease => self.discard_release(),
             Step::CleanBuild => self.clean_build(),
+            Step::BackUp => self.back_up(),
+            Step::CopyData(archive) => self.copy_data(archive),
+            Step::StopOld => self.stop_old().await,
+            Step::RestoreData(archive) => self.restore_data(archive),
+            Step::DiscardBackup => self.discard_backup(),
         }
     }
 

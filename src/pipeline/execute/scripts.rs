@@ -12,9 +12,9 @@ use crate::notify::clean_line;
 use crate::notify::words::{self, Stage};
 use crate::pipeline::launch;
 use crate::pipeline::view::{self, Tools};
-use crate::sandbox::{Stream, Task};
+use crate::sandbox::{Cancel, Stream, Task};
 use crate::system::cgroups::GroupLimits;
-use crate::system::{Job, Limits, UserIds, View};
+use crate::system::{Access, Job, Limits, UserIds, View};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,12 +42,13 @@ impl Execution<'_> {
         if hook.runs_as() == Who::BuildUser {
             self.open_stage(Stage::Build, "hooks");
         }
+        if hook == Hook::Backup {
+            self.prepare_dumps()?;
+        }
         let user = self.user_of(hook.runs_as());
         self.write_common(user)?;
-        let path = format!(".commis/hooks/{}", hook.name());
-        let job = self.hook_job(hook, user, &path);
-        let script =
-            Script { title: format!("hook {}", hook.name()), job, deadline: self.gathered.config.hooks.timeout };
+        let job = self.hook_job(hook, user)?;
+        let script = Script { title: format!("hook {}", hook.name()), job, deadline: self.hook_timeout(hook) };
         self.tell_detail(&format!("hook {}", hook.name()));
         let ran = self.run_script(script).await?;
         if !ran.exit.is_success() {
@@ -55,6 +56,9 @@ impl Execution<'_> {
             return Err(ended::or_full_disk(failure, &ran, self.places.root()));
         }
         self.read_common(hook)?;
+        if hook == Hook::Restore {
+            self.dumps_restored()?;
+        }
         Ok(Done::Did(ran.exit.to_string()))
     }
 
@@ -143,6 +147,7 @@ impl Execution<'_> {
         else {
             return Ok(Done::Skipped(Because::NothingDeclared));
         };
+        self.touch()?;
         let name = &self.order.project.name;
         let running = self.running()?;
         let job = Job {
@@ -163,24 +168,34 @@ impl Execution<'_> {
         Err(ended::failure(Code::ReleaseFailed, "release command", &ran, self.places.root()))
     }
 
-    fn hook_job(&self, hook: Hook, user: UserIds, path: &str) -> Job {
+    fn hook_timeout(&self, hook: Hook) -> Duration {
+        let config = &self.gathered.config;
+        match hook {
+            Hook::Backup | Hook::Restore => config.backups.timeout,
+            _ => config.hooks.timeout,
+        }
+    }
+
+    fn hook_job(&self, hook: Hook, user: UserIds) -> Result<Job, Failure> {
         let name = &self.order.project.name;
         let view = match hook.runs_as() {
             Who::BuildUser => self.build_view(None),
             Who::AppUser => {
-                let tree = self.live_tree();
-                view::deploy_view(name, &self.places, self.order.number, &tree, &self.context.exe)
+                let tree = if hook == Hook::Restore { self.restorer_tree() } else { self.live_tree() };
+                let view = view::deploy_view(name, &self.places, self.order.number, &tree, &self.context.exe);
+                let access = if hook == Hook::Restore { Access::ReadOnly } else { Access::ReadWrite };
+                view::with_dumps(view, &self.places, self.dumps_for(hook)?, access)
             }
         };
-        Job {
-            argv: vec![self.places.run().join(path).display().to_string()],
+        Ok(Job {
+            argv: vec![self.places.run().join(hooks::find::DIRECTORY).join(hook.name()).display().to_string()],
             env: self.hook_environment(hook),
             directory: self.places.run(),
             user,
             view,
             limits: Limits::default(),
             cgroups: Vec::new(),
-        }
+        })
     }
 
     fn build_view(&self, buildpack: Option<&std::path::Path>) -> View {
@@ -241,7 +256,10 @@ impl Execution<'_> {
             last_heard.store(began.elapsed().as_secs(), Ordering::Relaxed);
             on_line(stream, raw);
         };
-        let run = self.context.sandbox.run(task, &mut listen, self.control.token());
+        // What is undone is not cancelled.
+        let never = Cancel::default();
+        let cancel = if self.work.data.undoing.is_some() { &never } else { self.control.token() };
+        let run = self.context.sandbox.run(task, &mut listen, cancel);
         tokio::pin!(run);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let exit = loop {

@@ -38,7 +38,6 @@ impl Execution<'_> {
     /// From here on nobody cancels, and everything is undone by `ExchangeBack`.
     pub(super) fn exchange(&mut self) -> Result<Done, Failure> {
         self.control.pass_the_gate().map_err(|_| cancelled())?;
-        self.close_stage(Stage::BackUp, &crate::notify::words::skipped(Because::NoBackupPolicy));
         let (name, number) = (&self.order.project.name, self.order.number);
         self.make_durable()?;
         let inode = reading::inode(&self.work.tree).map_err(|error| Failure::internal("switch", &error))?;
@@ -91,15 +90,16 @@ impl Execution<'_> {
 
     pub(super) async fn check(&mut self) -> Result<Done, Failure> {
         let live = self.work.new.ok_or_else(|| missing("processes"))?;
-        if self.work.manifest.as_ref().is_none_or(|manifest| instances::kinds(manifest).next().is_none()) {
+        let asked =
+            health::spec(&self.work.tree, &self.context.host_of(&self.order.project.name), &self.gathered.config)?;
+        let runs = self.work.manifest.as_ref().is_some_and(|manifest| instances::kinds(manifest).next().is_some());
+        if !runs && asked.path.is_none() {
             self.close_stage(Stage::Check, "no process type: nothing to check");
             return Ok(Done::Skipped(Because::NothingDeclared));
         }
-        let asked =
-            health::spec(&self.work.tree, &self.context.host_of(&self.order.project.name), &self.gathered.config)?;
         match health::probe(self.context, (live, Exits::EndTheWait), &asked, &self.gathered.config).await {
             Ok(well) => {
-                let note = asked.words(&well);
+                let note = asked.words(&well, live.port);
                 self.close_stage(Stage::Check, &note);
                 Ok(Done::Did(note))
             }
@@ -116,6 +116,7 @@ impl Execution<'_> {
         self.context.supervisor.keep(live.set);
         self.point_router_at(Some(live))?;
         self.work.old = self.context.live(&self.order.project.name);
+        self.note_up();
         Done::quietly()
     }
 
@@ -181,6 +182,9 @@ impl Execution<'_> {
             Unhealthy::WrongPort { .. } => {
                 failure.hint("listen on 127.0.0.1:$PORT; the variable changes with each start")
             }
+            Unhealthy::NobodyToAsk { .. } => failure
+                .hint("a hook build without a buildpack in .commis/project.toml makes no process: name one")
+                .hint("else: a web line in the Procfile, or no [health] path"),
             Unhealthy::NoAnswer { .. } => {
                 failure.hint("if it only needs longer: [health] timeout in .commis/project.toml")
             }

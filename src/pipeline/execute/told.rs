@@ -4,6 +4,7 @@ use super::Execution;
 use crate::model::{Code, DeploymentNumber, Failure, ReleaseVersion};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::Goal;
+use crate::store::DataState;
 
 impl Execution<'_> {
     pub(super) fn tell_opening(&self) {
@@ -78,25 +79,40 @@ impl Execution<'_> {
         let name = &self.order.project.name;
         let live = self.context.live_words(&self.order.project);
         let live_words = live.as_ref().map(|(version, commit)| (*version, commit.as_str()));
+        let restored = self.data_state() == DataState::Restored;
         match (reported, live_words) {
             (Code::RolledBack, Some((version, commit))) => {
-                self.tell_verdict("warning", &format!("{name} {version} ({commit}) is live again"));
+                let down = self.downtime().map_or(String::new(), |down| format!("; {down} down"));
+                self.tell_verdict("warning", &format!("{name} {version} ({commit}) is live again{down}"));
+            }
+            (_, Some((version, commit))) if restored => {
+                let down = self.downtime().map_or(String::new(), |down| format!("; {down} down"));
+                self.tell_verdict("warning", &format!("{name} {version} ({commit}) is live with its data{down}"));
             }
             _ => self.log.line(&words::detail(&words::still_serving(name, live_words))),
+        }
+        if let Some(discarded) = self.discarded_words().filter(|_| restored) {
+            self.tell_verdict("warning", &discarded);
         }
         failure.hints.iter().for_each(|hint| self.tell_verdict("hint", hint));
         let log = format!("whole log: {} log {name} {}", self.context.ssh_words(), self.order.number.0);
         self.tell_verdict("hint", &log);
     }
 
-    fn tell_verdict(&self, word: &str, text: &str) {
+    pub(super) fn tell_verdict(&self, word: &str, text: &str) {
         words::verdict(word, &self.redactor.redact(text)).iter().for_each(|line| self.log.line(line));
     }
 
     pub fn announce_rollback_failed(&self, failure: &Failure) {
-        self.tell_verdict("error", &format!("ROLLBACK FAILED, {} needs an admin", self.order.project.name));
+        let name = &self.order.project.name;
+        let state = match (self.context.live(name), self.down_since()) {
+            (None, Some(since)) => format!("{name} is DOWN since {since}"),
+            (None, None) => format!("{name} is DOWN"),
+            (Some(_), _) => format!("{name} needs an admin"),
+        };
+        self.tell_verdict("error", &format!("ROLLBACK FAILED, {state}"));
         self.tell_detail(&self.redactor.redact(&failure.what));
-        self.tell_detail("the failed and the previous release are both kept");
+        self.tell_detail("the failed and the previous release are both kept; nothing was deleted");
         failure.hints.iter().for_each(|hint| self.tell_verdict("hint", hint));
     }
 }

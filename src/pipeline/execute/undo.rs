@@ -43,7 +43,9 @@ impl Execution<'_> {
             return Done::quietly();
         }
         as_root(&Operation::MakeDirectory { path: kept.clone(), owner: UserIds::of(0), mode: 0o750 })?;
-        as_root(&Operation::Rename { from: self.work.tree.clone(), to: kept.join("run") })?;
+        let to = kept.join("run");
+        as_root(&Operation::Rename { from: self.work.tree.clone(), to: to.clone() })?;
+        self.work.tree = to;
         self.tell_detail(&format!("the failed tree is kept in archives/{}.failed", self.order.number.0));
         Done::quietly()
     }
@@ -73,13 +75,15 @@ impl Execution<'_> {
     pub(super) async fn check_old(&mut self) -> Result<Done, Failure> {
         let live = self.context.live(&self.order.project.name).ok_or_else(|| missing("a previous release"))?;
         if live.port.is_none() {
+            self.note_up();
             return Done::quietly();
         }
         let host = self.context.host_of(&self.order.project.name);
         let asked = health::spec(&self.places.run(), &host, &self.gathered.config)?;
         match health::probe(self.context, (live, Exits::AreRestarted), &asked, &self.gathered.config).await {
             Ok(well) => {
-                let note = asked.words(&well);
+                let note = asked.words(&well, live.port);
+                self.note_up();
                 self.tell_detail(&note);
                 Ok(Done::Did(note))
             }
@@ -107,6 +111,7 @@ impl Execution<'_> {
 
     pub(super) fn clean_build(&mut self) -> Result<Done, Failure> {
         super::prepare::empty(&self.places.build(), self.order.project.build_user)?;
+        trees::remove_tree(&self.places.backup_partial(self.order.number))?;
         trees::remove_tree(&self.places.env_dir(self.order.number))?;
         trees::remove_tree(&self.places.common_dir(self.order.number))?;
         Done::quietly()

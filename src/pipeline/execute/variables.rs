@@ -50,6 +50,7 @@ impl Execution<'_> {
         };
         platform.push(("SOURCE_VERSION".into(), self.commit_text()));
         let common = self.places.view_common().join(COMMON_FILE);
+        let dumps = self.places.view_dumps();
         hooks::environment(HookContext {
             hook,
             project: &self.order.project.name,
@@ -57,7 +58,14 @@ impl Execution<'_> {
             deployment: self.order.number,
             release: self.work.version,
             // Up to bundle the tree at work is seen at the run path, so that absolute paths are right.
-            paths: HookPaths { build: &run, run: &run, data: &self.places.data(), common: &common, home: &home },
+            paths: HookPaths {
+                build: &run,
+                run: &run,
+                data: &self.places.data(),
+                dumps: matches!(hook, Hook::Backup | Hook::Restore).then_some(dumps.as_path()),
+                common: &common,
+                home: &home,
+            },
             pillar: &pillar,
             platform: &platform,
         })

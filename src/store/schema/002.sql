@@ -2,12 +2,15 @@
 -- them; a word in a comment is the only word that stands there.
 
 -- Data and rollback.
-ALTER TABLE deployments ADD COLUMN backup TEXT NOT NULL DEFAULT 'none';      -- none | begun | done: archives/<number> has it
+ALTER TABLE deployments ADD COLUMN backup TEXT NOT NULL DEFAULT 'none';      -- none | begun | done: archives/<number> has it | empty
 ALTER TABLE deployments ADD COLUMN backup_at INTEGER;                        -- when the copy of data/ began
+ALTER TABLE deployments ADD COLUMN backup_bytes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deployments ADD COLUMN data TEXT NOT NULL DEFAULT 'untouched';   -- untouched | touched | restoring | restored
+ALTER TABLE deployments ADD COLUMN data_asked INTEGER;                       -- a rollback that was asked to put this archive's data back
+ALTER TABLE deployments ADD COLUMN data_from INTEGER;                        -- whose archive is put back
 ALTER TABLE deployments ADD COLUMN data_inode INTEGER;                       -- of the data/ that is put back, written before the exchange
 ALTER TABLE deployments ADD COLUMN discarded_until INTEGER;                  -- writes from backup_at until then were put aside
-ALTER TABLE deployments ADD COLUMN with_data INTEGER NOT NULL DEFAULT 0;     -- a rollback that was asked to put data back too
+ALTER TABLE deployments ADD COLUMN downtime INTEGER;                         -- milliseconds in which nothing served
 ALTER TABLE releases ADD COLUMN rollback TEXT NOT NULL DEFAULT 'code';       -- code | code+data | forbidden: what leaving it means
 
 -- Releases that travel.

@@ -5,8 +5,10 @@ use super::{root, settle, strangers};
 use commis::buildpacks::contract;
 use commis::hooks::{self, Hook};
 use commis::model::{Failure, Mode, ReleaseVersion, Trigger};
+use commis::pipeline::data::{self, DataFacts};
 use commis::pipeline::facts::{self, Building, Facts};
 use commis::pipeline::{Mover, plan, rollback};
+use commis::store::DataState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
@@ -59,8 +61,11 @@ fn plans(recipe: &Recipe, mode: Mode) -> String {
         let facts = facts(recipe, mode, trigger);
         let plan = plan::plan(&facts);
         let begun: Vec<_> = plan.steps().map(|(_, step)| step).collect();
-        let undo: Vec<String> = rollback::undo(&begun, facts.previous).iter().map(ToString::to_string).collect();
-        write!(text, "\n== {}\n{plan}undone by: {}\n", trigger.as_str(), undo.join(", ")).unwrap();
+        write!(text, "\n== {}\n{plan}", trigger.as_str()).unwrap();
+        for (state, title) in [(DataState::Untouched, "undone by"), (DataState::Touched, "undone with data by")] {
+            let undo: Vec<String> = rollback::undo(&facts, &begun, state).iter().map(ToString::to_string).collect();
+            writeln!(text, "{title}: {}", undo.join(", ")).unwrap();
+        }
     }
     text
 }
@@ -71,10 +76,11 @@ fn facts(recipe: &Recipe, mode: Mode, trigger: Trigger) -> Facts {
         mode,
         trigger,
         hooks: recipe.hooks.clone(),
-        buildpack: recipe.buildpack.clone().filter(|_| trigger != Trigger::Rollback),
+        buildpack: recipe.buildpack.clone().filter(|_| !trigger.goes_back()),
         building: recipe.building,
         mover: if trigger == Trigger::Push { Mover::Us } else { Mover::Nobody },
         previous: Some(ReleaseVersion(1)),
+        data: DataFacts { restorer: data::restorer(&recipe.hooks, &BTreeSet::new()), ..DataFacts::default() },
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a directory looks like, to the last byte, owner and second: to compare before with after.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
@@ -26,10 +27,20 @@ fn describe(root: &Path, directory: &Path, lines: &mut Vec<String>) {
             format!("-> {}", std::fs::read_link(&path).unwrap_or_default().display())
         } else if kind.is_file() {
             let bytes = std::fs::read(&path).unwrap_or_default();
-            format!("{}.{:09} {} {}", data.mtime(), data.mtime_nsec(), data.nlink(), bytes.escape_ascii())
+            format!("{}.{:09} {} {}", data.mtime(), data.mtime_nsec(), data.nlink(), short(&bytes))
         } else {
             format!("special {}", kind.is_fifo())
         };
         lines.push(format!("{name} {:o} {}:{} {content}", data.mode() & 0o7777, data.uid(), data.gid()));
     }
+}
+
+/// Small files as they are, so that a difference can be read; of others length and hash.
+fn short(bytes: &[u8]) -> String {
+    if bytes.len() <= 400 {
+        return bytes.escape_ascii().to_string();
+    }
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("{} bytes, {:016x}", bytes.len(), hasher.finish())
 }

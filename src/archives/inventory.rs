@@ -1,0 +1,237 @@
+//! The list of what a backup holds, as text and back. Pure. One line per entry, after a head:
+//!
+//! ```text
+//! commis-backup 1
+//! x <pattern>                                                              was left out
+//! d <mode> <uid> <gid> <mtime> <path>                                      a directory
+//! f <mode> <uid> <gid> <mtime> <size> <sha256> <source> <path>             a file
+//! h <path> <other path>                                                    one more name of a file
+//! l <mode> <uid> <gid> <mtime> <path> <target>                             a symbolic link
+//! ```
+//! Times are seconds and nanoseconds since 1970, modes octal. `source` is `dev:ino:ctime` of the file that was copied, by
+//! which the next backup knows that it did not change; `-` when it may have changed unseen. The sum of a file with holes is
+//! `-`. In paths, blanks, backslashes and what is not ASCII are `\ooo`.
+
+use crate::model::{Code, Failure};
+use crate::system::mount_table::unescape;
+use std::fmt::Write;
+
+const HEAD: &str = "commis-backup 1";
+
+/// What a backup holds, in the order of a tour.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Inventory {
+    /// Patterns of what was left out.
+    pub excluded: Vec<String>,
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    pub path: Vec<u8>,
+    pub item: Item,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    Directory(Traits),
+    File(Traits, Content),
+    /// One more name of the file at this path.
+    Name(Vec<u8>),
+    Link(Traits, Vec<u8>),
+}
+
+/// What a copy has of its original besides content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Traits {
+    /// Permission bits.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub modified: Moment,
+}
+
+/// Seconds and nanoseconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Moment(pub i64, pub i64);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Content {
+    pub size: u64,
+    pub sha256: Option<[u8; 32]>,
+    pub source: Option<Source>,
+}
+
+/// The file that was copied, as it then was.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Source {
+    pub device: u64,
+    pub inode: u64,
+    pub changed: Moment,
+}
+
+impl Inventory {
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{HEAD}\n");
+        for pattern in &self.excluded {
+            let _ = writeln!(text, "x {}", escape(pattern.as_bytes()));
+        }
+        for entry in &self.entries {
+            let path = escape(&entry.path);
+            let _ = match &entry.item {
+                Item::Directory(traits) => writeln!(text, "d {} {path}", traits.words()),
+                Item::File(traits, content) => writeln!(text, "f {} {} {path}", traits.words(), content.words()),
+                Item::Name(of) => writeln!(text, "h {path} {}", escape(of)),
+                Item::Link(traits, target) => writeln!(text, "l {} {path} {}", traits.words(), escape(target)),
+            };
+        }
+        text
+    }
+
+    /// # Errors
+    /// `VerifyFailed` naming the line.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let mut lines = text.lines();
+        if lines.next() != Some(HEAD) {
+            return Err(damaged(1));
+        }
+        let mut inventory = Self::default();
+        for (number, line) in (2..).zip(lines) {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                ["x", pattern] => inventory.excluded.push(String::from_utf8_lossy(&plain(pattern)).into_owned()),
+                _ => inventory.entries.push(entry(&words).ok_or_else(|| damaged(number))?),
+            }
+        }
+        Ok(inventory)
+    }
+}
+
+impl Traits {
+    fn words(&self) -> String {
+        format!("{:o} {} {} {}", self.mode, self.uid, self.gid, self.modified.words())
+    }
+
+    fn parse(words: &[&str]) -> Option<Self> {
+        let [mode, uid, gid, modified] = words else { return None };
+        Some(Self {
+            mode: u32::from_str_radix(mode, 8).ok()?,
+            uid: uid.parse().ok()?,
+            gid: gid.parse().ok()?,
+            modified: Moment::parse(modified)?,
+        })
+    }
+}
+
+impl Moment {
+    fn words(self) -> String {
+        format!("{}.{}", self.0, self.1)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (seconds, nanoseconds) = text.split_once('.')?;
+        Some(Self(seconds.parse().ok()?, nanoseconds.parse().ok()?))
+    }
+}
+
+impl Content {
+    fn words(&self) -> String {
+        let hex = |sum: [u8; 32]| sum.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let sum = self.sha256.map_or_else(|| "-".to_owned(), hex);
+        let source = |source: Source| format!("{}:{}:{}", source.device, source.inode, source.changed.words());
+        format!("{} {sum} {}", self.size, self.source.map_or_else(|| "-".to_owned(), source))
+    }
+
+    fn parse(words: &[&str]) -> Option<Self> {
+        let [size, sum, source] = words else { return None };
+        let sha256 = if *sum == "-" { None } else { Some(sum_of(sum)?) };
+        let source = if *source == "-" { None } else { Some(Source::parse(source)?) };
+        Some(Self { size: size.parse().ok()?, sha256, source })
+    }
+}
+
+impl Source {
+    fn parse(text: &str) -> Option<Self> {
+        let (device, rest) = text.split_once(':')?;
+        let (inode, changed) = rest.split_once(':')?;
+        Some(Self { device: device.parse().ok()?, inode: inode.parse().ok()?, changed: Moment::parse(changed)? })
+    }
+}
+
+fn entry(words: &[&str]) -> Option<Entry> {
+    let (kind, rest) = words.split_first()?;
+    let (path, item) = match (*kind, rest) {
+        ("d", [traits @ .., path]) => (path, Item::Directory(Traits::parse(traits)?)),
+        ("f", [mode, uid, gid, modified, content @ .., path]) => {
+            (path, Item::File(Traits::parse(&[mode, uid, gid, modified])?, Content::parse(content)?))
+        }
+        ("h", [path, of]) => (path, Item::Name(plain(of))),
+        ("l", [traits @ .., path, target]) => (path, Item::Link(Traits::parse(traits)?, plain(target))),
+        _ => return None,
+    };
+    Some(Entry { path: plain(path), item })
+}
+
+fn sum_of(text: &str) -> Option<[u8; 32]> {
+    let mut sum = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in sum.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(sum)
+}
+
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            0x21..=0x7e if *byte != b'\\' => text.push(char::from(*byte)),
+            _ => {
+                let _ = write!(text, "\\{byte:03o}");
+            }
+        }
+    }
+    text
+}
+
+fn plain(text: &str) -> Vec<u8> {
+    unescape(text.as_bytes())
+}
+
+fn damaged(line: usize) -> Failure {
+    Failure::new(Code::VerifyFailed, format!("the list of the backup is damaged in line {line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn traits() -> Traits {
+        Traits { mode: 0o4755, uid: 1, gid: 2, modified: Moment(-3, 999_999_999) }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(path in proptest::collection::vec(1u8..=255, 1..20), target in proptest::collection::vec(1u8..=255, 0..20)) {
+            let source = Some(Source { device: 7, inode: 8, changed: Moment(9, 10) });
+            let entries = [
+                Item::Directory(traits()),
+                Item::File(traits(), Content { size: 5, sha256: Some([0xab; 32]), source }),
+                Item::File(traits(), Content { size: 5, sha256: None, source: None }),
+                Item::Name(target.clone()),
+                Item::Link(traits(), target),
+            ];
+            let entries = entries.into_iter().map(|item| Entry { path: path.clone(), item }).collect();
+            let inventory = Inventory { excluded: vec!["a b/**".into()], entries };
+            prop_assert_eq!(Inventory::parse(&inventory.to_text()).unwrap(), inventory);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "(commis-backup 1\n)?([dfhlx] |[0-9a-f.:\\\\ \n-]){0,40}") {
+            let _ = Inventory::parse(&text);
+        }
+    }
+}

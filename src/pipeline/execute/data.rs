@@ -1,0 +1,250 @@
+//! Data around a deployment: kept before it, put back when it comes to nothing or when a rollback says so. What has been
+//! begun stands in the deployment's row first, and where `data/` is now is told by its inode; so each step can be repeated.
+
+use super::{Done, Execution, as_root, missing};
+use crate::archives::backup::{self, Exclude, Shelf};
+use crate::archives::trees;
+use crate::config::project::BackupPolicy;
+use crate::hooks::Hook;
+use crate::layouts::ProjectPlaces;
+use crate::model::{Because, Code, DeploymentNumber, Failure, Time};
+use crate::notify::words::{self, Stage};
+use crate::pipeline::data::{self, Restorer};
+use crate::pipeline::step::Archive;
+use crate::store::{Backup, DataRow, DataState, Kept};
+use crate::system::privileged::Operation;
+use crate::system::{UserIds, clock, files, reading};
+use std::path::{Path, PathBuf};
+
+/// What the steps leave for later steps.
+#[derive(Default)]
+pub(super) struct DataWork {
+    /// What can be put back.
+    pub kept: Option<Kept>,
+    pub state: DataState,
+    /// When the hook `backup` began.
+    pub dumped: Option<Time>,
+    /// Whose backup is being put back, and the directory that becomes `data/`.
+    pub from: Option<(DeploymentNumber, Option<u64>)>,
+    /// Until when writes were put aside.
+    pub until: Option<Time>,
+    /// When the last process that served was told to stop.
+    pub stopped: Option<Time>,
+    /// Milliseconds.
+    pub downtime: Option<i64>,
+    /// What an undoing puts back.
+    pub undoing: Option<Archive>,
+}
+
+impl DataWork {
+    /// As an earlier life left it.
+    pub fn of(row: &DataRow) -> Self {
+        let kept = row.backup_at.filter(|_| row.backup.is_whole());
+        Self {
+            kept: kept.map(|at| Kept { backup: row.backup, at, bytes: row.backup_bytes }),
+            state: row.state,
+            from: row.from.map(|from| (from, row.inode)),
+            until: row.discarded_until,
+            ..Self::default()
+        }
+    }
+}
+
+impl Execution<'_> {
+    /// An empty place for what the hook `backup` writes, the application's own for that time.
+    pub(super) fn prepare_dumps(&mut self) -> Result<(), Failure> {
+        let now = clock::now();
+        self.begin_backup(now)?;
+        let path = self.places.dumps(&self.places.backup_partial(self.order.number));
+        as_root(&Operation::MakeDirectory { path, owner: self.order.project.app_user, mode: 0o700 })?;
+        self.work.data.dumped = Some(now);
+        Ok(())
+    }
+
+    fn begin_backup(&self, at: Time) -> Result<(), Failure> {
+        let path = self.places.backup_partial(self.order.number);
+        trees::remove_tree(&path)?;
+        self.context.store.begin_backup(&self.order.project.name, self.order.number, at)?;
+        as_root(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })
+    }
+
+    pub(super) fn back_up(&mut self) -> Result<Done, Failure> {
+        let policy = self.gathered.facts.data.policy;
+        let dumped = self.work.data.dumped;
+        let copied = match (policy, dumped) {
+            (BackupPolicy::Full, _) => tokio::task::block_in_place(|| self.copy_aside())?,
+            (_, Some(_)) => Some(0),
+            (BackupPolicy::Hooks, None) => return self.no_backup(Because::NoBackupHook),
+            (BackupPolicy::Nothing, None) => return self.no_backup(Because::NoBackupPolicy),
+        };
+        let Some(bytes) = copied else {
+            self.work.data.kept = Some(Kept { backup: Backup::Empty, at: clock::now(), bytes: 0 });
+            return self.no_backup(Because::DataIsEmpty);
+        };
+        let partial = self.places.backup_partial(self.order.number);
+        let dumps = dumped.map(|_| trees::tree_size(&self.places.dumps(&partial))).transpose()?;
+        self.settle_backup(bytes + dumps.map_or(0, |size| size.bytes))?;
+        let mut note = Vec::new();
+        note.extend((policy == BackupPolicy::Full).then(|| format!("data {}", words::size(bytes))));
+        note.extend(dumps.map(|size| format!("hook backup {}", words::size(size.bytes))));
+        let note = note.join(", ");
+        self.close_stage(Stage::BackUp, &note);
+        Ok(Done::Did(note))
+    }
+
+    fn no_backup(&mut self, because: Because) -> Result<Done, Failure> {
+        self.close_stage(Stage::BackUp, &words::skipped(because));
+        Ok(Done::Skipped(because))
+    }
+
+    /// The copy of `data/`, in bytes. `None`: there is nothing to copy.
+    fn copy_aside(&mut self) -> Result<Option<u64>, Failure> {
+        let exclude = self.exclude()?;
+        let (data, archives) = (self.places.data(), self.places.archives());
+        let earlier = self.earlier_backup()?;
+        let survey = backup::survey(&data, &exclude, earlier.as_ref())?;
+        if survey.entries == 0 && self.work.data.dumped.is_none() {
+            return Ok(None);
+        }
+        let (needed, free) = (backup::needed(&survey, &archives), files::free_bytes(&archives)?);
+        if free < needed {
+            let what = format!("no room to back data up: needs {}, has {}", words::size(needed), words::size(free));
+            let hint = "free space on the server, or see [data] in .commis/project.toml";
+            return Err(Failure::new(Code::DiskFull, what).hint(hint));
+        }
+        let partial = self.places.backup_partial(self.order.number);
+        if self.work.data.dumped.is_none() {
+            self.begin_backup(clock::now())?;
+        }
+        let shelf = shelf(&self.places, &partial);
+        as_root(&Operation::MakeDirectory { path: shelf.data.clone(), owner: UserIds::of(0), mode: 0o700 })?;
+        let owner = self.order.project.app_user;
+        let made = backup::back_up(&data, &shelf, (&exclude, owner), (&survey, earlier.as_ref()))?;
+        for passed in &made.passed {
+            self.tell_detail(&format!("not backed up: data/{passed}"));
+        }
+        Ok(Some(made.bytes))
+    }
+
+    fn exclude(&self) -> Result<Exclude, Failure> {
+        Exclude::new(&self.gathered.settings.data.exclude)
+    }
+
+    /// The newest backup that is there: what did not change since is shared with it.
+    fn earlier_backup(&self) -> Result<Option<backup::Known>, Failure> {
+        let names = reading::names(&self.places.archives())?;
+        let newest = names.iter().filter_map(|name| name.parse().ok()).max().map(DeploymentNumber);
+        Ok(newest.and_then(|number| backup::known(&shelf(&self.places, &self.places.archived(number)))))
+    }
+
+    /// The backup is whole: on the disk first, then under its name, then in the row.
+    fn settle_backup(&mut self, bytes: u64) -> Result<(), Failure> {
+        let (name, number) = (&self.order.project.name, self.order.number);
+        let row = self.context.store.deployment(name, number)?.ok_or_else(|| missing("a row"))?;
+        let at = row.data.backup_at.ok_or_else(|| missing("a backup that was begun"))?;
+        as_root(&Operation::SyncFileSystem { path: self.places.archives() })?;
+        let (from, to) = (self.places.backup_partial(number), self.places.archived(number));
+        as_root(&Operation::Rename { from, to })?;
+        let kept = Kept { backup: Backup::Done, at, bytes };
+        self.context.store.finish_backup(name, number, kept)?;
+        self.work.data.kept = Some(kept);
+        Ok(())
+    }
+
+    /// Before the first step that may change data.
+    pub(super) fn touch(&mut self) -> Result<(), Failure> {
+        if self.work.data.state != DataState::Untouched {
+            return Ok(());
+        }
+        let empty = self.work.data.kept.filter(|kept| kept.backup == Backup::Empty);
+        self.context.store.touch_data(&self.order.project.name, self.order.number, empty)?;
+        self.work.data.state = DataState::Touched;
+        Ok(())
+    }
+
+    /// What may have happened to data.
+    pub fn data_state(&self) -> DataState {
+        self.work.data.state
+    }
+
+    pub(super) fn archive_of(&self, archive: Archive) -> Result<DeploymentNumber, Failure> {
+        match archive {
+            Archive::Own => Ok(self.order.number),
+            Archive::Asked => self.order.with_data.ok_or_else(|| missing("a backup to put back")),
+        }
+    }
+
+    /// Nothing serves and nothing writes from here on.
+    pub(super) async fn stop_old(&mut self) -> Result<Done, Failure> {
+        let name = &self.order.project.name;
+        self.work.data.stopped.get_or_insert_with(clock::now);
+        self.point_router_at(None)?;
+        self.context.set_live(name, None);
+        self.context.supervisor.stop_others(name, None).await;
+        Done::quietly()
+    }
+
+    /// Something serves again.
+    pub(super) fn note_up(&mut self) {
+        let Some(stopped) = self.work.data.stopped.take() else { return };
+        let downtime = (clock::now().0 - stopped.0).max(0);
+        self.work.data.downtime = Some(downtime);
+        let noted = self.context.store.note_downtime(&self.order.project.name, self.order.number, downtime);
+        if let Err(error) = noted {
+            tracing::error!(project = %self.order.project.name, %error, "the time in which nothing served is lost");
+        }
+    }
+
+    /// The backup of this deployment is not needed: data is what it holds, or was never touched.
+    pub(super) fn discard_backup(&mut self) -> Result<Done, Failure> {
+        self.context.store.forget_backup(&self.order.project.name, self.order.number)?;
+        let path = self.places.archived(self.order.number);
+        tokio::task::block_in_place(|| super::undo::discard(&self.places, &path))?;
+        Done::quietly()
+    }
+
+    /// Where the dumps are that a hook writes or reads.
+    pub(super) fn dumps_for(&self, hook: Hook) -> Result<Option<PathBuf>, Failure> {
+        Ok(match hook {
+            Hook::Backup => Some(self.places.dumps(&self.places.backup_partial(self.order.number))),
+            Hook::Restore => Some(self.places.dumps(&self.places.archived(self.archive_of(self.putting_back())?))),
+            _ => None,
+        })
+    }
+
+    /// The backup that is being put back: in a plan what was asked for, in its undoing our own.
+    fn putting_back(&self) -> Archive {
+        self.work.data.undoing.unwrap_or(Archive::Asked)
+    }
+
+    /// The tree whose hook `restore` runs.
+    pub(super) fn restorer_tree(&self) -> PathBuf {
+        match self.gathered.facts.data.restorer {
+            Some(Restorer::Old) => self.places.run(),
+            Some(Restorer::New) | None => self.work.tree.clone(),
+        }
+    }
+
+    /// Dumps are read again: with them data is whole, when it is our own backup.
+    pub(super) fn dumps_restored(&mut self) -> Result<(), Failure> {
+        if self.putting_back() == Archive::Own { self.data_is_back() } else { Ok(()) }
+    }
+
+    pub(super) fn data_is_back(&mut self) -> Result<(), Failure> {
+        let (name, number) = (&self.order.project.name, self.order.number);
+        self.context.store.note_data_state(name, number, DataState::Restored)?;
+        self.work.data.state = DataState::Restored;
+        self.tell_restored();
+        Ok(())
+    }
+
+    /// Whether our own backup has dumps that are read again.
+    pub(super) fn has_own_dumps(&self) -> bool {
+        data::own(&self.gathered.facts).is_ok_and(data::Holds::dumps)
+    }
+}
+
+/// Where the parts of a backup are.
+pub(super) fn shelf(places: &ProjectPlaces, archive: &Path) -> Shelf {
+    Shelf { data: places.archived_data(archive), inventory: places.inventory(archive) }
+}
