@@ -116,7 +116,7 @@ fn dependencies(manifest: &Manifest) -> Vec<Value> {
     let base = &manifest.base;
     let sha256 = |name: String, digest: &str| json!({ "name": name, "digest": { "sha256": digest } });
     let project = json!({ "name": "project", "digest": { "gitCommit": base.commit.to_string() } });
-    let pillar = base.pillar_commit.as_ref().map(|commit| sha256("pillar".into(), &hex(&digest(&commit.to_string()))));
+    let pillar = base.pillar_commit.as_ref().map(|commit| sha256("pillar".into(), &hex(&digest(commit.to_string()))));
     let packs = base.buildpacks.iter().map(|pack| match &pack.digest {
         Some(digest) => sha256(format!("buildpack/{}", pack.name), digest),
         None => json!({ "name": format!("buildpack/{}", pack.name) }),

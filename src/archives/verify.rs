@@ -135,7 +135,7 @@ fn check_live(
         return Err(refused(format!("live proof: of {}, not of {environment}", live.environment.escape_debug())));
     }
     let at: jiff::Timestamp = live.at.parse().map_err(|_| refused("live proof: its time cannot be read"))?;
-    let digest = statement::digest(&statement::live_line(base, sha256, &live.at));
+    let digest = statement::digest(statement::live_line(base, sha256, &live.at));
     let signed = signers.verify(&live.signature, (Namespace::Live, environment), &digest, now);
     signed.map_err(|distrust| refused(format!("live proof: {distrust}")))?;
     Ok(LiveProof { environment: environment.to_owned(), at: Time(at.as_millisecond()) })

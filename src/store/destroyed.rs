@@ -156,7 +156,7 @@ fn dump(connection: &Connection, name: &ProjectName) -> rusqlite::Result<Json> {
     let mut tables = Map::new();
     for (table, column) in TABLES {
         let mut statement = connection.prepare(&format!("SELECT * FROM {table} WHERE {column} = ?1"))?;
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let rows = statement.query_map([name.as_str()], |row| {
             let cells = columns.iter().enumerate().map(|(at, column)| Ok((column.clone(), to_json(row.get_ref(at)?))));
             cells.collect::<rusqlite::Result<Map<String, Json>>>().map(Json::Object)
@@ -170,7 +170,7 @@ fn dump(connection: &Connection, name: &ProjectName) -> rusqlite::Result<Json> {
 fn restore(connection: &Connection, tables: &Json) -> rusqlite::Result<()> {
     for (table, _) in TABLES {
         let statement = connection.prepare(&format!("SELECT * FROM {table} LIMIT 0"))?;
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         for row in tables.get(table).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object) {
             let known = columns.iter().filter_map(|column| row.get(column).map(|value| (column, from_json(value))));
             let (names, values): (Vec<&String>, Vec<Value>) = known.unzip();

@@ -83,7 +83,7 @@ fn rows_that_lie(session: &mut Session) {
     caught(
         session,
         "P1 P2",
-        (&|s| point(s, &s.git(&["rev-parse", "HEAD^"]).unwrap().trim().to_owned()), &|s| {
+        (&|s| point(s, s.git(&["rev-parse", "HEAD^"]).unwrap().trim()), &|s| {
             point(s, s.git(&["rev-parse", "HEAD"]).unwrap().trim());
         }),
     );

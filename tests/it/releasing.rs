@@ -126,7 +126,7 @@ fn a_lost_signing_key_is_said_and_not_replaced() {
     let key = world.path("state/release_ed25519_key");
     let kept = std::fs::read(&key).expect("a key");
     std::fs::remove_file(&key).expect("it was there");
-    let ran = crate::support::run(
+    let ran = crate::support::world::run(
         world.commis_command(&["serve", "--config", &world.config().display().to_string()]),
         "",
         "serve",

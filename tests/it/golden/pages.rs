@@ -196,6 +196,12 @@ fn release() -> records::Release {
         was_live: true,
         created_at: "t".into(),
         archive: records::Artifact { name: "n".into(), sha256: "s".into(), size: 1 },
+        artifacts: vec![records::Artifact { name: "n".into(), sha256: "s".into(), size: 1 }],
+        rollback: "code".into(),
+        pinned: false,
+        origin: "cooked".into(),
+        signed_by: Some("staging".into()),
+        tested_at: Some("t".into()),
     }
 }
 
