@@ -21,8 +21,7 @@ fn open_one() {
     let looked = inspect(archive, &expect, Links::InsideOnly).map(|unpacked| unpacked.files);
     // The same by unpacking, unless it would take its time to fill the disk with empty files first.
     let into = archive.with_extension("into");
-    let many = looked.as_ref().is_ok_and(|files| *files > 1000) || archive.ends_with("many");
-    if !many {
+    if !["many", "names"].iter().any(|name| archive.ends_with(name)) {
         let unpacked = unpack(archive, &expect, &into, me(), Links::InsideOnly).map(|unpacked| unpacked.files);
         assert_eq!(looked, unpacked);
         assert_eq!(into.exists(), unpacked.is_ok());
@@ -96,7 +95,7 @@ fn a_good_release_shows_that_the_others_are_judged() {
 #[test]
 fn more_entries_than_a_release_has() {
     assert_eq!(
-        opened("many", |file| entries(file, 1_000_000, |at| empty(format!("tree/{at:07}")))),
+        opened("many", |file| entries(file, 400_100, |at| empty(format!("tree/{at:07}")))),
         "it holds more than 400000 entries"
     );
 }
@@ -110,7 +109,7 @@ fn names_that_fill_the_memory() {
             (0..=depth).map(|level| format!("{:07}{}", at / 15, "n".repeat(230 + level as usize))).collect();
         header::Entry { path: format!("tree/{}", path.join("/")), item: header::Item::Directory }
     };
-    assert_eq!(opened("names", |file| entries(file, 60_000, parts)), "its names are longer than 67108864 bytes");
+    assert_eq!(opened("names", |file| entries(file, 40_000, parts)), "its names are longer than 67108864 bytes");
 }
 
 #[test]
