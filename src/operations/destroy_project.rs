@@ -144,7 +144,8 @@ pub(super) fn move_once(from: &Path, to: &Path) -> Result<(), Failure> {
     if from.symlink_metadata().is_err() || to.symlink_metadata().is_ok() {
         return Ok(());
     }
-    if let Some(parent) = to.parent() {
+    // Only the trash is ever missing; what is there keeps its owner and mode.
+    if let Some(parent) = to.parent().filter(|parent| !parent.is_dir()) {
         let path = parent.to_owned();
         privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })?;
     }

@@ -34,12 +34,9 @@ pub fn decide(volume: &Volume, rules: &Rules, own: bool, below: Option<&Space>) 
     let Device::Loop { bytes, .. } = &volume.device else {
         return Decision::Leave(if low { Because::CannotBeEnlarged } else { Because::EnoughRoom });
     };
-    // A crash between the steps of an enlargement leaves a file that is larger than what is on it.
-    let half_done = own && bytes.saturating_sub(volume.space.size) > rules.step.saturating_mul(3) / 4 && low;
     match (low, own) {
         (false, _) => Decision::Leave(Because::EnoughRoom),
         (true, false) => Decision::Leave(Because::CannotBeEnlarged),
-        (true, true) if half_done => Decision::Enlarge { to: *bytes },
         (true, true) => grown(*bytes, rules, below),
     }
 }
@@ -100,11 +97,5 @@ mod tests {
         let tight = Space { free: 120 * MB, ..PLENTY };
         assert_eq!(decide(&on_loop(200 * MB, MB, 200 * MB), &RULES, true, Some(&tight)), cannot);
         assert_eq!(decide(&on_loop(200 * MB, MB, 200 * MB), &RULES, true, None), cannot);
-    }
-
-    #[test]
-    fn an_enlargement_that_was_interrupted_is_finished_and_not_repeated() {
-        let half = on_loop(200 * MB, 5 * MB, 300 * MB);
-        assert_eq!(decide(&half, &RULES, true, Some(&PLENTY)), Decision::Enlarge { to: 300 * MB });
     }
 }

@@ -2,7 +2,8 @@
 //! own programs do it. Where none can, deployments and the hourly round compare, and warn.
 
 use crate::model::Failure;
-use crate::system::privileged;
+use crate::system::UserIds;
+use crate::system::privileged::{self, Operation};
 use crate::system::tools::{self, Tool};
 use crate::system::volumes::{self, Volume};
 use std::path::{Path, PathBuf};
@@ -119,14 +120,17 @@ pub async fn apply(data: &Path, number: u32, bytes: Option<u64>) -> Result<Keepe
 /// Makes `data/` in a way that can be limited, when it is not there yet and its file system has one. Anything else is
 /// left to whoever makes directories.
 pub async fn prepare(data: &Path) -> Result<(), Failure> {
-    let Some(parent) = data.parent().filter(|parent| parent.is_dir()) else { return Ok(()) };
     if data.symlink_metadata().is_ok() || tools::find("btrfs").is_none() {
         return Ok(());
     }
-    if volumes::of(parent)?.mounted.kind == "btrfs" {
-        privileged::run(&Tool::MakeSubvolume { path: data.to_owned() }).await?;
+    let Some(parent) = data.parent() else { return Ok(()) };
+    let Some(place) = parent.ancestors().find(|place| place.is_dir()) else { return Ok(()) };
+    if volumes::of(place)?.mounted.kind != "btrfs" {
+        return Ok(());
     }
-    Ok(())
+    let (path, owner) = (parent.to_owned(), UserIds::of(0));
+    privileged::perform(&Operation::MakeDirectory { path, owner, mode: 0o711 })?;
+    privileged::run(&Tool::MakeSubvolume { path: data.to_owned() }).await
 }
 
 #[cfg(test)]

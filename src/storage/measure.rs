@@ -2,7 +2,9 @@
 
 use crate::model::Failure;
 use crate::system::descent::{self, Onward};
-use nix::sys::stat::{FileStat, SFlag};
+use crate::system::files::FileError;
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, SFlag, lstat};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -33,14 +35,20 @@ pub struct Meter {
 impl Meter {
     /// A tree that is not there takes nothing.
     pub fn measure(&mut self, top: &Path) -> Result<Usage, Failure> {
-        if top.symlink_metadata().is_err() {
-            return Ok(Usage::default());
-        }
         let mut usage = Usage::default();
+        match lstat(top) {
+            Err(Errno::ENOENT) => return Ok(usage),
+            Err(error) => return Err(FileError::new("look at", top, error).into()),
+            Ok(found) if !is_directory(&found) => {
+                self.add(&found, &mut usage);
+                return Ok(usage);
+            }
+            Ok(_) => {}
+        }
         let mut device = None;
         descent::descend(top, &mut |entry| {
             let Some(found) = entry.look()? else { return Ok(Onward::Past) };
-            let is_directory = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
+            let is_directory = is_directory(&found);
             let first = *device.get_or_insert(found.st_dev);
             // Another file system; a mount of the same one is noticed at its door.
             if is_directory && first != found.st_dev && !is_btrfs_below(&found) {
@@ -58,6 +66,10 @@ impl Meter {
         }
         *usage = usage.plus(Usage { bytes: (found.st_blocks.max(0) as u64).saturating_mul(BLOCK), inodes: 1 });
     }
+}
+
+fn is_directory(found: &FileStat) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 /// A subvolume has a device number of its own and is no mount; whether it is one is found out when it is opened.
@@ -91,6 +103,7 @@ mod tests {
         let (tree, other) = (tree.unwrap(), other.unwrap());
         assert!((1_000_000..1_100_000).contains(&tree.bytes), "{tree:?}");
         assert!(other.bytes < 100_000 && alone.bytes >= 1_000_000, "known-bad: alone it counts");
+        assert!(Meter::default().measure(&path("elsewhere/file")).unwrap().bytes >= 5_000_000, "a file by itself");
         assert_eq!(meter.measure(&path("absent")).unwrap(), Usage::default());
     }
 }

@@ -87,7 +87,9 @@ pub(super) async fn run(tool: &Tool) -> Result<(), Failure> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    Err(Failure::new(Code::Internal, format!("{}: {}", words.join(" "), last.trim())))
+    let failure = Failure::new(Code::Internal, format!("{}: {}", words.join(" "), last.trim()));
+    let denied = said.contains("Permission denied");
+    Err(if denied { failure.hint("the server needs CAP_SYS_RESOURCE for that") } else { failure })
 }
 
 #[cfg(test)]

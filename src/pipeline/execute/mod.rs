@@ -43,7 +43,6 @@ use tokio::time::Instant;
 
 pub use bundle::no_release;
 pub use prepare::{empty, make_directories};
-pub use storage::grow;
 pub use tidy::{Tidy, on_shelf, retention_policy};
 pub use undo::discard;
 pub use watch::Watch;

@@ -17,26 +17,33 @@ const NAMED: usize = 5;
 impl Execution<'_> {
     /// Never a reason to fail: what there is may be enough, and what is not will say so.
     pub(super) async fn enlarge(&mut self) -> Result<Done, Failure> {
-        let (volume, decision) = match room::decide(self.context, &self.places) {
-            Ok(decided) => decided,
-            Err(failure) => return Ok(self.not_enlarged(&failure)),
-        };
-        let to = match decision {
-            Decision::Leave(because) => return Ok(Done::Skipped(because)),
-            Decision::Enlarge { to } => to,
-        };
-        if let Err(failure) = grow(&volume, to).await {
-            return Ok(self.not_enlarged(&failure));
+        match self.enlarge_when_low().await {
+            Err(failure) => {
+                self.tell_warning(&format!("data's file system was not enlarged: {failure}"));
+                Ok(Done::Skipped(Because::CannotBeEnlarged))
+            }
+            done => done,
+        }
+    }
+
+    async fn enlarge_when_low(&self) -> Result<Done, Failure> {
+        let (volume, decision) = room::decide(self.context, &self.places)?;
+        if matches!(decision, Decision::Leave(Because::EnoughRoom | Because::CannotBeEnlarged)) {
+            return skipped(decision);
+        }
+        // First what an earlier enlargement left undone: its file has grown already.
+        let Device::Loop { bytes, .. } = &volume.device else { return skipped(decision) };
+        grow(&volume, *bytes).await?;
+        let (halfway, decision) = room::decide(self.context, &self.places)?;
+        if let Decision::Enlarge { to } = decision {
+            grow(&halfway, to).await?;
+        } else if halfway.space.size == volume.space.size {
+            return skipped(decision);
         }
         let now = volumes::space(&self.places.data())?;
         let note = format!("data has {} instead of {}", words::size(now.size), words::size(volume.space.size));
         self.tell_detail(&note);
         Ok(Done::Did(note))
-    }
-
-    fn not_enlarged(&self, failure: &Failure) -> Done {
-        self.tell_warning(&format!("data's file system was not enlarged: {failure}"));
-        Done::Skipped(Because::CannotBeEnlarged)
     }
 
     /// What another user made of the project's trees meanwhile is put right, or said.
@@ -50,8 +57,15 @@ impl Execution<'_> {
     }
 }
 
+fn skipped(decision: Decision) -> Result<Done, Failure> {
+    match decision {
+        Decision::Leave(because) => Ok(Done::Skipped(because)),
+        Decision::Enlarge { .. } => Ok(Done::Skipped(Because::CannotBeEnlarged)),
+    }
+}
+
 /// The file behind the device, the device, the file system: each takes what the one before has, and may be done again.
-pub async fn grow(volume: &Volume, to: u64) -> Result<(), Failure> {
+async fn grow(volume: &Volume, to: u64) -> Result<(), Failure> {
     let Device::Loop { device, file, .. } = &volume.device else { return Ok(()) };
     let operation = Operation::GrowLoop { device: device.clone(), file: file.clone(), to };
     tokio::task::block_in_place(|| privileged::perform(&operation))?;
