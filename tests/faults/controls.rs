@@ -18,8 +18,11 @@ fn sql(session: &Session, statement: &str) {
     database(session).execute_batch(statement).unwrap();
 }
 
+/// Something done behind the server's back, and what mends it.
+type Break<'a> = (&'a dyn Fn(&Session), &'a dyn Fn(&Session));
+
 /// Breaks something, wants these words, and mends it.
-fn caught(session: &mut Session, words: &str, how: (&dyn Fn(&Session), &dyn Fn(&Session))) {
+fn caught(session: &mut Session, words: &str, how: Break<'_>) {
     let before = session.expected.clone();
     how.0(session);
     let said = session.check();
@@ -83,7 +86,7 @@ fn rows_that_lie(session: &mut Session) {
     caught(
         session,
         "P1 P2",
-        (&|s| point(s, &s.git(&["rev-parse", "HEAD^"]).unwrap().trim().to_owned()), &|s| {
+        (&|s| point(s, s.git(&["rev-parse", "HEAD^"]).unwrap().trim()), &|s| {
             point(s, s.git(&["rev-parse", "HEAD"]).unwrap().trim());
         }),
     );

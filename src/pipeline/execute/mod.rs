@@ -82,7 +82,6 @@ struct Work {
     /// What an admin must know about a branch that moved.
     doubt: Option<String>,
     new: Option<LiveSet>,
-    old: Option<LiveSet>,
     opened: Option<words::Stage>,
     data: DataWork,
 }
@@ -122,7 +121,6 @@ impl<'a> Execution<'a> {
             old_restarts: 0,
             doubt: None,
             new: None,
-            old: None,
             opened: None,
             data: DataWork::default(),
         };
