@@ -18,8 +18,11 @@ fn sql(session: &Session, statement: &str) {
     database(session).execute_batch(statement).unwrap();
 }
 
+/// Something done behind the server's back, and what mends it.
+type Break<'a> = (&'a dyn Fn(&Session), &'a dyn Fn(&Session));
+
 /// Breaks something, wants these words, and mends it.
-fn caught(session: &mut Session, words: &str, how: (&dyn Fn(&Session), &dyn Fn(&Session))) {
+fn caught(session: &mut Session, words: &str, how: Break<'_>) {
     let before = session.expected.clone();
     how.0(session);
     let said = session.check();

@@ -171,13 +171,11 @@ fn now() -> f64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().map(|since| since.as_secs_f64()).unwrap_or_default()
 }
 
+/// What is done with a session, and the runs that it came to.
+type Task<'a, T> = &'a (dyn Fn(&mut Session, T) -> Result<Vec<One>, String> + Sync);
+
 /// Shares tasks among sessions in memory.
-fn each<T: Copy + Send>(
-    tally: Tally,
-    options: &Options,
-    all: Vec<T>,
-    task: &(dyn Fn(&mut Session, T) -> Result<Vec<One>, String> + Sync),
-) -> Tally {
+fn each<T: Copy + Send>(tally: Tally, options: &Options, all: Vec<T>, task: Task<'_, T>) -> Tally {
     let waiting = Mutex::new(all);
     std::thread::scope(|scope| {
         for worker in 0..options.workers {

@@ -81,7 +81,6 @@ struct Work {
     /// What an admin must know about a branch that moved.
     doubt: Option<String>,
     new: Option<LiveSet>,
-    old: Option<LiveSet>,
     opened: Option<words::Stage>,
     data: DataWork,
 }
@@ -121,7 +120,6 @@ impl<'a> Execution<'a> {
             old_restarts: 0,
             doubt: None,
             new: None,
-            old: None,
             opened: None,
             data: DataWork::default(),
         };

@@ -115,7 +115,6 @@ impl Execution<'_> {
         let live = self.work.new.ok_or_else(|| missing("processes"))?;
         self.context.supervisor.keep(live.set);
         self.point_router_at(Some(live))?;
-        self.work.old = self.context.live(&self.order.project.name);
         self.note_up();
         Done::quietly()
     }

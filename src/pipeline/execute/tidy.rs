@@ -24,8 +24,8 @@ struct Jobs {
     places: ProjectPlaces,
     number: DeploymentNumber,
     build_user: UserIds,
-    /// Processes of the release that was live before.
-    old: Option<LiveSet>,
+    /// Processes of the release that is live.
+    new: LiveSet,
     /// The tree that was `run/` before.
     old_tree: Option<PathBuf>,
     live: ReleaseVersion,
@@ -41,9 +41,8 @@ impl Tidy {
     /// Does it; what fails is logged, and found again by the next deployment's tidying.
     pub async fn carry_out(self, context: &Context) {
         let Some(jobs) = self.jobs else { return };
-        if let Some(old) = jobs.old {
-            context.supervisor.stop_set(old.set).await;
-        }
+        // Those of the release before, and of any other that could not be stopped in its time.
+        context.supervisor.stop_others(&jobs.project, Some(jobs.new.set)).await;
         let results = tokio::task::block_in_place(|| {
             [
                 proofs::prove(context, &jobs.project),
@@ -85,7 +84,7 @@ impl Execution<'_> {
             project: self.order.project.name.clone(),
             number: self.order.number,
             build_user: self.order.project.build_user,
-            old: self.work.old,
+            new: live,
             old_tree: Some(self.places.deployed(&self.work.tree_name)),
             live: live.version,
             previous: self.order.project.live,
