@@ -46,16 +46,22 @@ impl Platform {
         let rows = self.context.store.releases(&project.name)?;
         let releases = rows
             .iter()
-            .map(|row| Release {
-                release: row.version.to_string(),
-                commit: row.commit.clone(),
-                pillar_commit: row.pillar_commit.clone(),
-                live: project.live == Some(row.version),
-                was_live: row.served.is_some(),
-                created_at: clock::rfc3339(row.created_at),
-                archive: Artifact::of(row),
+            .map(|row| {
+                let replaced_by = self.ended_by(&project, row)?;
+                let backup = replaced_by.map(|number| self.backup_of(&project, number)).transpose()?.flatten();
+                Ok(Release {
+                    release: row.version.to_string(),
+                    commit: row.commit.clone(),
+                    pillar_commit: row.pillar_commit.clone(),
+                    live: project.live == Some(row.version),
+                    was_live: row.served.is_some(),
+                    created_at: clock::rfc3339(row.created_at),
+                    archive: Artifact::of(row),
+                    rollback: row.rollback.as_str().to_owned(),
+                    backup,
+                })
             })
-            .collect();
+            .collect::<Result<_, Failure>>()?;
         Ok(Reply::Releases { releases })
     }
 

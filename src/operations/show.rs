@@ -2,7 +2,7 @@
 //!
 //! The JSON form is the record itself.
 
-use crate::operations::records::{Check, Deployment, Project, Release, Reply, Status};
+use crate::operations::records::{Check, Deployment, Project, Release, Reply, Rescue, Status};
 use std::fmt::Write;
 
 /// The text for standard output; ends with a line break unless it is empty.
@@ -33,6 +33,7 @@ pub fn human(reply: &Reply) -> String {
         Reply::Status(status) => whole_status(status),
         Reply::HostKey { known_hosts, .. } => format!("{known_hosts}\n"),
         Reply::Done { done, .. } => format!("{done}\n"),
+        Reply::Rescue(rescue) => whole_rescue(rescue),
         Reply::Nothing {} => String::new(),
     }
 }
@@ -109,7 +110,12 @@ fn release_row(release: &Release) -> Vec<String> {
     };
     let commit = release.commit.get(..7).unwrap_or(&release.commit).to_owned();
     let size = crate::notify::words::size(release.archive.size);
-    vec![release.release.clone(), standing.to_owned(), commit, size, release.created_at.clone()]
+    let backup = release
+        .backup
+        .as_ref()
+        .map_or(String::new(), |backup| format!("data of {} {}", backup.at, crate::notify::words::size(backup.size)));
+    let class = release.rollback.clone();
+    vec![release.release.clone(), standing.to_owned(), commit, size, release.created_at.clone(), class, backup]
 }
 
 fn check_row(check: &Check) -> Vec<String> {
@@ -132,6 +138,30 @@ fn whole_status(status: &Status) -> String {
         let _ = writeln!(out, "  {deploying}");
     }
     out
+}
+
+fn whole_rescue(rescue: &Rescue) -> String {
+    let unknown = || "unknown".to_owned();
+    let mut out = match &rescue.trouble {
+        Some(trouble) => format!("error: {} needs an admin: {trouble}\n", rescue.project),
+        None => format!("{} does not need an admin\n", rescue.project),
+    };
+    let _ = writeln!(out, "  should be live  {}", rescue.live.as_deref().unwrap_or("nothing"));
+    let _ = writeln!(out, "  in run/         {}", rescue.run.clone().unwrap_or_else(unknown));
+    let _ = writeln!(out, "  data/           {}", rescue.data);
+    let running = rescue.processes.iter().filter(|process| process.state == "running").count();
+    let _ = writeln!(out, "  running         {running} of {} processes", rescue.processes.len());
+    for kept in &rescue.failed {
+        let parts = [(kept.tree, "tree"), (kept.data, "data")];
+        let parts: Vec<&str> = parts.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
+        let _ = writeln!(out, "  put aside       archives/{}: {}", kept.archive, parts.join(", "));
+    }
+    for backup in &rescue.backups {
+        let size = crate::notify::words::size(backup.size);
+        let _ = writeln!(out, "  backup          archives/{} of {}, {size}", backup.deployment, backup.at);
+    }
+    let rows = rescue.choices.iter().map(|choice| vec![format!("  commis {}", choice.command), choice.what.clone()]);
+    out + &table(rows.collect())
 }
 
 /// Columns padded to their widest cell, two blanks between.

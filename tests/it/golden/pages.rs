@@ -144,6 +144,12 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Check", value(&check)),
         ("Status", value(&status())),
         ("Host key", value(&host_key)),
+        ("Rescue", value(&rescue())),
+        ("Backup", value(&backup())),
+        ("Put aside", value(&kept())),
+        ("Choice", value(&choice())),
+        ("Discarded", value(&deployment.discarded_writes)),
+        ("Data", value(&deployment.data)),
         ("Done", value(&done)),
         ("Error", failure()),
     ]
@@ -171,6 +177,8 @@ fn deployment() -> records::Deployment {
         "commit": "c", "previous": "p", "pillar_commit": "q", "subject": "s", "release": "v1", "status": "failure",
         "reason_code": "build-failed", "reason": "r", "rolled_back": false, "actor": "jane", "queued_at": "t",
         "started_at": "t", "finished_at": "t", "seconds": 1.0, "steps": [step], "artifacts": [artifact], "url": "u",
+        "downtime_seconds": 1.0, "discarded_writes": {"from": "t", "to": "t"},
+        "data": {"state": "restored", "backup": "done", "bytes": 1},
     });
     serde_json::from_value(record).unwrap()
 }
@@ -194,7 +202,35 @@ fn release() -> records::Release {
         was_live: true,
         created_at: "t".into(),
         archive: records::Artifact { name: "n".into(), sha256: "s".into(), size: 1 },
+        rollback: "code".into(),
+        backup: Some(backup()),
     }
+}
+
+fn backup() -> records::Backup {
+    records::Backup { deployment: 1, at: "t".into(), size: 1 }
+}
+
+fn rescue() -> records::Rescue {
+    records::Rescue {
+        project: "blog".into(),
+        trouble: Some("t".into()),
+        live: Some("v1".into()),
+        run: Some("v1".into()),
+        data: "d".into(),
+        processes: vec![process()],
+        backups: vec![backup()],
+        failed: vec![kept()],
+        choices: vec![choice()],
+    }
+}
+
+fn kept() -> records::Kept {
+    records::Kept { archive: "1.failed".into(), tree: true, data: true }
+}
+
+fn choice() -> records::Choice {
+    records::Choice { command: "c".into(), what: "w".into() }
 }
 
 fn key() -> records::Key {
