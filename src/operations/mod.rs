@@ -31,8 +31,6 @@ use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 pub use push::PushSession;
 use records::Reply;
-use rescue::WayOut;
-use rollback::{DataWish, Force, Way};
 pub use serve_git::{Direction, GitService, GitStreams, Left};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -132,29 +130,12 @@ impl Platform {
             Verb::Releases { project } => self.releases(&actor, &project),
             Verb::Deploy { project } => self.redeploy(&actor, &project, &talk).await,
             Verb::Cancel { project } => self.cancel(&actor, &project),
-            Verb::Rollback { project, release, with_data, code_only, force } => {
-                let data = match (with_data, code_only) {
-                    (true, _) => DataWish::WithData,
-                    (false, true) => DataWish::CodeOnly,
-                    (false, false) => DataWish::Unsaid,
-                };
-                let force = if force { Force::Yes } else { Force::No };
-                self.rollback(&actor, &project, Way { release: release.as_deref(), data, force }, &talk).await
-            }
+            Verb::Rollback(words) => self.rollback(&actor, &words, &talk).await,
             Verb::Config { verb } => self.configure(&actor, verb, &input, &talk).await,
             Verb::Hostkey => Ok(self.host_key()),
             Verb::Doctor => self.doctor(&actor).await,
             Verb::Status => self.status(&actor),
-            Verb::Rescue { project, old, forward, data, accept } => {
-                let way = match (old, forward, data, accept) {
-                    (true, ..) => WayOut::Old,
-                    (_, true, ..) => WayOut::Forward,
-                    (_, _, Some(number), _) => WayOut::Data(number),
-                    (.., true) => WayOut::Accept,
-                    _ => WayOut::Look,
-                };
-                self.rescue(&actor, &project, way, &talk).await
-            }
+            Verb::Rescue(words) => self.rescue(&actor, &words, &talk).await,
         }
     }
 

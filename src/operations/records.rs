@@ -2,7 +2,8 @@
 //!
 //! Keys are only ever added. Times are RFC 3339 in UTC, sizes bytes, durations seconds.
 
-use crate::store::{DeploymentRecord, KeyRecord, ReleaseRecord, StepRecord};
+use crate::model::Time;
+use crate::store::{DataRow, DeploymentRecord, KeyRecord, ReleaseRecord, StepRecord};
 use crate::system::clock::rfc3339;
 use serde::{Deserialize, Serialize};
 
@@ -274,16 +275,21 @@ impl Deployment {
             artifacts: release.map(Artifact::of).into_iter().collect(),
             url: (row.status == crate::store::Status::Success).then(|| url.to_owned()),
             downtime_seconds: row.data.downtime.map(|milliseconds| milliseconds as f64 / 1e3),
-            discarded_writes: row
-                .data
-                .discarded
-                .map(|(from, until)| Discarded { from: rfc3339(from), to: rfc3339(until) }),
-            data: Data {
-                state: row.data.state.as_str().to_owned(),
-                backup: row.data.backup.as_str().to_owned(),
-                bytes: row.data.backup_bytes,
-            },
+            discarded_writes: row.data.discarded.map(Discarded::of),
+            data: Data::of(&row.data),
         }
+    }
+}
+
+impl Discarded {
+    fn of((from, until): (Time, Time)) -> Self {
+        Self { from: rfc3339(from), to: rfc3339(until) }
+    }
+}
+
+impl Data {
+    fn of(row: &DataRow) -> Self {
+        Self { state: row.state.as_str().to_owned(), backup: row.backup.as_str().to_owned(), bytes: row.backup_bytes }
     }
 }
 

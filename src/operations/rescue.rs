@@ -11,6 +11,7 @@ use crate::pipeline::execute::revive;
 use crate::pipeline::{Goal, recall};
 use crate::store::{DataState, DeploymentRecord, ProjectRecord};
 use crate::system::{clock, reading};
+use crate::verbs::RescueWords;
 
 /// The way that was chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,11 +31,25 @@ pub(super) enum WayOut {
 /// How far back a troubled deployment is looked for.
 const RECENT: u32 = 50;
 
+impl WayOut {
+    fn of(words: &RescueWords) -> Self {
+        match (words.old, words.forward, words.data, words.accept) {
+            (true, ..) => WayOut::Old,
+            (_, true, ..) => WayOut::Forward,
+            (_, _, Some(number), _) => WayOut::Data(number),
+            (.., true) => WayOut::Accept,
+            _ => WayOut::Look,
+        }
+    }
+}
+
 impl Platform {
-    pub(super) async fn rescue(&self, actor: &Actor, name: &str, way: WayOut, talk: &Talk) -> Result<Reply, Failure> {
+    pub(super) async fn rescue(&self, actor: &Actor, words: &RescueWords, talk: &Talk) -> Result<Reply, Failure> {
+        let (name, way) = (words.project.as_str(), WayOut::of(words));
         let project = self.project(actor, Action::Read, name)?;
+        let look = || self.look_at_trouble(&project).map(|rescue| Reply::Rescue(Box::new(rescue)));
         if way == WayOut::Look {
-            return Ok(Reply::Rescue(Box::new(self.look_at_trouble(&project)?)));
+            return look();
         }
         authorize(actor, Action::Rescue, Some(&project.name))?;
         if project.trouble.is_none() {
@@ -42,7 +57,8 @@ impl Platform {
             return Err(failure.hint(format!("commis deploy {name}, or: commis rollback {name}")));
         }
         let (version, with_data) = match way {
-            WayOut::Look | WayOut::Accept => return self.accept(&project).await,
+            WayOut::Look => return look(),
+            WayOut::Accept => return self.accept(&project).await,
             WayOut::Old => (live(&project)?, self.data_to_put_back(&project)?),
             WayOut::Data(number) => (live(&project)?, Some(DeploymentNumber(number))),
             WayOut::Forward => (self.failed_release(&project)?, None),

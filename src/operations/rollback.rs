@@ -10,13 +10,7 @@ use crate::model::{Actor, Code, DeploymentNumber, Failure, ReleaseVersion, Rollb
 use crate::pipeline::Goal;
 use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::system::clock;
-
-/// What somebody wants to go back to.
-pub(super) struct Way<'a> {
-    pub release: Option<&'a str>,
-    pub data: DataWish,
-    pub force: Force,
-}
+use crate::verbs::RollbackWords;
 
 /// What shall become of data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,23 +30,29 @@ pub(super) enum Force {
     Yes,
 }
 
+impl DataWish {
+    fn of(words: &RollbackWords) -> Self {
+        match (words.with_data, words.code_only) {
+            (true, _) => DataWish::WithData,
+            (false, true) => DataWish::CodeOnly,
+            (false, false) => DataWish::Unsaid,
+        }
+    }
+}
+
 impl Platform {
-    pub(super) async fn rollback(
-        &self,
-        actor: &Actor,
-        name: &str,
-        way: Way<'_>,
-        talk: &Talk,
-    ) -> Result<Reply, Failure> {
+    pub(super) async fn rollback(&self, actor: &Actor, words: &RollbackWords, talk: &Talk) -> Result<Reply, Failure> {
+        let name = words.project.as_str();
+        let (data, force) = (DataWish::of(words), if words.force { Force::Yes } else { Force::No });
         let project = self.project(actor, Action::Deploy, name)?;
         super::deploy::free_of_trouble(&project, Trigger::Rollback)?;
-        let target = self.rollback_target(&project, way.release)?;
+        let target = self.rollback_target(&project, words.release.as_deref())?;
         let replaced_by = self.ended_by(&project, &target)?;
         let left = self.left_behind(&project, replaced_by)?;
         let backup = replaced_by.map(|number| self.backup_of(&project, number)).transpose()?.flatten();
         let asked = Leaving { project: name, target: target.version, left: &left, backup: backup.as_ref() };
-        may_leave(&asked, &way)?;
-        let with_data = match way.data {
+        may_leave(&asked, data, force)?;
+        let with_data = match data {
             DataWish::WithData => Some(needed_backup(&asked, replaced_by)?),
             DataWish::Unsaid | DataWish::CodeOnly => None,
         };
@@ -128,14 +128,14 @@ struct Leaving<'a> {
 }
 
 /// Pure.
-fn may_leave(asked: &Leaving<'_>, way: &Way<'_>) -> Result<(), Failure> {
+fn may_leave(asked: &Leaving<'_>, data: DataWish, force: Force) -> Result<(), Failure> {
     let of = |class: RollbackClass| asked.left.iter().find(|(_, said)| *said == class).map(|(version, _)| *version);
     let command = format!("commis rollback {} {}", asked.project, asked.target);
-    if let (Some(version), Force::No) = (of(RollbackClass::Forbidden), way.force) {
+    if let (Some(version), Force::No) = (of(RollbackClass::Forbidden), force) {
         let what = format!("{version} says that there is no way back from it: rollback is forbidden");
         return Err(Failure::new(Code::Refused, what).hint(format!("if you know better: {command} --force")));
     }
-    let (Some(version), DataWish::Unsaid) = (of(RollbackClass::CodeAndData), way.data) else { return Ok(()) };
+    let (Some(version), DataWish::Unsaid) = (of(RollbackClass::CodeAndData), data) else { return Ok(()) };
     let what = format!("{version} may have changed data: say whether data goes back with the code");
     let failure = Failure::new(Code::Refused, what);
     let failure = match asked.backup {
@@ -168,7 +168,7 @@ mod tests {
         let left: Vec<_> = left.iter().map(|(number, class)| (ReleaseVersion(*number), *class)).collect();
         let backup = records::Backup { deployment: 42, at: "10:41".into(), size: 1 };
         let asked = Leaving { project: "blog", target: ReleaseVersion(41), left: &left, backup: Some(&backup) };
-        may_leave(&asked, &Way { release: None, data, force })
+        may_leave(&asked, data, force)
     }
 
     #[test]

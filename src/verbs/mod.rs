@@ -6,4 +6,6 @@
 pub mod aliases;
 pub mod grammar;
 
-pub use grammar::{ConfigVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, Said, Verb, parse};
+pub use grammar::{
+    ConfigVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb, parse,
+};

@@ -190,7 +190,7 @@ fn no_room_for_a_backup_is_known_before_data_is_touched() {
     {
         let blog = live_blog(&world);
         world.settle();
-        std::fs::write(blog.place("data/large"), vec![1; 55 << 20]).expect("data");
+        std::fs::write(blog.place("data/large"), vec![1; 62 << 20]).expect("data");
         let blog = blog.write("Procfile", "release: touch $COMMIS_DATA/touched\nweb: python3 server.py\n").commit("x");
         rejected(&world, &blog, "disk-full").says("no room to back data up");
         assert!(!blog.place("data/touched").exists());

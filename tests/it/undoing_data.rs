@@ -88,11 +88,7 @@ fn a_hook_that_fails_after_the_switch_has_its_writes_kept_beside() {
     let hook = "#!/bin/sh\necho later > \"$COMMIS_DATA/later\"\nrm \"$COMMIS_DATA/twin\"\nexit 1\n";
     let blog = blog.script(".commis/hooks/post_deploy", hook).saying("new");
     let pushed = blog.push("main");
-    pushed
-        .is_rejected("rolled-back")
-        .says("is live again")
-        .says("were discarded")
-        .says("kept in archives/3.failed/data");
+    pushed.is_rejected("rolled-back").says("is live again").says("were discarded").says("archives/3.failed/data");
     assert_eq!(picture(&blog.place("data")), before);
     assert_eq!(put_aside(&blog, "3.failed/data/later"), "later\n");
     assert_eq!(put_aside(&blog, "3.failed/run/page.txt"), "new");
@@ -201,7 +197,7 @@ fn a_rollback_takes_data_along_there_and_back() {
     assert_ne!(old, new);
     let refused = world.commis(&["rollback", "blog", "v2"]);
     refused.failed(1).says("v3 may have changed data").says("--with-data takes data as it was at").says("--code-only");
-    world.commis(&["rollback", "blog", "v2", "--with-data"]).succeeded().says("kept in archives/4.left/data");
+    world.commis(&["rollback", "blog", "v2", "--with-data"]).succeeded().says("archives/4.left/data");
     assert_eq!(world.page("blog").body, "old");
     assert_eq!(picture(&blog.place("data")), old);
     let record = world.json(&["show", "blog", "4"]);

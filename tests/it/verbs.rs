@@ -170,10 +170,10 @@ fn a_rollback_brings_back_the_release_with_its_environment_even_when_the_pillar_
     broken.git(&["pull", "-q", &broken.url(), "main"]).succeeded();
     broken.write("init.yaml", "env: [\n").commit("broken").push("main").succeeds();
     world.commis(&["deploy", "blog"]).failed(65).says("init.yaml");
-    world.commis(&["rollback", "blog"]).succeeded().says("deploying v1 with hello");
+    world.commis(&["rollback", "blog", "--code-only"]).succeeded().says("deploying v1 with hello");
     assert_eq!(world.page("blog").body, "hello one\n");
     assert_eq!(world.json(&["show", "blog"])["live"], "v1");
-    world.commis(&["rollback", "blog", "v2"]).succeeded();
+    world.commis(&["rollback", "blog", "v2", "--code-only"]).succeeded();
     assert_eq!(world.page("blog").body, "goodbye two\n");
     // A rollback moves no branch: the next push is what the developer expects.
     assert_eq!(blog.remote_ref("refs/heads/main"), Some(blog.head()));

@@ -144,14 +144,23 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Check", value(&check)),
         ("Status", value(&status())),
         ("Host key", value(&host_key)),
-        ("Rescue", value(&rescue())),
-        ("Backup", value(&backup())),
-        ("Put aside", value(&kept())),
-        ("Choice", value(&choice())),
-        ("Discarded", value(&deployment.discarded_writes)),
-        ("Data", value(&deployment.data)),
         ("Done", value(&done)),
         ("Error", failure()),
+    ]
+    .into_iter()
+    .chain(samples_of_data())
+    .collect()
+}
+
+fn samples_of_data() -> Vec<(&'static str, Value)> {
+    let deployment = deployment();
+    vec![
+        ("Discarded", value(&deployment.discarded_writes)),
+        ("Data", value(&deployment.data)),
+        ("Backup", value(&backup())),
+        ("Rescue", value(&rescue())),
+        ("Put aside", value(&kept())),
+        ("Choice", value(&choice())),
     ]
 }
 
