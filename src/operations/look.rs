@@ -50,11 +50,13 @@ impl Platform {
         files.into_iter().map(|(name, sha256, size)| Artifact { name, sha256, size }).collect()
     }
 
-    fn release_record(&self, project: &ProjectRecord, row: &ReleaseRecord) -> Release {
+    fn release_record(&self, project: &ProjectRecord, row: &ReleaseRecord) -> Result<Release, Failure> {
+        let replaced_by = self.ended_by(project, row)?;
+        let backup = replaced_by.map(|number| self.backup_of(project, number)).transpose()?.flatten();
         let artifacts = self.artifacts(&project.name, row);
         let signed = artifacts.iter().any(|artifact| artifact.name.ends_with(verify::SIGNATURE));
         let own = || signed.then(|| self.context.config().environment().to_owned());
-        Release {
+        Ok(Release {
             release: row.version.to_string(),
             commit: row.commit.clone(),
             pillar_commit: row.pillar_commit.clone(),
@@ -68,13 +70,15 @@ impl Platform {
             origin: row.origin.clone(),
             signed_by: row.signer.clone().or_else(own),
             tested_at: row.tested_at.map(clock::rfc3339),
-        }
+            backup,
+        })
     }
 
     pub(super) fn releases(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Read, name)?;
         let rows = self.context.store.releases(&project.name)?;
-        Ok(Reply::Releases { releases: rows.iter().map(|row| self.release_record(&project, row)).collect() })
+        let records = rows.iter().map(|row| self.release_record(&project, row));
+        Ok(Reply::Releases { releases: records.collect::<Result<_, Failure>>()? })
     }
 
     pub(super) fn status(&self, actor: &Actor) -> Result<Reply, Failure> {

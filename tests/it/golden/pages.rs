@@ -130,7 +130,7 @@ fn samples() -> Vec<(&'static str, Value)> {
     let host_key = records::Reply::HostKey { known_hosts: "k".into(), fingerprint: "f".into() };
     let config = records::Reply::Config { project: "blog".into(), variables: vec![variable.clone()] };
     let check = records::Check { verdict: "ok".into(), check: "git".into(), found: "f".into() };
-    let mut samples = vec![
+    vec![
         ("Deployment", value(&deployment)),
         ("Step", value(&deployment.steps[0])),
         ("Artifact", value(&deployment.artifacts[0])),
@@ -146,9 +146,23 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Host key", value(&host_key)),
         ("Done", value(&done)),
         ("Error", failure()),
-    ];
-    samples.extend(super::disks::samples());
-    samples
+    ]
+    .into_iter()
+    .chain(samples_of_data())
+    .chain(super::disks::samples())
+    .collect()
+}
+
+fn samples_of_data() -> Vec<(&'static str, Value)> {
+    let deployment = deployment();
+    vec![
+        ("Discarded", value(&deployment.discarded_writes)),
+        ("Data", value(&deployment.data)),
+        ("Backup", value(&backup())),
+        ("Rescue", value(&rescue())),
+        ("Put aside", value(&kept())),
+        ("Choice", value(&choice())),
+    ]
 }
 
 fn value(answer: &impl serde::Serialize) -> Value {
@@ -173,6 +187,8 @@ fn deployment() -> records::Deployment {
         "commit": "c", "previous": "p", "pillar_commit": "q", "subject": "s", "release": "v1", "status": "failure",
         "reason_code": "build-failed", "reason": "r", "rolled_back": false, "actor": "jane", "queued_at": "t",
         "started_at": "t", "finished_at": "t", "seconds": 1.0, "steps": [step], "artifacts": [artifact], "url": "u",
+        "downtime_seconds": 1.0, "discarded_writes": {"from": "t", "to": "t"},
+        "data": {"state": "restored", "backup": "done", "bytes": 1},
     });
     serde_json::from_value(record).unwrap()
 }
@@ -202,7 +218,34 @@ fn release() -> records::Release {
         origin: "cooked".into(),
         signed_by: Some("staging".into()),
         tested_at: Some("t".into()),
+        backup: Some(backup()),
     }
+}
+
+fn backup() -> records::Backup {
+    records::Backup { deployment: 1, at: "t".into(), size: 1 }
+}
+
+fn rescue() -> records::Rescue {
+    records::Rescue {
+        project: "blog".into(),
+        trouble: Some("t".into()),
+        live: Some("v1".into()),
+        run: Some("v1".into()),
+        data: "d".into(),
+        processes: vec![process()],
+        backups: vec![backup()],
+        failed: vec![kept()],
+        choices: vec![choice()],
+    }
+}
+
+fn kept() -> records::Kept {
+    records::Kept { archive: "1.failed".into(), tree: true, data: true }
+}
+
+fn choice() -> records::Choice {
+    records::Choice { command: "c".into(), what: "w".into() }
 }
 
 fn key() -> records::Key {
