@@ -117,7 +117,8 @@ fn a_service_whose_old_release_does_not_stay_up_after_a_failure_is_not_said_to_b
     assert!(world.json(&["show", "mill"])["trouble"].is_string());
     // The control: what stays up is live again.
     std::fs::remove_file(mill.place("data/broken")).expect("what was broken");
-    world.commis(&["rollback", "mill", "v1"]).succeeded();
+    world.commis(&["rescue", "mill", "--old"]).succeeded();
+    assert!(world.json(&["show", "mill"])["trouble"].is_null());
     let mill = mill.script(".commis/hooks/post_deploy", "#!/bin/sh\nexit 9\n").commit("bad");
     mill.push("main").is_rejected("rolled-back").says("is live again");
 }
