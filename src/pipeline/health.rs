@@ -3,8 +3,8 @@
 use super::context::{Context, LiveSet};
 use super::gather::text;
 use crate::config::{AppJson, ProjectConfig, ServerConfig};
-use crate::model::{Code, Failure};
-use crate::runtime::{HealthCheck, HealthKind, Healthy, SetStatus, Unhealthy, health};
+use crate::model::{Code, Failure, ProcessName};
+use crate::runtime::{Condition, HealthCheck, HealthKind, Healthy, SetStatus, Unhealthy, health};
 use crate::system::reading;
 use std::path::Path;
 use std::time::Duration;
@@ -92,6 +92,18 @@ pub async fn probe(
         health::wait_healthy(&check(rest), status, || async { Vec::new() }).await?;
     }
     Ok(healthy)
+}
+
+/// Whether processes that nobody can ask, and that are started again when they end, stay up: the first that does not.
+pub async fn stay_up(context: &Context, live: LiveSet) -> Result<(), ProcessName> {
+    let restarts = |status: &SetStatus| status.instances.iter().map(|one| one.restarts).collect::<Vec<_>>();
+    let events = context.supervisor.events(live.set);
+    let before = restarts(&events.borrow());
+    tokio::time::sleep(STEADY).await;
+    let status = events.borrow();
+    let mut each = status.instances.iter().zip(before);
+    let fell = each.find(|(one, before)| one.condition != Condition::Running || one.restarts != *before);
+    fell.map_or(Ok(()), |(one, _)| Err(one.process.clone()))
 }
 
 impl Asked {

@@ -125,7 +125,7 @@ fn w15_deployments_by_hand_and_by_push_exclude_each_other() {
     let waiting = gate.reached();
     let push = blog.saying("pushed").starts_pushing("main");
     wait_until(|| world.commis(&["show", "blog", "3"]).code == 0);
-    let back = Running::start(world.commis_command(&["rollback", "blog", "v1"]), "rollback blog");
+    let back = Running::start(world.commis_command(&["rollback", "blog", "v1", "--code-only"]), "rollback blog");
     wait_until(|| world.commis(&["show", "blog", "4"]).code == 0);
     let says = |number: &str, status: &str| assert_eq!(world.json(&["show", "blog", number])["status"], status);
     assert!(!gate.is_reached(), "two at the same time");

@@ -90,7 +90,7 @@ fn w22_what_somebody_changed_on_the_server_is_not_lost() {
 /// There: every deployment left a full copy, and those of failures were never removed.
 #[test]
 fn w23_copies_of_what_was_live_do_not_pile_up() {
-    let world = World::with("[releases]\nkeep = 2\n");
+    let world = World::with("[releases]\nkeep = 2\n[backups]\nkeep = 1\n[archives]\nfailed_days = 0\n");
     let mut blog = live_blog(&world);
     for text in ["two", "three", "four", "five"] {
         blog = blog.saying(text);
@@ -100,5 +100,6 @@ fn w23_copies_of_what_was_live_do_not_pile_up() {
     }
     world.settle();
     let kept = names(&blog.place("archives"));
-    assert!(kept.len() < 8, "{kept:?}");
+    // The newest failure may still be looked at.
+    assert!(kept.iter().filter(|name| name.ends_with(".failed")).count() <= 1 && kept.len() <= 4, "{kept:?}");
 }

@@ -99,3 +99,26 @@ fn with_backups_by_hooks_alone_the_dump_is_loaded_and_files_stay_as_they_are() {
     assert_eq!(std::fs::read_to_string(atlas.place("data/note")).expect("what the hook wrote"), "kept\n");
     assert!(!atlas.place("archives/2/data").exists());
 }
+
+#[test]
+fn a_service_whose_old_release_does_not_stay_up_after_a_failure_is_not_said_to_be_live_again() {
+    let world = World::new();
+    let worker = "worker: test ! -e $COMMIS_DATA/broken || exit 4; exec sleep 600\n";
+    let mill = world
+        .project("mill")
+        .write("Procfile", worker)
+        .write(".commis/project.toml", "[data]\nbackup = \"hooks\"\n")
+        .script(".commis/hooks/backup", "#!/bin/sh\n")
+        .script(".commis/hooks/restore", "#!/bin/sh\n")
+        .commit("mill");
+    mill.push("main").succeeds();
+    let mill = mill.script(".commis/hooks/post_deploy", "#!/bin/sh\ntouch $COMMIS_DATA/broken\nexit 9\n").commit("bad");
+    mill.push("main").is_rejected("rollback-failed").says("worker.1 does not stay up");
+    assert!(world.json(&["show", "mill"])["trouble"].is_string());
+    // The control: what stays up is live again.
+    std::fs::remove_file(mill.place("data/broken")).expect("what was broken");
+    world.commis(&["rescue", "mill", "--old"]).succeeded();
+    assert!(world.json(&["show", "mill"])["trouble"].is_null());
+    let mill = mill.script(".commis/hooks/post_deploy", "#!/bin/sh\nexit 9\n").commit("bad");
+    mill.push("main").is_rejected("rolled-back").says("is live again");
+}

@@ -75,6 +75,10 @@ impl Execution<'_> {
     pub(super) async fn check_old(&mut self) -> Result<Done, Failure> {
         let live = self.context.live(&self.order.project.name).ok_or_else(|| missing("a previous release"))?;
         if live.port.is_none() {
+            health::stay_up(self.context, live).await.map_err(|process| {
+                let what = format!("the previous release {} is not well: {process} does not stay up", live.version);
+                Failure::new(Code::RollbackFailed, what)
+            })?;
             self.note_up();
             return Done::quietly();
         }

@@ -14,6 +14,13 @@ pub fn picture(root: &Path) -> Vec<String> {
     lines
 }
 
+/// The same without the times of files, for a tree that is unpacked again.
+pub fn timeless(root: &Path) -> Vec<String> {
+    let is_time = |word: &&str| word.split_once('.').is_some_and(|(_, rest)| rest.len() == 9);
+    let line = |line: String| line.split(' ').filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ");
+    picture(root).into_iter().map(line).collect()
+}
+
 fn describe(root: &Path, directory: &Path, lines: &mut Vec<String>) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
