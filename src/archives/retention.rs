@@ -215,6 +215,15 @@ pub fn forecast(releases: &[KeptRelease], policy: &Policy) -> Vec<(ReleaseVersio
     all
 }
 
+/// Which backups go: all but the `keep` newest and those that a release that is kept can be rolled back to with its data.
+pub fn backups(present: &[DeploymentNumber], needed: &[DeploymentNumber], keep: usize) -> Vec<DeploymentNumber> {
+    let mut newest = present.to_vec();
+    newest.sort_unstable_by(|one, other| other.cmp(one));
+    let mut gone: Vec<_> = newest.into_iter().skip(keep).filter(|number| !needed.contains(number)).collect();
+    gone.reverse();
+    gone
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +283,14 @@ mod tests {
         releases[1].served = Some(DeploymentNumber(7));
         let plan = plan(&releases, &last(0));
         assert_eq!(plan.keep, [(ReleaseVersion(6), Reason::PreviousGood), (ReleaseVersion(2), Reason::Live)]);
+    }
+
+    #[test]
+    fn backups_stay_as_long_as_a_release_needs_them() {
+        let numbers = |numbers: &[u32]| numbers.iter().copied().map(DeploymentNumber).collect::<Vec<_>>();
+        assert_eq!(backups(&numbers(&[9, 2, 3, 7]), &numbers(&[3]), 2), numbers(&[2]));
+        assert_eq!(backups(&numbers(&[9]), &[], 0), numbers(&[9]));
+        assert_eq!(backups(&[], &numbers(&[3]), 2), []);
     }
 
     #[test]

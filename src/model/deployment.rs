@@ -27,6 +27,12 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    pub const ALL: [Trigger; 4] = [Trigger::Push, Trigger::Redeploy, Trigger::Rollback, Trigger::Rescue];
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|trigger| trigger.as_str() == text)
+    }
+
     /// Whether an earlier release is deployed again: nothing is built, no branch moves.
     pub fn goes_back(self) -> bool {
         matches!(self, Trigger::Rollback | Trigger::Rescue)

@@ -42,6 +42,14 @@ impl DeploymentLog {
         Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), file: Mutex::new(file), progress }) })
     }
 
+    /// For more lines in a log that an earlier life began; it is made when it is gone.
+    pub fn resume(path: &Path) -> io::Result<Self> {
+        let Ok(file) = reading::open_log(path) else { return Self::create(path) };
+        let bytes = file.metadata()?.len();
+        let (progress, _) = watch::channel(Progress { bytes, state: LogState::Growing });
+        Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), file: Mutex::new(file), progress }) })
+    }
+
     /// Adds a line to the log of a deployment that has no writer any more.
     pub fn append(path: &Path, text: &str) -> io::Result<()> {
         reading::open_log(path)?.write_all(format!("{text}\n").as_bytes())

@@ -18,11 +18,20 @@ pub enum Action {
     ManageKeys,
     /// Look at the server: status, doctor.
     Inspect,
+    /// Choose what becomes of a project in trouble.
+    Rescue,
 }
 
 impl Action {
-    pub const ALL: [Action; 6] =
-        [Action::Read, Action::Deploy, Action::Configure, Action::ManageProjects, Action::ManageKeys, Action::Inspect];
+    pub const ALL: [Action; 7] = [
+        Action::Read,
+        Action::Deploy,
+        Action::Configure,
+        Action::ManageProjects,
+        Action::ManageKeys,
+        Action::Inspect,
+        Action::Rescue,
+    ];
 
     fn words(self) -> &'static str {
         match self {
@@ -32,6 +41,7 @@ impl Action {
             Action::ManageProjects => "create or destroy projects",
             Action::ManageKeys => "manage keys",
             Action::Inspect => "inspect the server",
+            Action::Rescue => "rescue projects",
         }
     }
 }
@@ -49,7 +59,7 @@ pub fn authorize(actor: &Actor, action: Action, project: Option<&ProjectName>) -
         (Rank::Developer | Rank::Limited(_), Action::Read | Action::Deploy | Action::Configure) => true,
         (Rank::Developer, Action::Inspect) => true,
         (Rank::Limited(_), Action::Inspect) => false,
-        (Rank::Developer | Rank::Limited(_), Action::ManageProjects | Action::ManageKeys) => false,
+        (Rank::Developer | Rank::Limited(_), Action::ManageProjects | Action::ManageKeys | Action::Rescue) => false,
     };
     if allowed {
         return Ok(());
@@ -78,9 +88,9 @@ mod tests {
         let row = |rank: Rank| {
             Action::ALL.map(|action| authorize(&actor(rank.clone()), action, Some(&blog)).is_ok()).map(u8::from)
         };
-        assert_eq!(row(Rank::Admin), [1, 1, 1, 1, 1, 1]);
-        assert_eq!(row(Rank::Developer), [1, 1, 1, 0, 0, 1]);
-        assert_eq!(row(Rank::Limited(vec![blog.clone()])), [1, 1, 1, 0, 0, 0]);
+        assert_eq!(row(Rank::Admin), [1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(row(Rank::Developer), [1, 1, 1, 0, 0, 1, 0]);
+        assert_eq!(row(Rank::Limited(vec![blog.clone()])), [1, 1, 1, 0, 0, 0, 0]);
     }
 
     #[test]

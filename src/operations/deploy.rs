@@ -4,9 +4,7 @@ use super::authorize::Action;
 use super::records::Reply;
 use super::{Platform, Talk, outcome};
 use crate::git;
-use crate::model::{
-    Actor, Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, ReleaseVersion, Repository, Trigger,
-};
+use crate::model::{Actor, Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, Repository, Trigger};
 use crate::notify::{DeploymentLog, words};
 use crate::pipeline::queue::{Standing, Ticket};
 use crate::pipeline::{self, Control, Goal, Handle, Mover, Order, Verdict};
@@ -39,40 +37,6 @@ impl Platform {
         self.follow(name, handle, talk).await
     }
 
-    pub(super) async fn rollback(
-        &self,
-        actor: &Actor,
-        name: &str,
-        release: Option<&str>,
-        talk: &Talk,
-    ) -> Result<Reply, Failure> {
-        let project = self.project(actor, Action::Deploy, name)?;
-        let version = self.rollback_target(&project, release)?;
-        let wish = Wish { project, trigger: Trigger::Rollback, goal: Goal::Release(version), with_data: None };
-        let handle = self.launch(actor, wish)?;
-        self.follow(name, handle, talk).await
-    }
-
-    /// The release that a rollback means: the ledger says, never a directory listing.
-    fn rollback_target(&self, project: &ProjectRecord, asked: Option<&str>) -> Result<ReleaseVersion, Failure> {
-        let kept = self.context.store.releases(&project.name)?;
-        let list = format!("commis releases {}", project.name);
-        if let Some(asked) = asked {
-            let version = ReleaseVersion::parse(asked)
-                .ok_or_else(|| Failure::new(Code::Usage, "a release is named like v41").hint(&list))?;
-            let found = kept.iter().any(|release| release.version == version);
-            return found.then_some(version).ok_or_else(|| {
-                Failure::new(Code::NotFound, format!("no release {version} of {} is kept", project.name)).hint(&list)
-            });
-        }
-        let live = project.live;
-        let earlier =
-            kept.iter().find(|release| release.served.is_some() && live.is_none_or(|live| release.version < live));
-        earlier.map(|release| release.version).ok_or_else(|| {
-            Failure::new(Code::NotFound, format!("{} has no earlier release that was live", project.name)).hint(&list)
-        })
-    }
-
     pub(super) fn cancel(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Deploy, name)?;
         let Some(handle) = self.desk.foremost(&project.name) else {
@@ -103,7 +67,7 @@ impl Platform {
     /// Queues a deployment and lets it go; it belongs to the server from here on.
     pub(super) fn launch(&self, actor: &Actor, wish: Wish) -> Result<Handle, Failure> {
         let Wish { project, trigger, goal, with_data } = wish;
-        free_of_trouble(&project, if actor.is_admin() { trigger } else { Trigger::Push })?;
+        free_of_trouble(&project, trigger)?;
         let running = self.tasks.clone().try_read_owned().map_err(|_| {
             Failure::new(Code::Busy, "the server is stopping").hint("push again when it has started again")
         })?;
@@ -276,7 +240,7 @@ impl Platform {
         }
         self.context.store.project(&name)?.ok_or_else(|| super::no_project(name.as_str()))?;
         let lock = self.lock(&name)?;
-        self.end_forgotten(&name)?;
+        self.end_forgotten(&name).await?;
         if let Err(failure) = self.sweep_after_others(&name) {
             tracing::warn!(project = %name, "not swept: {failure}");
         }
@@ -307,7 +271,7 @@ impl Platform {
     }
 
     /// Streams the log, then answers with the record.
-    async fn follow(&self, name: &str, mut handle: Handle, talk: &Talk) -> Result<Reply, Failure> {
+    pub(super) async fn follow(&self, name: &str, mut handle: Handle, talk: &Talk) -> Result<Reply, Failure> {
         let mut reader = handle.log.reader().map_err(|error| Failure::internal("read the log", &error))?;
         while let Some(bytes) = reader.next().await {
             if talk.err(bytes).await.is_err() {
@@ -329,12 +293,12 @@ impl Platform {
     }
 }
 
-/// A project in trouble takes no pushes; an admin's deploy or rollback that succeeds ends the trouble.
-fn free_of_trouble(project: &ProjectRecord, trigger: Trigger) -> Result<(), Failure> {
-    let Some(trouble) = project.trouble.as_ref().filter(|_| trigger == Trigger::Push) else { return Ok(()) };
+/// A project in trouble takes nothing but its rescue.
+pub(super) fn free_of_trouble(project: &ProjectRecord, trigger: Trigger) -> Result<(), Failure> {
+    let Some(trouble) = project.trouble.as_ref().filter(|_| trigger != Trigger::Rescue) else { return Ok(()) };
     let name = &project.name;
-    Err(Failure::new(Code::RollbackFailed, format!("{name} needs an admin first: {trouble}"))
-        .hint(format!("an admin ends it with: commis deploy {name}, or: commis rollback {name}")))
+    Err(Failure::new(Code::NeedsAdmin, format!("{name} needs an admin first: {trouble}"))
+        .hint(format!("commis rescue {name} shows what can be done")))
 }
 
 fn cancelled_in_queue() -> Failure {

@@ -64,6 +64,7 @@ impl Platform {
             archive: Artifact::of(row),
             artifacts,
             rollback: row.rollback.as_str().to_owned(),
+            backup: self.backup_at_end(project, row),
             pinned: row.pinned,
             origin: row.origin.clone(),
             signed_by: row.signer.clone().or_else(own),

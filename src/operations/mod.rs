@@ -8,6 +8,7 @@ pub mod outcome;
 pub mod records;
 pub mod show;
 mod show_disks;
+mod show_rescue;
 
 mod configure;
 mod deploy;
@@ -23,6 +24,8 @@ mod projects;
 mod push;
 mod recover;
 mod releases;
+mod rescue;
+mod rollback;
 mod serve_git;
 mod sweep;
 mod trash;
@@ -142,7 +145,7 @@ impl Platform {
             Verb::Retention { project, next } => self.retention(&actor, &project, next),
             Verb::Deploy { project } => self.redeploy(&actor, &project, &talk).await,
             Verb::Cancel { project } => self.cancel(&actor, &project),
-            Verb::Rollback { project, release } => self.rollback(&actor, &project, release.as_deref(), &talk).await,
+            Verb::Rollback(words) => self.rollback(&actor, &words, &talk).await,
             Verb::Config { verb } => self.configure(&actor, verb, &input, &talk).await,
             Verb::Hostkey => Ok(self.host_key()),
             Verb::Doctor => self.doctor(&actor).await,
@@ -150,6 +153,7 @@ impl Platform {
             Verb::Disk { verb } => self.disk(&actor, verb).await,
             Verb::Fixperms { project } => self.fix_permissions(&actor, &project).await,
             Verb::Trash => self.list_trash(&actor),
+            Verb::Rescue(words) => self.rescue(&actor, &words, &talk).await,
         }
     }
 

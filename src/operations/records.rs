@@ -2,7 +2,8 @@
 //!
 //! Keys are only ever added. Times are RFC 3339 in UTC, sizes bytes, durations seconds.
 
-use crate::store::{DeploymentRecord, KeyRecord, ReleaseRecord, StepRecord};
+use crate::model::Time;
+use crate::store::{DataRow, DeploymentRecord, KeyRecord, ReleaseRecord, StepRecord};
 use crate::system::clock::rfc3339;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,7 @@ pub enum Reply {
     Trash {
         destroyed: Vec<Destroyed>,
     },
+    Rescue(Box<Rescue>),
     /// Everything was already streamed.
     Nothing {},
 }
@@ -170,6 +172,68 @@ pub struct Deployment {
     pub steps: Vec<Step>,
     pub artifacts: Vec<Artifact>,
     pub url: Option<String>,
+    /// Time in which nothing served; only when that had to be.
+    pub downtime_seconds: Option<f64>,
+    pub discarded_writes: Option<Discarded>,
+    pub data: Data,
+}
+
+/// Writes that are not in `data/` any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Discarded {
+    pub from: String,
+    pub to: String,
+}
+
+/// What became of data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Data {
+    /// untouched, touched, restoring or restored.
+    pub state: String,
+    /// none, begun, done or empty.
+    pub backup: String,
+    pub bytes: u64,
+}
+
+/// A backup of data that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    pub deployment: u32,
+    pub at: String,
+    pub size: u64,
+}
+
+/// A project in trouble.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rescue {
+    pub project: String,
+    /// Why an admin is needed.
+    pub trouble: Option<String>,
+    /// The release that should be live.
+    pub live: Option<String>,
+    /// The release whose tree is in run/, when that is known.
+    pub run: Option<String>,
+    /// What is in data/, in words.
+    pub data: String,
+    pub processes: Vec<Process>,
+    pub backups: Vec<Backup>,
+    pub failed: Vec<Kept>,
+    pub choices: Vec<Choice>,
+}
+
+/// What was put aside, in archives/.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    pub archive: String,
+    pub tree: bool,
+    pub data: bool,
+}
+
+/// A way out of trouble.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Choice {
+    pub command: String,
+    pub what: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -203,6 +267,8 @@ pub struct Release {
     pub artifacts: Vec<Artifact>,
     /// What leaving it takes: `code`, `code+data`, `forbidden`.
     pub rollback: String,
+    /// Data as it was when the release was replaced.
+    pub backup: Option<Backup>,
     pub pinned: bool,
     /// `cooked`, or the environment that it came from.
     pub origin: String,
@@ -335,7 +401,22 @@ impl Deployment {
             steps: steps.iter().map(Step::of).collect(),
             artifacts,
             url: (row.status == crate::store::Status::Success).then(|| url.to_owned()),
+            downtime_seconds: row.data.downtime.map(|milliseconds| milliseconds as f64 / 1e3),
+            discarded_writes: row.data.discarded.map(Discarded::of),
+            data: Data::of(&row.data),
         }
+    }
+}
+
+impl Discarded {
+    fn of((from, until): (Time, Time)) -> Self {
+        Self { from: rfc3339(from), to: rfc3339(until) }
+    }
+}
+
+impl Data {
+    fn of(row: &DataRow) -> Self {
+        Self { state: row.state.as_str().to_owned(), backup: row.backup.as_str().to_owned(), bytes: row.backup_bytes }
     }
 }
 

@@ -4,12 +4,16 @@
 //! same is done for one deployment whose task broke down, or whose end could not be written, while the server lives.
 
 use super::Platform;
+use super::authorize::no_project;
 use crate::git::{self, refs};
-use crate::model::{Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, Repository, Time};
+use crate::model::{
+    Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, ReleaseVersion, Repository, Time, Trigger,
+};
 use crate::notify::DeploymentLog;
 use crate::pipeline::desk::Closed;
 use crate::pipeline::execute::revive;
-use crate::store::{DeploymentRecord, ProjectRecord, Status, Switch};
+use crate::pipeline::{self, Goal, Mover, Order};
+use crate::store::{DataState, DeploymentRecord, ProjectRecord, Status, Switch};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, files, reading};
 use futures_util::StreamExt;
@@ -133,14 +137,18 @@ impl Platform {
             self.clear_repository(name, kind).await?;
         }
         for row in unfinished.iter().filter(|row| row.project == *name) {
-            report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row))));
+            report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row).await)));
         }
         if let Err(failure) = self.sweep(name) {
             report.push(Recovered::of(name, format!("not swept: {failure}")));
         }
-        let live = self.context.store.project(name)?.and_then(|project| project.live);
-        let Some(version) = live else { return Ok(()) };
-        let what = match revive::revive(&self.context, project, version).await {
+        let Some(project) = self.context.store.project(name)? else { return Ok(()) };
+        let Some(version) = project.live else { return Ok(()) };
+        if self.is_half_restored(&project)? {
+            report.push(Recovered::of(name, format!("{version} not started: data is half put back")));
+            return Ok(());
+        }
+        let what = match revive::revive(&self.context, &project, version).await {
             Ok(()) => format!("{version} started"),
             Err(failure) => {
                 let what = format!("{version} did not start: {failure}");
@@ -166,8 +174,8 @@ impl Platform {
     }
 
     /// What became of it, in words.
-    fn end(&self, row: &DeploymentRecord) -> String {
-        let what = match self.end_unfinished(row) {
+    async fn end(&self, row: &DeploymentRecord) -> String {
+        let what = match self.end_unfinished(row).await {
             Ok(what) => what.to_owned(),
             Err(failure) => {
                 if let Err(error) = self.context.store.set_trouble(&row.project, Some(&failure.what)) {
@@ -182,8 +190,16 @@ impl Platform {
         what
     }
 
-    fn end_unfinished(&self, row: &DeploymentRecord) -> Result<&'static str, Failure> {
+    async fn end_unfinished(&self, row: &DeploymentRecord) -> Result<&'static str, Failure> {
         let now = clock::now();
+        let touched = matches!(row.data.state, DataState::Touched | DataState::Restoring);
+        let live = row.switch != Switch::Undoing && self.is_exchanged(row)? && self.branch_moved(row)?;
+        if touched && !live {
+            self.put_data_back(row).await?;
+            self.forget_release(row)?;
+            self.note_interrupted(row, now)?;
+            return Ok("undone: what was live before is live, with its data");
+        }
         if matches!(row.switch, Switch::Switching | Switch::Switched | Switch::Undoing) && self.is_exchanged(row)? {
             if row.switch != Switch::Undoing && self.branch_moved(row)? {
                 let version = row
@@ -201,6 +217,26 @@ impl Platform {
         self.forget_release(row)?;
         self.note_interrupted(row, now)?;
         Ok("undone: what was live before is live")
+    }
+
+    /// Data that the deployment touched goes back with its code. When it cannot, the deployment is over as one whose
+    /// rollback failed: nothing starts on what is there until an admin has chosen.
+    async fn put_data_back(&self, row: &DeploymentRecord) -> Result<(), Failure> {
+        let name = &row.project;
+        let project = self.context.store.project(name)?.ok_or_else(|| no_project(name.as_str()))?;
+        let path = self.context.project_places(name).deployment_log(row.number);
+        let log = DeploymentLog::resume(&path).map_err(|error| Failure::internal("open the log", &error))?;
+        let undone = pipeline::undo_interrupted(&self.context, &interrupted_order(project, row), row, &log).await;
+        let Err(failure) = undone else { return Ok(()) };
+        let end = (Status::Error, Code::RollbackFailed, failure.what.as_str());
+        self.context.store.finish_not_live(name, row.number, end, clock::now())?;
+        Err(failure)
+    }
+
+    /// Whether nothing may start: data is neither what it was nor what the live release needs.
+    fn is_half_restored(&self, project: &ProjectRecord) -> Result<bool, Failure> {
+        let troubled = self.troubled(project)?.filter(|_| project.trouble.is_some());
+        Ok(troubled.is_some_and(|row| row.data.state == DataState::Restoring))
     }
 
     /// A release that this deployment made and that never served is none.
@@ -235,6 +271,24 @@ impl Platform {
     }
 }
 
+/// The order of a deployment that was interrupted, as far as undoing it needs that.
+fn interrupted_order(project: ProjectRecord, row: &DeploymentRecord) -> Order {
+    let commit = row.commit.as_deref().and_then(CommitId::parse);
+    let branch = row.reference.as_deref().and_then(RefName::parse);
+    let goal = match commit.zip(branch) {
+        Some((commit, branch)) => Goal::Commit { commit, previous: None, branch, mover: Mover::Nobody },
+        None => Goal::Release(row.version.unwrap_or(ReleaseVersion(0))),
+    };
+    Order {
+        project,
+        number: row.number,
+        trigger: Trigger::parse(&row.trigger).unwrap_or(Trigger::Redeploy),
+        goal,
+        subject: row.subject.clone(),
+        with_data: row.data.asked,
+    }
+}
+
 /// The same while the server lives.
 impl Platform {
     /// The project's lock: nobody else on this machine deploys it meanwhile.
@@ -247,13 +301,14 @@ impl Platform {
     }
 
     /// Deployments that ended while the state could not be written. For the holder of the turn.
-    pub(super) fn end_forgotten(&self, name: &ProjectName) -> Result<(), Failure> {
+    pub(super) async fn end_forgotten(&self, name: &ProjectName) -> Result<(), Failure> {
         let rows = self.context.store.unfinished_deployments()?;
         let forgotten = |row: &&DeploymentRecord| {
             row.project == *name && row.status == Status::InProgress && self.desk.handle(name, row.number).is_none()
         };
         for row in rows.iter().filter(forgotten) {
-            tracing::warn!(project = %name, number = %row.number, "recovered: {}", self.end(row));
+            let what = self.end(row).await;
+            tracing::warn!(project = %name, number = %row.number, "recovered: {what}");
         }
         Ok(())
     }
@@ -263,9 +318,13 @@ impl Platform {
     pub(super) async fn pick_up(&self, name: &ProjectName, number: DeploymentNumber) -> Result<(), Failure> {
         let row = self.context.store.deployment(name, number)?.filter(|row| !row.status.is_finished());
         if let Some(row) = row {
-            tracing::error!(project = %name, %number, "broke down: {}", tokio::task::block_in_place(|| self.end(&row)));
+            let what = self.end(&row).await;
+            tracing::error!(project = %name, %number, "broke down: {what}");
         }
         let Some(project) = self.context.store.project(name)? else { return Ok(()) };
+        if self.is_half_restored(&project)? {
+            return Ok(());
+        }
         let serving = self.context.live(name).filter(|live| Some(live.version) == project.live);
         self.context.supervisor.stop_others(name, serving.map(|live| live.set)).await;
         match (serving, project.live) {

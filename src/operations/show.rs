@@ -3,6 +3,7 @@
 //! The JSON form is the record itself.
 
 use super::show_disks as disks;
+use super::show_rescue as rescue;
 use crate::operations::records::{Check, Deployment, Project, Release, Reply, Retained, Status, VerifiedRelease};
 use std::fmt::Write;
 
@@ -41,6 +42,7 @@ pub fn human(reply: &Reply) -> String {
         Reply::Trimmed { trimmed, bytes, dry_run } => disks::trimmed(trimmed, *bytes, *dry_run),
         Reply::Fixed { project, changed, left_alone } => disks::fixed(project, *changed, left_alone),
         Reply::Trash { destroyed } => disks::trash(destroyed),
+        Reply::Rescue(found) => rescue::text(found),
         Reply::Nothing {} => String::new(),
     }
 }
@@ -118,6 +120,10 @@ fn release_row(release: &Release) -> Vec<String> {
     let commit = release.commit.get(..7).unwrap_or(&release.commit).to_owned();
     let size = crate::notify::words::size(release.archive.size);
     let signed = release.signed_by.as_ref().map_or("unsigned".to_owned(), |signer| format!("signed by {signer}"));
+    let backup = release
+        .backup
+        .as_ref()
+        .map_or(String::new(), |backup| format!("data of {} {}", backup.at, crate::notify::words::size(backup.size)));
     let pinned = if release.pinned { "pinned" } else { "" };
     vec![
         release.release.clone(),
@@ -128,6 +134,7 @@ fn release_row(release: &Release) -> Vec<String> {
         release.rollback.clone(),
         release.origin.clone(),
         signed,
+        backup,
         pinned.to_owned(),
     ]
 }

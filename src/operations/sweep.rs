@@ -23,6 +23,15 @@ impl Platform {
     /// For the holder of the project's lock.
     pub(super) fn sweep(&self, name: &ProjectName) -> Result<(), Failure> {
         let places = self.context.project_places(name);
+        if self.context.store.project(name)?.is_some_and(|project| project.trouble.is_some()) {
+            // An admin may want any of it.
+            return Ok(());
+        }
+        for half in reading::names(&places.archives())? {
+            if half.ends_with(".partial") || half.ends_with(".restore") {
+                trees::remove_tree(&places.archives().join(half))?;
+            }
+        }
         for tree in reading::names(&places.deploy())?.iter().filter(|tree| *tree != "current") {
             match self.replaced_by(name, tree)? {
                 Some(number) => archive(&places, tree, number)?,

@@ -5,7 +5,7 @@ use super::facts::Facts;
 use super::step::{Archive, Step};
 use crate::config::project::BackupPolicy;
 use crate::hooks::Hook;
-use crate::model::{Because, DeploymentNumber, Mode, RollbackClass};
+use crate::model::{Because, DeploymentNumber, Mode, RollbackClass, Trigger};
 use std::collections::BTreeSet;
 
 /// What decides about data.
@@ -139,8 +139,11 @@ fn changes_data(hook: Hook) -> bool {
     matches!(hook, Hook::Deploy | Hook::PostDeploy | Hook::Upgrade | Hook::PostInstall)
 }
 
+/// Whether a dump is made; not of a project that needs an admin, since what it would dump may be what is broken.
 fn dumps(facts: &Facts) -> bool {
-    facts.data.policy != BackupPolicy::Nothing && facts.hooks.contains(&Hook::Backup)
+    facts.trigger != Trigger::Rescue
+        && facts.data.policy != BackupPolicy::Nothing
+        && facts.hooks.contains(&Hook::Backup)
 }
 
 fn is_edited_in_place(facts: &Facts) -> bool {

@@ -62,7 +62,7 @@ pub fn still(step: Step, failed: &[Step], begun: &[Step]) -> bool {
         Step::RestoreData(_) | Step::Hook(Hook::Restore) => !broke(&[copy, Step::ExchangeBack]) && !broke(&data),
         Step::StartOld | Step::CheckOld => {
             let stopped_before = begun.contains(&Step::StopOld);
-            !broke(&data) && !(stopped_before && broke(&[copy])) && !broke(&[Step::StartOld])
+            !(broke(&data) || broke(&[Step::StartOld]) || (stopped_before && broke(&[copy])))
         }
         Step::DiscardRelease | Step::DiscardTree | Step::DiscardBackup => failed.is_empty(),
         _ => true,

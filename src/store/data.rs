@@ -72,8 +72,8 @@ pub struct DataRow {
     pub from: Option<DeploymentNumber>,
     /// Inode of the directory that becomes `data/`, known before the exchange; `None` when it is filled in place.
     pub inode: Option<u64>,
-    /// Until when writes were put aside.
-    pub discarded_until: Option<Time>,
+    /// From when until when writes were put aside.
+    pub discarded: Option<(Time, Time)>,
     /// Milliseconds in which nothing served, as far as they are known.
     pub downtime: Option<i64>,
     /// The deployment whose backup a rollback was asked to put back.
@@ -121,12 +121,12 @@ impl Store {
         project: &ProjectName,
         number: DeploymentNumber,
         (from, inode): (DeploymentNumber, Option<u64>),
-        until: Time,
+        discarded: (Time, Time),
     ) -> Result<()> {
         let statement = "UPDATE deployments SET data = 'restoring', data_from = ?3, data_inode = ?4,
-                         discarded_until = ?5 WHERE project = ?1 AND number = ?2";
+                         discarded_from = ?5, discarded_until = ?6 WHERE project = ?1 AND number = ?2";
         let inode = inode.map(|inode| inode as i64);
-        self.note_data(statement, params![project.as_str(), number.0, from.0, inode, until.0])
+        self.note_data(statement, params![project.as_str(), number.0, from.0, inode, discarded.0.0, discarded.1.0])
     }
 
     pub fn note_data_state(&self, project: &ProjectName, number: DeploymentNumber, state: DataState) -> Result<()> {
@@ -134,6 +134,7 @@ impl Store {
         self.note_data(statement, params![project.as_str(), number.0, state.as_str()])
     }
 
+    /// Downtime of a deployment, in milliseconds.
     pub fn note_downtime(&self, project: &ProjectName, number: DeploymentNumber, milliseconds: i64) -> Result<()> {
         let statement = "UPDATE deployments SET downtime = ?3 WHERE project = ?1 AND number = ?2";
         self.note_data(statement, params![project.as_str(), number.0, milliseconds])
@@ -191,7 +192,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<DataRow> {
         state: DataState::ALL.into_iter().find(|word| word.as_str() == state).ok_or_else(invalid)?,
         from: number("data_from")?,
         inode: row.get::<_, Option<i64>>("data_inode")?.map(|inode| inode as u64),
-        discarded_until: time("discarded_until")?,
+        discarded: time("discarded_from")?.zip(time("discarded_until")?),
         downtime: row.get("downtime")?,
         asked: number("data_asked")?,
     })

@@ -103,6 +103,15 @@ impl Store {
         rows.map(drop).map_err(during("set a limit"))
     }
 
+    /// An admin's word: this release is live and nothing is wrong.
+    pub fn accept_live(&self, name: &ProjectName, version: ReleaseVersion) -> Result<()> {
+        let rows = self.lock().execute(
+            "UPDATE projects SET live_version = ?2, trouble = NULL WHERE name = ?1",
+            params![name.as_str(), version.0],
+        );
+        rows.map(drop).map_err(during("accept what is live"))
+    }
+
     /// Notes (or clears) why an admin is needed.
     pub fn set_trouble(&self, name: &ProjectName, trouble: Option<&str>) -> Result<()> {
         let rows =

@@ -97,13 +97,10 @@ pub enum Verb {
         project: String,
     },
     /// Deploy an earlier release, without building
-    #[command(after_help = "Examples:\n  commis rollback blog\n  commis rollback blog v41")]
-    Rollback {
-        /// Name of the project
-        project: String,
-        /// The release; the previous good one when absent
-        release: Option<String>,
-    },
+    #[command(
+        after_help = "Examples:\n  commis rollback blog\n  commis rollback blog v41\n  commis rollback blog v41 --with-data"
+    )]
+    Rollback(RollbackWords),
     /// What is on a project's shelf
     Release {
         #[command(subcommand)]
@@ -146,6 +143,44 @@ pub enum Verb {
     /// Destroyed projects that can still come back
     #[command(after_help = "Example:\n  commis trash")]
     Trash,
+    /// A project whose rollback failed: how it is, and the ways out
+    #[command(after_help = "Examples:\n  commis rescue blog\n  commis rescue blog --old")]
+    Rescue(RescueWords),
+}
+
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct RollbackWords {
+    /// Name of the project
+    pub project: String,
+    /// The release; the previous good one when absent
+    pub release: Option<String>,
+    /// Data too, as it was when the release was replaced; what it is now is kept
+    #[arg(long, conflicts_with = "code_only")]
+    pub with_data: bool,
+    /// Leave data as it is, whatever the releases did to it
+    #[arg(long)]
+    pub code_only: bool,
+    /// Also from a release that says that there is no way back
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct RescueWords {
+    /// Name of the project
+    pub project: String,
+    /// Try the release that should be live again, with its data
+    #[arg(long)]
+    pub old: bool,
+    /// Try the release that failed again, with data as it is
+    #[arg(long, conflicts_with = "old")]
+    pub forward: bool,
+    /// The release that should be live, with the data that this deployment backed up
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["old", "forward"])]
+    pub data: Option<u32>,
+    /// Take everything as it is
+    #[arg(long, conflicts_with_all = ["old", "forward", "data"])]
+    pub accept: bool,
 }
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]

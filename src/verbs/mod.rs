@@ -7,5 +7,8 @@ pub mod aliases;
 pub mod grammar;
 pub mod release;
 
-pub use grammar::{ConfigVerb, DiskVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, Said, Verb, parse};
+pub use grammar::{
+    ConfigVerb, DiskVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb,
+    parse,
+};
 pub use release::ReleaseVerb;

@@ -183,3 +183,19 @@ fn a_full_disk_of_the_state_is_said_and_the_next_push_works() {
     }
     end((world, small));
 }
+
+#[test]
+fn no_room_for_a_backup_is_known_before_data_is_touched() {
+    let (world, small) = small_world(140);
+    {
+        let blog = live_blog(&world);
+        world.settle();
+        std::fs::write(blog.place("data/large"), vec![1; 62 << 20]).expect("data");
+        let blog = blog.write("Procfile", "release: touch $COMMIS_DATA/touched\nweb: python3 server.py\n").commit("x");
+        rejected(&world, &blog, "disk-full").says("no room to back data up");
+        assert!(!blog.place("data/touched").exists());
+        let archives = super::support::leftovers::names(&blog.place("archives"));
+        assert_eq!(archives.iter().filter(|name| name.contains("partial")).count(), 0, "{archives:?}");
+    }
+    end((world, small));
+}

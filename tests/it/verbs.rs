@@ -170,10 +170,10 @@ fn a_rollback_brings_back_the_release_with_its_environment_even_when_the_pillar_
     broken.git(&["pull", "-q", &broken.url(), "main"]).succeeded();
     broken.write("init.yaml", "env: [\n").commit("broken").push("main").succeeds();
     world.commis(&["deploy", "blog"]).failed(65).says("init.yaml");
-    world.commis(&["rollback", "blog"]).succeeded().says("deploying v1 with hello");
+    world.commis(&["rollback", "blog", "--code-only"]).succeeded().says("deploying v1 with hello");
     assert_eq!(world.page("blog").body, "hello one\n");
     assert_eq!(world.json(&["show", "blog"])["live"], "v1");
-    world.commis(&["rollback", "blog", "v2"]).succeeded();
+    world.commis(&["rollback", "blog", "v2", "--code-only"]).succeeded();
     assert_eq!(world.page("blog").body, "goodbye two\n");
     // A rollback moves no branch: the next push is what the developer expects.
     assert_eq!(blog.remote_ref("refs/heads/main"), Some(blog.head()));
@@ -247,7 +247,7 @@ fn doctor_says_what_is_there_and_the_host_key_is_a_line_for_known_hosts() {
 }
 
 #[test]
-fn a_project_in_trouble_refuses_pushes_until_a_rollback_has_put_it_right() {
+fn a_project_in_trouble_refuses_pushes_until_a_rescue_has_put_it_right() {
     let world = World::with("[health]\ntimeout = \"2s\"\n");
     let good = "web: test ! -e $COMMIS_DATA/broken || sleep 3600; exec python3 server.py\n";
     let blog =
@@ -259,9 +259,13 @@ fn a_project_in_trouble_refuses_pushes_until_a_rollback_has_put_it_right() {
     assert!(world.json(&["show", "blog"])["trouble"].is_string());
     assert_eq!(world.json(&["status"])["need_admin"], 1);
     world.commis(&["doctor"]).succeeded().says("project blog");
-    blog.push("main").is_rejected("rollback-failed").says("commis deploy blog, or: commis rollback");
+    blog.push("main").is_rejected("needs-admin").says("commis rescue blog shows");
+    for words in [&["deploy", "blog"][..], &["rollback", "blog"]] {
+        world.commis(words).failed(75).says("needs an admin first");
+    }
     std::fs::remove_file(blog.place("data").join("broken")).expect("what was broken");
-    world.commis(&["rollback", "blog", "v1"]).succeeded();
+    world.commis(&["rescue", "blog"]).succeeded().says("rescue blog --old");
+    world.commis(&["rescue", "blog", "--old"]).succeeded();
     assert!(world.json(&["show", "blog"])["trouble"].is_null());
     assert_eq!(world.page("blog").status, 200);
 }

@@ -2,6 +2,7 @@
 //! named here; those of pure files stand beside the code.
 #![allow(clippy::disallowed_methods)]
 
+mod backing_up;
 mod bombs;
 mod formats;
 mod hostile;

@@ -10,10 +10,11 @@ use crate::layouts::ProjectPlaces;
 use crate::model::{Because, Code, DeploymentNumber, Failure, Time};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::data::{self, Restorer};
+use crate::pipeline::recall;
 use crate::pipeline::step::Archive;
 use crate::store::{Backup, DataRow, DataState, Kept};
 use crate::system::privileged::Operation;
-use crate::system::{UserIds, clock, files, reading};
+use crate::system::{UserIds, clock, files};
 use std::path::{Path, PathBuf};
 
 /// What the steps leave for later steps.
@@ -26,8 +27,8 @@ pub(super) struct DataWork {
     pub dumped: Option<Time>,
     /// Whose backup is being put back, and the directory that becomes `data/`.
     pub from: Option<(DeploymentNumber, Option<u64>)>,
-    /// Until when writes were put aside.
-    pub until: Option<Time>,
+    /// From when until when writes were put aside.
+    pub discarded: Option<(Time, Time)>,
     /// When the last process that served was told to stop.
     pub stopped: Option<Time>,
     /// Milliseconds.
@@ -44,7 +45,7 @@ impl DataWork {
             kept: kept.map(|at| Kept { backup: row.backup, at, bytes: row.backup_bytes }),
             state: row.state,
             from: row.from.map(|from| (from, row.inode)),
-            until: row.discarded_until,
+            discarded: row.discarded,
             ..Self::default()
         }
     }
@@ -132,9 +133,9 @@ impl Execution<'_> {
 
     /// The newest backup that is there: what did not change since is shared with it.
     fn earlier_backup(&self) -> Result<Option<backup::Known>, Failure> {
-        let names = reading::names(&self.places.archives())?;
-        let newest = names.iter().filter_map(|name| name.parse().ok()).max().map(DeploymentNumber);
-        Ok(newest.and_then(|number| backup::known(&shelf(&self.places, &self.places.archived(number)))))
+        let newest = recall::backups(&self.places)?.into_iter().rev();
+        let mut known = newest.map(|number| backup::known(&shelf(&self.places, &self.places.archived(number))));
+        Ok(known.find_map(|known| known))
     }
 
     /// The backup is whole: on the disk first, then under its name, then in the row.
@@ -223,6 +224,13 @@ impl Execution<'_> {
             Some(Restorer::Old) => self.places.run(),
             Some(Restorer::New) | None => self.work.tree.clone(),
         }
+    }
+
+    /// From here until the hook `restore` has ended well nothing may start on what is there.
+    pub(super) fn intend_reload(&mut self) -> Result<(), Failure> {
+        self.touch()?;
+        self.context.store.note_data_state(&self.order.project.name, self.order.number, DataState::Restoring)?;
+        Ok(())
     }
 
     /// Dumps are read again: with them data is whole, when it is our own backup.

@@ -6,7 +6,7 @@ use super::data::shelf;
 use super::{Done, Execution, as_root, missing};
 use crate::archives::backup::{self, Exclude, Shelf};
 use crate::archives::trees;
-use crate::model::{Code, DeploymentNumber, Failure};
+use crate::model::{Code, DeploymentNumber, Failure, Time};
 use crate::notify::words;
 use crate::pipeline::step::Archive;
 use crate::store::Backup;
@@ -17,6 +17,8 @@ use std::path::PathBuf;
 /// A backup on its way back.
 struct Source {
     number: DeploymentNumber,
+    /// Later writes are not in it.
+    at: Time,
     /// `None`: there was nothing, and nothing shall be there again.
     shelf: Option<Shelf>,
     exclude: Exclude,
@@ -27,6 +29,11 @@ impl Execution<'_> {
         let source = self.source(archive)?;
         if self.changed_places(source.number) {
             return Done::quietly();
+        }
+        if archive == Archive::Own && self.order.with_data.is_some_and(|asked| self.changed_places(asked)) {
+            // What a rollback found in data/ may still lie where the copy is to be made.
+            let asked = self.source(Archive::Asked)?;
+            tokio::task::block_in_place(|| self.settle_restored(&asked, Archive::Asked))?;
         }
         if self.in_place()? {
             return Ok(Done::Did("in place".into()));
@@ -71,14 +78,15 @@ impl Execution<'_> {
     fn source(&self, archive: Archive) -> Result<Source, Failure> {
         let number = self.archive_of(archive)?;
         let row = self.context.store.deployment(&self.order.project.name, number)?.ok_or_else(|| missing("a row"))?;
+        let at = row.data.backup_at.unwrap_or(row.queued_at);
         match row.data.backup {
             Backup::Done => {
                 let shelf = shelf(&self.places, &self.places.archived(number));
                 let exclude = backup::excluded(&shelf)?;
-                Ok(Source { number, shelf: Some(shelf), exclude })
+                Ok(Source { number, at, shelf: Some(shelf), exclude })
             }
             Backup::Empty => {
-                Ok(Source { number, shelf: None, exclude: Exclude::new(&self.gathered.settings.data.exclude)? })
+                Ok(Source { number, at, shelf: None, exclude: Exclude::new(&self.gathered.settings.data.exclude)? })
             }
             Backup::None | Backup::Begun => {
                 Err(Failure::new(Code::NotFound, format!("archives/{} has no backup of data", number.0)))
@@ -106,8 +114,9 @@ impl Execution<'_> {
 
     fn intend(&mut self, source: &Source, inode: Option<u64>) -> Result<(), Failure> {
         let (name, number) = (&self.order.project.name, self.order.number);
-        let until = *self.work.data.until.get_or_insert_with(clock::now);
-        self.context.store.intend_restore(name, number, (source.number, inode), until)?;
+        let discarded = (source.at, self.work.data.stopped.unwrap_or_else(clock::now));
+        self.context.store.intend_restore(name, number, (source.number, inode), discarded)?;
+        self.work.data.discarded = Some(discarded);
         self.work.data.from = Some((source.number, inode));
         Ok(())
     }
@@ -136,7 +145,10 @@ impl Execution<'_> {
         if beside.symlink_metadata().is_ok() {
             backup::carry_over(&beside, &data, &source.exclude)?;
             as_root(&Operation::SyncFileSystem { path: data.clone() })?;
-            as_root(&Operation::Rename { from: beside, to: aside })?;
+            // It is there when data was filled in place first, and a start found nothing mounted any more.
+            if aside.symlink_metadata().is_err() {
+                as_root(&Operation::Rename { from: beside, to: aside })?;
+            }
         }
         as_root(&Operation::SyncFileSystem { path: data })?;
         trees::remove_tree(&directory)

@@ -42,8 +42,10 @@ impl Execution<'_> {
         if hook.runs_as() == Who::BuildUser {
             self.open_stage(Stage::Build, "hooks");
         }
-        if hook == Hook::Backup {
-            self.prepare_dumps()?;
+        match hook {
+            Hook::Backup => self.prepare_dumps()?,
+            Hook::Restore => self.intend_reload()?,
+            _ => {}
         }
         let user = self.user_of(hook.runs_as());
         self.write_common(user)?;

@@ -1,6 +1,7 @@
 //! What is left to do after the verdict was told: stop the old processes, archive the old tree, drop what is not kept.
 //! Nobody waits for it but the next deployment of the same project.
 
+use super::undo::discard;
 use super::{Execution, as_root, proofs};
 use crate::archives::retention::{self, KeptRelease, Month, Policy};
 use crate::archives::{shelf, trees};
@@ -9,14 +10,23 @@ use crate::config::server::Releases;
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName, ReleaseVersion};
 use crate::pipeline::context::{Context, LiveSet};
+use crate::pipeline::recall;
 use crate::store::ReleaseRecord;
 use crate::system::privileged::Operation;
-use crate::system::{UserIds, clock};
+use crate::system::{UserIds, clock, reading};
 use std::path::PathBuf;
 
 /// Work left over, as data; [`Tidy::carry_out`] does it.
 pub struct Tidy {
     jobs: Option<Jobs>,
+    aside: Option<Aside>,
+}
+
+/// What was put aside, now and earlier.
+struct Aside {
+    project: ProjectName,
+    places: ProjectPlaces,
+    failed_days: u32,
 }
 
 struct Jobs {
@@ -31,15 +41,21 @@ struct Jobs {
     live: ReleaseVersion,
     previous: Option<ReleaseVersion>,
     policy: Policy,
+    keep_backups: usize,
 }
 
 impl Tidy {
     pub fn nothing() -> Self {
-        Self { jobs: None }
+        Self { jobs: None, aside: None }
     }
 
     /// Does it; what fails is logged, and found again by the next deployment's tidying.
     pub async fn carry_out(self, context: &Context) {
+        if let Some(aside) = self.aside
+            && let Err(failure) = tokio::task::block_in_place(|| aside.prune(context))
+        {
+            tracing::warn!(project = %aside.project, "tidying: {failure}");
+        }
         let Some(jobs) = self.jobs else { return };
         // Those of the release before, and of any other that could not be stopped in its time.
         context.supervisor.stop_others(&jobs.project, Some(jobs.new.set)).await;
@@ -47,8 +63,8 @@ impl Tidy {
             [
                 proofs::prove(context, &jobs.project),
                 jobs.archive_old(),
-                jobs.prune_archives(),
                 jobs.prune_releases(context),
+                jobs.prune_archives(context),
                 jobs.clean(),
             ]
         });
@@ -79,7 +95,14 @@ pub fn on_shelf(record: &ReleaseRecord, live: Option<ReleaseVersion>) -> KeptRel
 impl Execution<'_> {
     /// Ends the execution; what remains is for [`Tidy`].
     pub fn finish(self) -> Tidy {
-        let (Some(live), true) = (self.work.new, self.begun.last().is_some()) else { return Tidy::nothing() };
+        let aside = Aside {
+            project: self.order.project.name.clone(),
+            places: self.places.clone(),
+            failed_days: self.gathered.config.archives.failed_days,
+        };
+        let (Some(live), true) = (self.work.new, self.begun.last().is_some()) else {
+            return Tidy { jobs: None, aside: Some(aside) };
+        };
         let jobs = Jobs {
             project: self.order.project.name.clone(),
             number: self.order.number,
@@ -89,9 +112,10 @@ impl Execution<'_> {
             live: live.version,
             previous: self.order.project.live,
             policy: retention_policy(&self.gathered.config),
+            keep_backups: self.gathered.config.backups.keep as usize,
             places: self.places,
         };
-        Tidy { jobs: Some(jobs) }
+        Tidy { jobs: Some(jobs), aside: Some(aside) }
     }
 }
 
@@ -106,25 +130,28 @@ impl Jobs {
         as_root(&Operation::Rename { from: tree.clone(), to: self.places.archived_run(self.number) })
     }
 
-    /// Keeps the newest archived tree and the newest failed one.
-    fn prune_archives(&self) -> Result<(), Failure> {
-        let names = crate::system::reading::names(&self.places.archives())
-            .map_err(|error| Failure::internal("list the archives", &error))?;
-        for suffix in ["", ".failed"] {
-            let mut numbers: Vec<u32> = names
-                .iter()
-                .filter_map(|name| match suffix {
-                    "" => name.parse().ok(),
-                    suffix => name.strip_suffix(suffix)?.parse().ok(),
-                })
-                .collect();
-            numbers.sort_unstable();
-            numbers.pop();
-            for number in numbers {
-                super::undo::discard(&self.places, &self.places.archives().join(format!("{number}{suffix}")))?;
-            }
+    /// Keeps the backups that somebody may go back to, the newest replaced tree, and for some days what did not work.
+    fn prune_archives(&self, context: &Context) -> Result<(), Failure> {
+        let present = recall::backups(&self.places)?;
+        let gone = retention::backups(&present, &self.needed(context)?, self.keep_backups);
+        for number in &gone {
+            context.store.forget_backup(&self.project, *number)?;
+            discard(&self.places, &self.places.archived(*number))?;
+        }
+        let older = present.iter().filter(|number| **number != self.number && !gone.contains(number));
+        for number in older {
+            discard(&self.places, &self.places.archived_run(*number))?;
         }
         Ok(())
+    }
+
+    /// Backups with which a release that is kept can be gone back to.
+    fn needed(&self, context: &Context) -> Result<Vec<DeploymentNumber>, Failure> {
+        let releases = context.store.releases(&self.project)?;
+        let served = releases.iter().filter_map(|release| release.served);
+        let successors = served.map(|number| context.store.successor(&self.project, number));
+        let found: Result<Vec<_>, _> = successors.collect();
+        Ok(found?.into_iter().flatten().collect())
     }
 
     fn prune_releases(&self, context: &Context) -> Result<(), Failure> {
@@ -142,5 +169,29 @@ impl Jobs {
         super::prepare::empty(&self.places.build(), self.build_user)?;
         trees::remove_tree(&self.places.env_dir(self.number))?;
         trees::remove_tree(&self.places.common_dir(self.number))
+    }
+}
+
+impl Aside {
+    /// What did not work goes when its days are over; a tree without data when there is a newer one.
+    fn prune(&self, context: &Context) -> Result<(), Failure> {
+        let names = reading::names(&self.places.archives())?;
+        let mut failed: Vec<(u32, &String)> = names
+            .iter()
+            .filter_map(|name| Some((name.strip_suffix(".failed").or(name.strip_suffix(".left"))?.parse().ok()?, name)))
+            .collect();
+        failed.sort_unstable();
+        let newest = failed.last().map(|(number, _)| *number);
+        for (number, name) in failed {
+            let path = self.places.archives().join(name);
+            let row = context.store.deployment(&self.project, DeploymentNumber(number))?;
+            let age = row.and_then(|row| row.finished_at).map(|at| clock::now().seconds_since(at));
+            let over = age.is_some_and(|age| age > f64::from(self.failed_days) * 86_400.0);
+            let of_use = Some(number) == newest || self.places.archived_data(&path).is_dir();
+            if over || !of_use {
+                discard(&self.places, &path)?;
+            }
+        }
+        Ok(())
     }
 }

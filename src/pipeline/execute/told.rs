@@ -18,6 +18,9 @@ impl Execution<'_> {
                 self.log.line(&format!("-----> {name}: deploy {number}, {version} again, to {platform}"))
             }
         }
+        if let Some(archive) = self.order.with_data {
+            self.log.line(&words::detail(&format!("with its data, from archives/{}", archive.0)));
+        }
         if self.order.number == DeploymentNumber(1) {
             self.log.line(&words::detail(&format!("{name} is new on this server")));
         }
@@ -48,6 +51,12 @@ impl Execution<'_> {
         self.close_stage(Stage::Tidy, &format!("keeps {keep} releases"));
         let seconds = self.started.elapsed().as_secs_f64();
         let url = self.work.new.and_then(|live| live.port).map(|_| self.context.url_of(&self.order.project.name));
+        if let Some((from, until)) = self.work.data.discarded {
+            let words = super::told_data::between(from, until);
+            let place = format!("archives/{}.left/data", self.order.number.0);
+            let days = self.gathered.config.archives.failed_days;
+            self.tell_verdict("warning", &format!("writes {words} were put aside; kept in {place} for {days} days"));
+        }
         for line in words::live(&self.order.project.name, version, seconds, url.as_deref()) {
             self.log.line(&line);
         }

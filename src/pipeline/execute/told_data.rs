@@ -38,7 +38,7 @@ impl Execution<'_> {
 
     /// `writes from 10:41:07 to 10:41:48 were discarded; kept in archives/44.failed/data for 7 days`
     pub(super) fn discarded_words(&self) -> Option<String> {
-        let (from, until) = (self.work.data.kept?.at, self.work.data.until?);
+        let (from, until) = self.work.data.discarded?;
         let days = self.gathered.config.archives.failed_days;
         let words = between(from, until);
         let place = format!("archives/{}.failed/data", self.order.number.0);

@@ -9,7 +9,8 @@ ALTER TABLE deployments ADD COLUMN data TEXT NOT NULL DEFAULT 'untouched';   -- 
 ALTER TABLE deployments ADD COLUMN data_asked INTEGER;                       -- a rollback that was asked to put this archive's data back
 ALTER TABLE deployments ADD COLUMN data_from INTEGER;                        -- whose archive is put back
 ALTER TABLE deployments ADD COLUMN data_inode INTEGER;                       -- of the data/ that is put back, written before the exchange
-ALTER TABLE deployments ADD COLUMN discarded_until INTEGER;                  -- writes from backup_at until then were put aside
+ALTER TABLE deployments ADD COLUMN discarded_from INTEGER;                   -- writes from then
+ALTER TABLE deployments ADD COLUMN discarded_until INTEGER;                  -- until then were put aside
 ALTER TABLE deployments ADD COLUMN downtime INTEGER;                         -- milliseconds in which nothing served
 ALTER TABLE releases ADD COLUMN rollback TEXT NOT NULL DEFAULT 'code';       -- code | code+data | forbidden: what leaving it means
 

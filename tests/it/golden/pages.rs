@@ -148,10 +148,11 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Error", failure()),
     ];
     samples.extend(super::disks::samples());
+    samples.extend(super::data::samples());
     samples
 }
 
-fn value(answer: &impl serde::Serialize) -> Value {
+pub(super) fn value(answer: &impl serde::Serialize) -> Value {
     serde_json::to_value(answer).unwrap()
 }
 
@@ -165,7 +166,7 @@ fn failure() -> Value {
     serde_json::from_str::<Value>(&text).unwrap()["error"].clone()
 }
 
-fn deployment() -> records::Deployment {
+pub(super) fn deployment() -> records::Deployment {
     let step = json!({"phase": "build", "name": "compile", "status": "done", "start": "t", "seconds": 1.0, "note": ""});
     let artifact = json!({"name": "n", "sha256": "s", "size": 1});
     let record = json!({
@@ -173,11 +174,13 @@ fn deployment() -> records::Deployment {
         "commit": "c", "previous": "p", "pillar_commit": "q", "subject": "s", "release": "v1", "status": "failure",
         "reason_code": "build-failed", "reason": "r", "rolled_back": false, "actor": "jane", "queued_at": "t",
         "started_at": "t", "finished_at": "t", "seconds": 1.0, "steps": [step], "artifacts": [artifact], "url": "u",
+        "downtime_seconds": 1.0, "discarded_writes": {"from": "t", "to": "t"},
+        "data": {"state": "restored", "backup": "done", "bytes": 1},
     });
     serde_json::from_value(record).unwrap()
 }
 
-fn process() -> records::Process {
+pub(super) fn process() -> records::Process {
     records::Process {
         process: "web.1".into(),
         state: "running".into(),
@@ -198,6 +201,7 @@ fn release() -> records::Release {
         archive: records::Artifact { name: "n".into(), sha256: "s".into(), size: 1 },
         artifacts: vec![records::Artifact { name: "n".into(), sha256: "s".into(), size: 1 }],
         rollback: "code".into(),
+        backup: Some(records::Backup { deployment: 1, at: "t".into(), size: 1 }),
         pinned: false,
         origin: "cooked".into(),
         signed_by: Some("staging".into()),

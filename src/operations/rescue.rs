@@ -1,0 +1,193 @@
+//! `rescue`: what a project in trouble is like, and the ways out. Each way is a deployment like any other, with a backup of
+//! its own first, but for accepting things as they are.
+
+use super::Platform;
+use super::authorize::{Action, authorize};
+use super::deploy::Wish;
+use super::records::{Choice, Kept, Reply, Rescue};
+use super::{Talk, records};
+use crate::model::{Actor, Code, DeploymentNumber, Failure, ReleaseVersion, Trigger};
+use crate::pipeline::execute::revive;
+use crate::pipeline::{Goal, recall};
+use crate::store::{DataState, DeploymentRecord, ProjectRecord};
+use crate::system::{clock, reading};
+use crate::verbs::RescueWords;
+
+/// The way that was chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WayOut {
+    /// None yet: only look.
+    Look,
+    /// The release that should be live, with its data.
+    Old,
+    /// The release that failed.
+    Forward,
+    /// The release that should be live, with the data of this backup.
+    Data(u32),
+    /// As it is.
+    Accept,
+}
+
+/// How far back a troubled deployment is looked for.
+const RECENT: u32 = 50;
+
+impl WayOut {
+    fn of(words: &RescueWords) -> Self {
+        match (words.old, words.forward, words.data, words.accept) {
+            (true, ..) => WayOut::Old,
+            (_, true, ..) => WayOut::Forward,
+            (_, _, Some(number), _) => WayOut::Data(number),
+            (.., true) => WayOut::Accept,
+            _ => WayOut::Look,
+        }
+    }
+}
+
+impl Platform {
+    pub(super) async fn rescue(&self, actor: &Actor, words: &RescueWords, talk: &Talk) -> Result<Reply, Failure> {
+        let (name, way) = (words.project.as_str(), WayOut::of(words));
+        let project = self.project(actor, Action::Read, name)?;
+        let look = || self.look_at_trouble(&project).map(|rescue| Reply::Rescue(Box::new(rescue)));
+        if way == WayOut::Look {
+            return look();
+        }
+        authorize(actor, Action::Rescue, Some(&project.name))?;
+        if project.trouble.is_none() {
+            let failure = Failure::new(Code::Refused, format!("{name} does not need an admin"));
+            return Err(failure.hint(format!("commis deploy {name}, or: commis rollback {name}")));
+        }
+        let (version, with_data) = match way {
+            WayOut::Look => return look(),
+            WayOut::Accept => return self.accept(&project).await,
+            WayOut::Old => (live(&project)?, self.data_to_put_back(&project)?),
+            WayOut::Data(number) => (live(&project)?, Some(DeploymentNumber(number))),
+            WayOut::Forward => (self.failed_release(&project)?, None),
+        };
+        let wish = Wish { project, trigger: Trigger::Rescue, goal: Goal::Release(version), with_data };
+        let handle = self.launch(actor, wish)?;
+        self.follow(name, handle, talk).await
+    }
+
+    /// Trouble is over by decree; what is in `run/` is live.
+    async fn accept(&self, project: &ProjectRecord) -> Result<Reply, Failure> {
+        let name = &project.name;
+        let busy = || Failure::new(Code::Busy, format!("{name} is being deployed")).hint(format!("commis show {name}"));
+        let _closed = self.desk.close(name, "rescue").ok_or_else(busy)?;
+        let _lock = self.lock(name)?;
+        let in_run = self.in_run(project)?.and_then(|row| row.version).or(project.live);
+        if let Some(row) = self.troubled(project)?.filter(|row| row.data.state == DataState::Restoring) {
+            self.context.store.note_data_state(name, row.number, DataState::Touched)?;
+        }
+        let Some(version) = in_run else {
+            self.context.store.set_trouble(name, None)?;
+            return Ok(Reply::Done { done: format!("{name} is as it is; nothing is live"), changed: true });
+        };
+        let serving = self.context.live(name).filter(|live| live.version == version);
+        self.context.supervisor.stop_others(name, serving.map(|live| live.set)).await;
+        self.context.store.accept_live(name, version)?;
+        if serving.is_none() {
+            revive::revive(&self.context, project, version).await?;
+        }
+        Ok(Reply::Done { done: format!("{name} is as it is: {version} is live"), changed: true })
+    }
+
+    /// The deployment that needs an admin: the newest whose undoing failed.
+    pub(super) fn troubled(&self, project: &ProjectRecord) -> Result<Option<DeploymentRecord>, Failure> {
+        let rows = self.context.store.deployments(&project.name, RECENT)?;
+        Ok(rows.into_iter().find(|row| row.code == Some(Code::RollbackFailed)))
+    }
+
+    /// The deployment that made the tree in `run/`.
+    fn in_run(&self, project: &ProjectRecord) -> Result<Option<DeploymentRecord>, Failure> {
+        let inode = reading::inode(&self.context.project_places(&project.name).run())?;
+        let rows = self.context.store.deployments(&project.name, RECENT)?;
+        Ok(rows.into_iter().find(|row| row.tree_inode == Some(inode)))
+    }
+
+    /// The backup of the troubled deployment, as long as data is not what it holds.
+    fn data_to_put_back(&self, project: &ProjectRecord) -> Result<Option<DeploymentNumber>, Failure> {
+        let row = self.troubled(project)?;
+        let wanting = |row: &DeploymentRecord| matches!(row.data.state, DataState::Touched | DataState::Restoring);
+        Ok(row.filter(|row| wanting(row) && row.data.backup.is_whole()).map(|row| row.number))
+    }
+
+    fn failed_release(&self, project: &ProjectRecord) -> Result<ReleaseVersion, Failure> {
+        let version = self.troubled(project)?.and_then(|row| row.version);
+        let release = version.map(|version| self.context.store.release(&project.name, version)).transpose()?.flatten();
+        release.map(|release| release.version).ok_or_else(|| {
+            let what = format!("the release of {} that failed is not kept", project.name);
+            Failure::new(Code::NotFound, what).hint(format!("commis rescue {}", project.name))
+        })
+    }
+
+    fn look_at_trouble(&self, project: &ProjectRecord) -> Result<Rescue, Failure> {
+        let places = self.context.project_places(&project.name);
+        let mut kept = Vec::new();
+        for number in recall::backups(&places)? {
+            kept.extend(self.backup_of(project, number)?);
+        }
+        let mut failed = Vec::new();
+        for name in reading::names(&places.archives())?.into_iter().filter(|name| is_aside(name)) {
+            let path = places.archives().join(&name);
+            let data = places.archived_data(&path).is_dir();
+            failed.push(Kept { archive: name, tree: path.join("run").is_dir(), data });
+        }
+        let in_run = self.in_run(project)?.and_then(|row| row.version);
+        let processes = self.project_record(project)?.processes;
+        Ok(Rescue {
+            project: project.name.to_string(),
+            trouble: project.trouble.clone(),
+            live: project.live.map(|version| version.to_string()),
+            run: in_run.map(|version| version.to_string()),
+            data: self.troubled(project)?.map_or_else(|| "as it was".to_owned(), |row| words_of_data(&row)),
+            processes,
+            choices: self.choices(project, &kept)?,
+            backups: kept,
+            failed,
+        })
+    }
+
+    fn choices(&self, project: &ProjectRecord, backups: &[records::Backup]) -> Result<Vec<Choice>, Failure> {
+        if project.trouble.is_none() {
+            return Ok(Vec::new());
+        }
+        let choice = |flag: &str, what: String| Choice { command: format!("rescue {} {flag}", project.name), what };
+        let mut choices = Vec::new();
+        if let Some(live) = project.live {
+            let data = self.data_to_put_back(project)?;
+            let data = data.map_or_else(String::new, |number| format!(" with data from archives/{}", number.0));
+            choices.push(choice("--old", format!("try {live} again{data}")));
+            for backup in backups {
+                let what = format!("{live} with data of {}", backup.at);
+                choices.push(choice(&format!("--data {}", backup.deployment), what));
+            }
+        }
+        if let Ok(version) = self.failed_release(project) {
+            choices.push(choice("--forward", format!("try {version} again, with data as it is")));
+        }
+        choices.push(choice("--accept", "take everything as it is".to_owned()));
+        Ok(choices)
+    }
+}
+
+fn live(project: &ProjectRecord) -> Result<ReleaseVersion, Failure> {
+    project.live.ok_or_else(|| {
+        let what = format!("no release of {} was ever live", project.name);
+        Failure::new(Code::NotFound, what).hint(format!("commis rescue {} --accept, then push again", project.name))
+    })
+}
+
+fn is_aside(name: &str) -> bool {
+    name.ends_with(".failed") || name.ends_with(".left") || name.ends_with(".restore")
+}
+
+fn words_of_data(row: &DeploymentRecord) -> String {
+    let number = row.number;
+    let from = row.data.backup_at.map(|at| format!(", whose backup is of {}", clock::rfc3339(at))).unwrap_or_default();
+    match row.data.state {
+        DataState::Untouched => "as it was".to_owned(),
+        DataState::Touched => format!("as {number} left it{from}"),
+        DataState::Restoring => format!("half put back after {number}{from}"),
+        DataState::Restored => format!("put back to before {number}"),
+    }
+}
