@@ -50,13 +50,11 @@ impl Platform {
         files.into_iter().map(|(name, sha256, size)| Artifact { name, sha256, size }).collect()
     }
 
-    fn release_record(&self, project: &ProjectRecord, row: &ReleaseRecord) -> Result<Release, Failure> {
-        let replaced_by = self.ended_by(project, row)?;
-        let backup = replaced_by.map(|number| self.backup_of(project, number)).transpose()?.flatten();
+    fn release_record(&self, project: &ProjectRecord, row: &ReleaseRecord) -> Release {
         let artifacts = self.artifacts(&project.name, row);
         let signed = artifacts.iter().any(|artifact| artifact.name.ends_with(verify::SIGNATURE));
         let own = || signed.then(|| self.context.config().environment().to_owned());
-        Ok(Release {
+        Release {
             release: row.version.to_string(),
             commit: row.commit.clone(),
             pillar_commit: row.pillar_commit.clone(),
@@ -66,19 +64,18 @@ impl Platform {
             archive: Artifact::of(row),
             artifacts,
             rollback: row.rollback.as_str().to_owned(),
+            backup: self.backup_at_end(project, row),
             pinned: row.pinned,
             origin: row.origin.clone(),
             signed_by: row.signer.clone().or_else(own),
             tested_at: row.tested_at.map(clock::rfc3339),
-            backup,
-        })
+        }
     }
 
     pub(super) fn releases(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Read, name)?;
         let rows = self.context.store.releases(&project.name)?;
-        let records = rows.iter().map(|row| self.release_record(&project, row));
-        Ok(Reply::Releases { releases: records.collect::<Result<_, Failure>>()? })
+        Ok(Reply::Releases { releases: rows.iter().map(|row| self.release_record(&project, row)).collect() })
     }
 
     pub(super) fn status(&self, actor: &Actor) -> Result<Reply, Failure> {

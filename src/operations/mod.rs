@@ -8,6 +8,7 @@ pub mod outcome;
 pub mod records;
 pub mod show;
 mod show_disks;
+mod show_rescue;
 
 mod configure;
 mod deploy;

@@ -267,6 +267,8 @@ pub struct Release {
     pub artifacts: Vec<Artifact>,
     /// What leaving it takes: `code`, `code+data`, `forbidden`.
     pub rollback: String,
+    /// Data as it was when the release was replaced.
+    pub backup: Option<Backup>,
     pub pinned: bool,
     /// `cooked`, or the environment that it came from.
     pub origin: String,
@@ -274,8 +276,6 @@ pub struct Release {
     pub signed_by: Option<String>,
     /// When it was live, and well, where it was cooked.
     pub tested_at: Option<String>,
-    /// Data as it was when the release was replaced.
-    pub backup: Option<Backup>,
 }
 
 /// A release that passed every check.

@@ -91,6 +91,12 @@ impl Platform {
         Ok(self.context.store.successor(&project.name, served)?)
     }
 
+    /// Data as it was when a release was replaced, when that is kept.
+    pub(super) fn backup_at_end(&self, project: &ProjectRecord, release: &ReleaseRecord) -> Option<records::Backup> {
+        let ended_by = self.ended_by(project, release).ok().flatten()?;
+        self.backup_of(project, ended_by).ok().flatten()
+    }
+
     /// What the releases say that a rollback leaves: all that were live since, or the live one alone.
     fn left_behind(
         &self,

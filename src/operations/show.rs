@@ -3,9 +3,8 @@
 //! The JSON form is the record itself.
 
 use super::show_disks as disks;
-use crate::operations::records::{
-    Check, Deployment, Project, Release, Reply, Rescue, Retained, Status, VerifiedRelease,
-};
+use super::show_rescue as rescue;
+use crate::operations::records::{Check, Deployment, Project, Release, Reply, Retained, Status, VerifiedRelease};
 use std::fmt::Write;
 
 /// The text for standard output; ends with a line break unless it is empty.
@@ -43,7 +42,7 @@ pub fn human(reply: &Reply) -> String {
         Reply::Trimmed { trimmed, bytes, dry_run } => disks::trimmed(trimmed, *bytes, *dry_run),
         Reply::Fixed { project, changed, left_alone } => disks::fixed(project, *changed, left_alone),
         Reply::Trash { destroyed } => disks::trash(destroyed),
-        Reply::Rescue(rescue) => whole_rescue(rescue),
+        Reply::Rescue(found) => rescue::text(found),
         Reply::Nothing {} => String::new(),
     }
 }
@@ -135,8 +134,8 @@ fn release_row(release: &Release) -> Vec<String> {
         release.rollback.clone(),
         release.origin.clone(),
         signed,
-        pinned.to_owned(),
         backup,
+        pinned.to_owned(),
     ]
 }
 
@@ -189,30 +188,6 @@ fn whole_status(status: &Status) -> String {
         }
     }
     out
-}
-
-fn whole_rescue(rescue: &Rescue) -> String {
-    let unknown = || "unknown".to_owned();
-    let mut out = match &rescue.trouble {
-        Some(trouble) => format!("error: {} needs an admin: {trouble}\n", rescue.project),
-        None => format!("{} does not need an admin\n", rescue.project),
-    };
-    let _ = writeln!(out, "  should be live  {}", rescue.live.as_deref().unwrap_or("nothing"));
-    let _ = writeln!(out, "  in run/         {}", rescue.run.clone().unwrap_or_else(unknown));
-    let _ = writeln!(out, "  data/           {}", rescue.data);
-    let running = rescue.processes.iter().filter(|process| process.state == "running").count();
-    let _ = writeln!(out, "  running         {running} of {} processes", rescue.processes.len());
-    for kept in &rescue.failed {
-        let parts = [(kept.tree, "tree"), (kept.data, "data")];
-        let parts: Vec<&str> = parts.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect();
-        let _ = writeln!(out, "  put aside       archives/{}: {}", kept.archive, parts.join(", "));
-    }
-    for backup in &rescue.backups {
-        let size = crate::notify::words::size(backup.size);
-        let _ = writeln!(out, "  backup          archives/{} of {}, {size}", backup.deployment, backup.at);
-    }
-    let rows = rescue.choices.iter().map(|choice| vec![format!("  commis {}", choice.command), choice.what.clone()]);
-    out + &table(rows.collect())
 }
 
 /// Columns padded to their widest cell, two blanks between.

@@ -1,6 +1,7 @@
 //! Files that a test writes and a person reads: compared each time, written again with `COMMIS_BLESS=1 bin/test golden`.
 //! Plans are in [`plans`], pages of documentation in [`pages`].
 
+mod data;
 mod disks;
 mod pages;
 mod plans;

@@ -30,6 +30,11 @@ impl Execution<'_> {
         if self.changed_places(source.number) {
             return Done::quietly();
         }
+        if archive == Archive::Own && self.order.with_data.is_some_and(|asked| self.changed_places(asked)) {
+            // What a rollback found in data/ may still lie where the copy is to be made.
+            let asked = self.source(Archive::Asked)?;
+            tokio::task::block_in_place(|| self.settle_restored(&asked, Archive::Asked))?;
+        }
         if self.in_place()? {
             return Ok(Done::Did("in place".into()));
         }
@@ -140,7 +145,10 @@ impl Execution<'_> {
         if beside.symlink_metadata().is_ok() {
             backup::carry_over(&beside, &data, &source.exclude)?;
             as_root(&Operation::SyncFileSystem { path: data.clone() })?;
-            as_root(&Operation::Rename { from: beside, to: aside })?;
+            // It is there when data was filled in place first, and a start found nothing mounted any more.
+            if aside.symlink_metadata().is_err() {
+                as_root(&Operation::Rename { from: beside, to: aside })?;
+            }
         }
         as_root(&Operation::SyncFileSystem { path: data })?;
         trees::remove_tree(&directory)

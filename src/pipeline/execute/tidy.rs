@@ -19,6 +19,14 @@ use std::path::PathBuf;
 /// Work left over, as data; [`Tidy::carry_out`] does it.
 pub struct Tidy {
     jobs: Option<Jobs>,
+    aside: Option<Aside>,
+}
+
+/// What was put aside, now and earlier.
+struct Aside {
+    project: ProjectName,
+    places: ProjectPlaces,
+    failed_days: u32,
 }
 
 struct Jobs {
@@ -34,16 +42,20 @@ struct Jobs {
     previous: Option<ReleaseVersion>,
     policy: Policy,
     keep_backups: usize,
-    failed_days: u32,
 }
 
 impl Tidy {
     pub fn nothing() -> Self {
-        Self { jobs: None }
+        Self { jobs: None, aside: None }
     }
 
     /// Does it; what fails is logged, and found again by the next deployment's tidying.
     pub async fn carry_out(self, context: &Context) {
+        if let Some(aside) = self.aside
+            && let Err(failure) = tokio::task::block_in_place(|| aside.prune(context))
+        {
+            tracing::warn!(project = %aside.project, "tidying: {failure}");
+        }
         let Some(jobs) = self.jobs else { return };
         // Those of the release before, and of any other that could not be stopped in its time.
         context.supervisor.stop_others(&jobs.project, Some(jobs.new.set)).await;
@@ -83,7 +95,14 @@ pub fn on_shelf(record: &ReleaseRecord, live: Option<ReleaseVersion>) -> KeptRel
 impl Execution<'_> {
     /// Ends the execution; what remains is for [`Tidy`].
     pub fn finish(self) -> Tidy {
-        let (Some(live), true) = (self.work.new, self.begun.last().is_some()) else { return Tidy::nothing() };
+        let aside = Aside {
+            project: self.order.project.name.clone(),
+            places: self.places.clone(),
+            failed_days: self.gathered.config.archives.failed_days,
+        };
+        let (Some(live), true) = (self.work.new, self.begun.last().is_some()) else {
+            return Tidy { jobs: None, aside: Some(aside) };
+        };
         let jobs = Jobs {
             project: self.order.project.name.clone(),
             number: self.order.number,
@@ -94,10 +113,9 @@ impl Execution<'_> {
             previous: self.order.project.live,
             policy: retention_policy(&self.gathered.config),
             keep_backups: self.gathered.config.backups.keep as usize,
-            failed_days: self.gathered.config.archives.failed_days,
             places: self.places,
         };
-        Tidy { jobs: Some(jobs) }
+        Tidy { jobs: Some(jobs), aside: Some(aside) }
     }
 }
 
@@ -124,7 +142,7 @@ impl Jobs {
         for number in older {
             discard(&self.places, &self.places.archived_run(*number))?;
         }
-        self.prune_failed(context)
+        Ok(())
     }
 
     /// Backups with which a release that is kept can be gone back to.
@@ -136,8 +154,27 @@ impl Jobs {
         Ok(found?.into_iter().flatten().collect())
     }
 
+    fn prune_releases(&self, context: &Context) -> Result<(), Failure> {
+        let records = context.store.releases(&self.project)?;
+        let kept: Vec<KeptRelease> = records.iter().map(|record| on_shelf(record, Some(self.live))).collect();
+        for (version, _) in retention::plan(&kept, &self.policy).remove {
+            let Some(record) = records.iter().find(|record| record.version == version) else { continue };
+            context.store.prune_release(&self.project, version)?;
+            shelf::remove(&self.places.release(&record.file_name))?;
+        }
+        Ok(())
+    }
+
+    fn clean(&self) -> Result<(), Failure> {
+        super::prepare::empty(&self.places.build(), self.build_user)?;
+        trees::remove_tree(&self.places.env_dir(self.number))?;
+        trees::remove_tree(&self.places.common_dir(self.number))
+    }
+}
+
+impl Aside {
     /// What did not work goes when its days are over; a tree without data when there is a newer one.
-    fn prune_failed(&self, context: &Context) -> Result<(), Failure> {
+    fn prune(&self, context: &Context) -> Result<(), Failure> {
         let names = reading::names(&self.places.archives())?;
         let mut failed: Vec<(u32, &String)> = names
             .iter()
@@ -156,22 +193,5 @@ impl Jobs {
             }
         }
         Ok(())
-    }
-
-    fn prune_releases(&self, context: &Context) -> Result<(), Failure> {
-        let records = context.store.releases(&self.project)?;
-        let kept: Vec<KeptRelease> = records.iter().map(|record| on_shelf(record, Some(self.live))).collect();
-        for (version, _) in retention::plan(&kept, &self.policy).remove {
-            let Some(record) = records.iter().find(|record| record.version == version) else { continue };
-            context.store.prune_release(&self.project, version)?;
-            shelf::remove(&self.places.release(&record.file_name))?;
-        }
-        Ok(())
-    }
-
-    fn clean(&self) -> Result<(), Failure> {
-        super::prepare::empty(&self.places.build(), self.build_user)?;
-        trees::remove_tree(&self.places.env_dir(self.number))?;
-        trees::remove_tree(&self.places.common_dir(self.number))
     }
 }

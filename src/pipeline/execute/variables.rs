@@ -4,6 +4,7 @@ use super::Execution;
 use crate::hooks::contract::HookPaths;
 use crate::hooks::{self, Hook, HookContext, Who};
 use crate::layouts::places::COMMON_FILE;
+use crate::pipeline::data::Restorer;
 use crate::pipeline::facts;
 use crate::pipeline::view;
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ impl Execution<'_> {
             Who::BuildUser => (self.places.cache().join("home"), self.build_environment(), self.platform_variables()),
             Who::AppUser => {
                 let path = ("PATH".to_owned(), view::search_path(&self.places));
-                (run.clone(), self.gathered.environment.clone(), vec![path])
+                (run.clone(), self.variables_of(hook), vec![path])
             }
         };
         platform.push(("SOURCE_VERSION".into(), self.commit_text()));
@@ -69,6 +70,17 @@ impl Execution<'_> {
             pillar: &pillar,
             platform: &platform,
         })
+    }
+
+    /// The hook of an older tree runs with what that was cooked with.
+    fn variables_of(&self, hook: Hook) -> Vec<(String, String)> {
+        let project = &self.order.project;
+        let is_old = hook == Hook::Restore && self.gathered.facts.data.restorer == Some(Restorer::Old);
+        let old = project.live.filter(|_| is_old).map(|live| self.context.store.release(&project.name, live));
+        match old {
+            Some(Ok(Some(release))) => release.variables(),
+            _ => self.gathered.environment.clone(),
+        }
     }
 
     /// The pillar's variables that builds may see.

@@ -130,7 +130,7 @@ fn samples() -> Vec<(&'static str, Value)> {
     let host_key = records::Reply::HostKey { known_hosts: "k".into(), fingerprint: "f".into() };
     let config = records::Reply::Config { project: "blog".into(), variables: vec![variable.clone()] };
     let check = records::Check { verdict: "ok".into(), check: "git".into(), found: "f".into() };
-    vec![
+    let mut samples = vec![
         ("Deployment", value(&deployment)),
         ("Step", value(&deployment.steps[0])),
         ("Artifact", value(&deployment.artifacts[0])),
@@ -146,26 +146,13 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Host key", value(&host_key)),
         ("Done", value(&done)),
         ("Error", failure()),
-    ]
-    .into_iter()
-    .chain(samples_of_data())
-    .chain(super::disks::samples())
-    .collect()
+    ];
+    samples.extend(super::disks::samples());
+    samples.extend(super::data::samples());
+    samples
 }
 
-fn samples_of_data() -> Vec<(&'static str, Value)> {
-    let deployment = deployment();
-    vec![
-        ("Discarded", value(&deployment.discarded_writes)),
-        ("Data", value(&deployment.data)),
-        ("Backup", value(&backup())),
-        ("Rescue", value(&rescue())),
-        ("Put aside", value(&kept())),
-        ("Choice", value(&choice())),
-    ]
-}
-
-fn value(answer: &impl serde::Serialize) -> Value {
+pub(super) fn value(answer: &impl serde::Serialize) -> Value {
     serde_json::to_value(answer).unwrap()
 }
 
@@ -179,7 +166,7 @@ fn failure() -> Value {
     serde_json::from_str::<Value>(&text).unwrap()["error"].clone()
 }
 
-fn deployment() -> records::Deployment {
+pub(super) fn deployment() -> records::Deployment {
     let step = json!({"phase": "build", "name": "compile", "status": "done", "start": "t", "seconds": 1.0, "note": ""});
     let artifact = json!({"name": "n", "sha256": "s", "size": 1});
     let record = json!({
@@ -193,7 +180,7 @@ fn deployment() -> records::Deployment {
     serde_json::from_value(record).unwrap()
 }
 
-fn process() -> records::Process {
+pub(super) fn process() -> records::Process {
     records::Process {
         process: "web.1".into(),
         state: "running".into(),
@@ -214,38 +201,12 @@ fn release() -> records::Release {
         archive: records::Artifact { name: "n".into(), sha256: "s".into(), size: 1 },
         artifacts: vec![records::Artifact { name: "n".into(), sha256: "s".into(), size: 1 }],
         rollback: "code".into(),
+        backup: Some(records::Backup { deployment: 1, at: "t".into(), size: 1 }),
         pinned: false,
         origin: "cooked".into(),
         signed_by: Some("staging".into()),
         tested_at: Some("t".into()),
-        backup: Some(backup()),
     }
-}
-
-fn backup() -> records::Backup {
-    records::Backup { deployment: 1, at: "t".into(), size: 1 }
-}
-
-fn rescue() -> records::Rescue {
-    records::Rescue {
-        project: "blog".into(),
-        trouble: Some("t".into()),
-        live: Some("v1".into()),
-        run: Some("v1".into()),
-        data: "d".into(),
-        processes: vec![process()],
-        backups: vec![backup()],
-        failed: vec![kept()],
-        choices: vec![choice()],
-    }
-}
-
-fn kept() -> records::Kept {
-    records::Kept { archive: "1.failed".into(), tree: true, data: true }
-}
-
-fn choice() -> records::Choice {
-    records::Choice { command: "c".into(), what: "w".into() }
 }
 
 fn key() -> records::Key {
