@@ -5,7 +5,7 @@ use super::compress::{Contents, Unread};
 use super::listing::Exec;
 use super::manifest::ManifestBase;
 use super::names;
-use super::pack::{Effort, Packed, Packer, pack_with};
+use super::pack::{self, Effort, Packed, Packer, pack_with};
 use super::remembered::Identity;
 use crate::model::{Code, Failure};
 use std::path::Path;
@@ -63,8 +63,7 @@ impl Contents for Numbered<'_> {
 }
 
 fn add(packer: &mut Packer<'_, '_>, entry: &Listed) -> Result<(), Failure> {
-    let path = names::check_in_tree(entry.path.as_bytes())
-        .map_err(|why| Failure::new(Code::BuildFailed, format!("{}: {why}", names::escape(entry.path.as_bytes()))))?;
+    let path = pack::fit(entry.path.as_bytes())?;
     packer.count(path)?;
     let file = |packer: &mut Packer<'_, '_>, file: &ListedFile, exec| {
         let unread = Unread { number: file.number, path: path.to_owned(), identity: file.identity };

@@ -128,7 +128,13 @@ pub(super) fn pack_with(
 
 /// A path as a release may hold it, or the failure that names it.
 pub(super) fn checked<'a>(found: &Found<'a>) -> Result<&'a str, Failure> {
-    names::check_in_tree(found.path).map_err(|why| unfit(format!("{}: {why}", names::escape(found.path))))
+    fit(found.path)
+}
+
+/// The same for a path that is known already.
+pub(super) fn fit(path: &[u8]) -> Result<&str, Failure> {
+    let hint = "rename it, or keep it out of what is deployed";
+    names::check_in_tree(path).map_err(|why| unfit(format!("{}: {why}", names::escape(path))).hint(hint))
 }
 
 /// The target of a link as a release may hold it.

@@ -36,7 +36,13 @@ const LINKS: [Hostile; 4] = [
 
 /// Odd, and nobody's business but the project's.
 const HARMLESS: [Hostile; 3] =
-    [("100644", b"-rf", b"x"), ("100644", b"$(touch pwned)", b"x"), ("120000", b"inside", b"server.py")];
+    [("100644", b"x-rf", b"x"), ("100644", b"$(touch pwned)", b"x"), ("120000", b"inside", b"server.py")];
+
+/// What a tree may have, but no release: it could not travel.
+const UNFIT: [(Hostile, &str); 2] = [
+    (("100644", b"-rf", b"x"), "-rf: path begins with `-`, which programs take for an option"),
+    (("100644", b"Server.py", b"x"), "server.py: another name in its directory differs only in case or accents"),
+];
 
 /// Commits the current tree with one more entry, written byte by byte since git itself would refuse to, and moves the
 /// branch there. Returns the tip before.
@@ -122,6 +128,17 @@ fn odd_names_that_harm_nobody_are_taken() {
         add_raw(&blog, harmless);
         blog.git(&["reset", "-q", "--hard"]).succeeded();
         blog.push("main").succeeds();
+    }
+}
+
+#[test]
+fn names_that_no_release_can_have_fail_the_build() {
+    let world = World::new();
+    let blog = live_blog(&world);
+    for (unfit, because) in UNFIT {
+        let tip = add_raw(&blog, unfit);
+        rejected(&world, &blog, "build-failed").because(because).says("rename");
+        blog.git(&["update-ref", "refs/heads/main", &tip]).succeeded();
     }
 }
 

@@ -33,6 +33,27 @@ fn statement(archive: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(beside(archive, ".intoto.json")).expect("a statement")).expect("JSON")
 }
 
+/// Commit, buildpack and lock file by their digests; that it was live; and all of it signed.
+fn says_where_it_comes_from(world: &World, blog: &Project<'_>, release: &serde_json::Value) {
+    let statement = statement(&archive(blog, release));
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], release["archive"]["sha256"]);
+    let text = statement["predicate"]["buildDefinition"]["resolvedDependencies"].to_string();
+    assert!(
+        text.contains(&blog.head()) && text.contains("buildpack/python") && text.contains("requirements.txt"),
+        "{text}"
+    );
+    // It was live: that is signed too.
+    let live = &statement["commis"]["live"];
+    let at = live["at"].as_str().expect("a time");
+    assert_eq!(release["tested_at"], *at);
+    let sha256 = release["archive"]["sha256"].as_str().expect("a digest");
+    std::fs::write(world.path("line"), format!("live blog v1 {sha256} {at}\n")).expect("a file");
+    std::fs::write(world.path("line.sig"), live["signature"].as_str().expect("a signature")).expect("a file");
+    assert!(openssh_accepts(world, "commis-live", (&world.path("line.sig"), &world.path("line"))));
+    world.commis(&["release", "verify", "blog", "v1"]).succeeded().says("signed by staging");
+    world.ssh("admin", &["release", "verify", "blog", "v1"]).succeeded().says("verified");
+}
+
 #[test]
 fn a_release_is_four_files_that_plain_openssh_believes() {
     let world = World::new();
@@ -56,30 +77,13 @@ fn a_release_is_four_files_that_plain_openssh_believes() {
         let sums = String::from_utf8(sums.expect("sha256sum").stdout).expect("text");
         assert!(sums.starts_with(artifact["sha256"].as_str().expect("a digest")), "{artifact}");
     }
-    // Where it comes from: the commit, the buildpack and the lock file, by their digests.
-    let statement = statement(&archive);
-    assert_eq!(statement["subject"][0]["digest"]["sha256"], release["archive"]["sha256"]);
-    let text = statement["predicate"]["buildDefinition"]["resolvedDependencies"].to_string();
-    assert!(
-        text.contains(&blog.head()) && text.contains("buildpack/python") && text.contains("requirements.txt"),
-        "{text}"
-    );
-    // It was live: that is signed too.
-    let live = &statement["commis"]["live"];
-    let at = live["at"].as_str().expect("a time");
-    assert_eq!(release["tested_at"], *at);
-    let sha256 = release["archive"]["sha256"].as_str().expect("a digest");
-    std::fs::write(world.path("line"), format!("live blog v1 {sha256} {at}\n")).expect("a file");
-    std::fs::write(world.path("line.sig"), live["signature"].as_str().expect("a signature")).expect("a file");
-    assert!(openssh_accepts(&world, "commis-live", (&world.path("line.sig"), &world.path("line"))));
-    world.commis(&["release", "verify", "blog", "v1"]).succeeded().says("signed by staging");
-    world.ssh("admin", &["release", "verify", "blog", "v1"]).succeeded().says("verified");
+    says_where_it_comes_from(&world, &blog, &release);
     // Known-bad: one byte.
     let mut bytes = std::fs::read(&archive).expect("the archive");
     bytes[40] ^= 1;
     std::fs::write(&archive, bytes).expect("a changed archive");
     assert!(!openssh_accepts(&world, "commis-release", (&beside(&archive, ".sig"), &archive)));
-    world.commis(&["release", "verify", "blog", "v1"]).failed(1).says("verify-failed: digest: sha256 is ");
+    world.commis(&["release", "verify", "blog", "v1"]).failed(1).says("digest: sha256 is ");
 }
 
 #[test]
@@ -177,4 +181,24 @@ fn pinned_releases_stay_and_what_goes_next_is_foretold() {
     assert_eq!(kept(&world)[1..], left, "what was foretold is what happened");
     world.commis(&["release", "pin", "blog", "v1"]).failed(66).says("no release v1");
     world.commis(&["release", "verify", "blog", "one"]).failed(64).says("a release is vN");
+}
+
+#[test]
+fn every_verb_about_releases_answers_in_json() {
+    let world = World::new();
+    world.project("blog").saying("x").push("main").succeeds();
+    world.settle();
+    for words in [
+        &["release", "list", "blog"][..],
+        &["release", "verify", "blog", "v1"],
+        &["release", "pin", "blog", "v1"],
+        &["release", "unpin", "blog", "v1"],
+        &["release", "signer"],
+        &["retention", "blog"],
+        &["retention", "blog", "--next"],
+    ] {
+        assert!(world.json(words).is_object(), "{words:?}");
+    }
+    let failed = world.commis(&["release", "verify", "blog", "v7", "--json"]);
+    assert!(failed.failed(66).stdout.contains("\"not-found\""), "{failed:?}");
 }

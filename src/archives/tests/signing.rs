@@ -140,15 +140,27 @@ fn a_release_that_is_what_it_should_be_says_so() {
     assert!(text.contains("\"uv.lock\"") && text.contains("urn:commis:host:staging1"), "{text}");
 }
 
+type Spoil<'a> = (&'a str, &'a dyn Fn(&Signed));
+
+fn rewrite(signed: &Signed, suffix: &str, from: &str, to: &str) {
+    let text = fs::read_to_string(signed.beside(suffix)).unwrap();
+    assert!(text.contains(from), "{from}");
+    fs::write(signed.beside(suffix), text.replacen(from, to, 1)).unwrap();
+}
+
+fn each_is_refused(cases: &[Spoil<'_>]) {
+    for (says, spoil) in cases {
+        let signed = Signed::new();
+        assert!(signed.verify_as(&expected(), &signed.signers(), NOW).is_ok(), "known-good");
+        spoil(&signed);
+        let what = signed.refusal();
+        assert!(what.starts_with(says), "{what} does not begin with {says}");
+    }
+}
+
 #[test]
-fn each_wrong_file_is_refused_by_the_name_of_its_check() {
-    type Spoil<'a> = (&'a str, &'a dyn Fn(&Signed));
-    let rewrite = |signed: &Signed, suffix: &str, from: &str, to: &str| {
-        let text = fs::read_to_string(signed.beside(suffix)).unwrap();
-        assert!(text.contains(from), "{from}");
-        fs::write(signed.beside(suffix), text.replacen(from, to, 1)).unwrap();
-    };
-    let cases: [Spoil<'_>; 11] = [
+fn each_wrong_archive_and_signature_is_refused_by_the_name_of_its_check() {
+    each_is_refused(&[
         ("digest: sha256 is ", &|signed| {
             let bytes = fs::read(signed.archive()).unwrap();
             fs::write(signed.archive(), [&bytes[..], b"x"].concat()).unwrap();
@@ -165,6 +177,12 @@ fn each_wrong_file_is_refused_by_the_name_of_its_check() {
         ("namespace: signed for \"commis-live\" instead of \"commis-release\"", &|signed| {
             fs::write(signed.beside(".sig"), signed.key.sign(Namespace::Live, &[0; 32]).unwrap()).unwrap();
         }),
+    ]);
+}
+
+#[test]
+fn each_wrong_statement_is_refused_by_the_name_of_its_check() {
+    each_is_refused(&[
         ("provenance: it is about another archive", &|signed| {
             let sha256 = crate::archives::unpack::file_sha256(&signed.archive(), &UnpackLimits::default()).unwrap();
             rewrite(signed, ".intoto.json", &sha256, &"ab".repeat(32));
@@ -183,14 +201,7 @@ fn each_wrong_file_is_refused_by_the_name_of_its_check() {
                 "\"environment\": \"dev\",\n      \"at\"",
             );
         }),
-    ];
-    for (says, spoil) in cases {
-        let signed = Signed::new();
-        assert!(signed.verify_as(&expected(), &signed.signers(), NOW).is_ok(), "known-good");
-        spoil(&signed);
-        let what = signed.refusal();
-        assert!(what.starts_with(says), "{what} does not begin with {says}");
-    }
+    ]);
 }
 
 #[test]
@@ -245,6 +256,10 @@ fn who_may_sign_what_and_when_is_said_by_the_file() {
     ] {
         assert_eq!(verdict(&line), Err(says), "{line}");
     }
+}
+
+#[test]
+fn a_file_of_signers_that_cannot_be_read_is_named_by_line() {
     let wrong = |line: &str| Signers::parse(&format!("# one\n{line}"), "signers").unwrap_err().what;
     for (line, says) in [
         ("staging", "signers line 2: no key"),
@@ -259,7 +274,7 @@ fn who_may_sign_what_and_when_is_said_by_the_file() {
     ] {
         assert!(wrong(line).starts_with(says), "{line}: {}", wrong(line));
     }
-    let signers = signed.signers();
+    let signers = Signed::new().signers();
     let long = signers.verify(&"x".repeat(9_000), (Namespace::Release, "staging"), &[0; 32], NOW);
     assert_eq!(long, Err(Distrust::Unreadable));
 }

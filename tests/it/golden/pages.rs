@@ -74,7 +74,7 @@ fn spelling(argument: &Arg) -> String {
 #[test]
 fn the_page_of_answers_names_every_key_of_every_answer() {
     let page = fs::read_to_string(root().join("docs/json.md")).unwrap();
-    for (title, answer) in samples() {
+    for (title, answer) in samples().into_iter().chain(shelf_samples()) {
         assert_eq!(documented(&page, title), keys(&answer), "docs/json.md, section \"{title}\"");
     }
 }
@@ -152,6 +152,15 @@ fn samples() -> Vec<(&'static str, Value)> {
     samples
 }
 
+fn shelf_samples() -> Vec<(&'static str, Value)> {
+    vec![
+        ("Verified", value(&verified())),
+        ("Signer", value(&signer())),
+        ("Retention", value(&retention())),
+        ("Retained", value(&retained())),
+    ]
+}
+
 pub(super) fn value(answer: &impl serde::Serialize) -> Value {
     serde_json::to_value(answer).unwrap()
 }
@@ -207,6 +216,26 @@ fn release() -> records::Release {
         signed_by: Some("staging".into()),
         tested_at: Some("t".into()),
     }
+}
+
+fn retained() -> records::Retained {
+    records::Retained { release: "v1".into(), size: 1, goes: None, because: "live".into() }
+}
+
+fn retention() -> records::Reply {
+    records::Reply::Retention { project: "blog".into(), retained: vec![retained()], total: 1, max_bytes: None }
+}
+
+fn verified() -> records::VerifiedRelease {
+    let record = json!({
+        "project": "blog", "release": "v1", "verified": true, "sha256": "s", "size": 1, "files": 1, "bytes": 1,
+        "tree_sha256": "s", "environment": "staging", "signer": "f", "live_at": "t",
+    });
+    serde_json::from_value(record).unwrap()
+}
+
+fn signer() -> records::Signed {
+    records::Signed { allowed_signers: "l".into(), environment: "staging".into(), fingerprint: "f".into() }
 }
 
 fn key() -> records::Key {

@@ -80,7 +80,8 @@ impl Before {
         assert_eq!(names(&project.place("releases")), self.releases, "the shelf of releases changed");
         let listed = world.json(&["releases", &project.name]);
         let listed = listed["releases"].as_array().map_or(0, Vec::len);
-        assert_eq!(listed * 2, self.releases.len(), "the ledger and the shelf disagree");
+        // An archive, its checksum, its signature, and where it comes from.
+        assert_eq!(listed * 4, self.releases.len(), "the ledger and the shelf disagree");
     }
 }
 
