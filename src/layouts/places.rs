@@ -178,6 +178,15 @@ impl ProjectPlaces {
         self.archives().join(number.0.to_string()).join("run")
     }
 
+    /// The last copy of data that was mounted from elsewhere when the project was destroyed.
+    pub fn last_archive(&self) -> PathBuf {
+        self.archives().join("destroyed")
+    }
+
+    pub fn last_archive_partial(&self) -> PathBuf {
+        self.archives().join("destroyed.partial")
+    }
+
     pub fn archived(&self, number: DeploymentNumber) -> PathBuf {
         self.archives().join(number.0.to_string())
     }

@@ -4,14 +4,16 @@
 use super::Platform;
 use super::authorize::Action;
 use super::records::Reply;
+use crate::archives::backup::{self, Exclude};
 use crate::archives::trees;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure, ProjectName, Time};
+use crate::notify::words::size;
 use crate::pipeline::desk::Closed;
-use crate::pipeline::execute::revive;
+use crate::pipeline::execute::{self, revive};
 use crate::store::{DestroyedRecord, ProjectRecord, Trashed};
 use crate::system::privileged::{self, Operation};
-use crate::system::{UserIds, clock, mount_table, mounts};
+use crate::system::{UserIds, clock, files, mount_table, mounts};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +49,12 @@ impl Platform {
         self.stop_serving(name).await;
         let places = self.context.project_places(name);
         let mounted = mounted_below(&places)?;
+        if asked.keep == Keep::ForAWhile
+            && let Err(failure) = tokio::task::block_in_place(|| keep_mounted_data(&project, &places, &mounted))
+        {
+            self.serve_again(&project).await;
+            return Err(failure.hint(format!("nothing was removed; without a last copy of data: --now, for {name}")));
+        }
         let record = self.intention(&project, &mounted);
         self.context.store.intend_destruction(&record)?;
         if let Err(failure) = tokio::task::block_in_place(|| take_mounts_away(&mounted)) {
@@ -160,6 +168,33 @@ pub(super) fn mounted_below(places: &ProjectPlaces) -> Result<Vec<PathBuf>, Fail
     points.reverse();
     points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     Ok(points)
+}
+
+/// Data that lies in the project's directory goes to the trash with it. Data that is mounted stays where its file system
+/// is: then a last copy of it goes to the trash.
+fn keep_mounted_data(project: &ProjectRecord, places: &ProjectPlaces, mounted: &[PathBuf]) -> Result<(), Failure> {
+    let data = places.data();
+    if !data.canonicalize().is_ok_and(|data| mounted.contains(&data)) {
+        return Ok(());
+    }
+    let (last, partial) = (places.last_archive(), places.last_archive_partial());
+    trees::remove_tree(&partial)?;
+    let everything = Exclude::default();
+    let survey = backup::survey(&data, &everything, None)?;
+    let (needed, free) = (backup::needed(&survey, &places.archives()), files::free_bytes(&places.archives())?);
+    if free < needed {
+        let what = format!("no room for a last copy of data: needs {}, has {}", size(needed), size(free));
+        return Err(Failure::new(Code::DiskFull, what));
+    }
+    let shelf = execute::shelf(places, &partial);
+    for path in [&partial, &shelf.data] {
+        let path = path.clone();
+        privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })?;
+    }
+    backup::back_up(&data, &shelf, (&everything, project.app_user), (&survey, None))?;
+    privileged::perform(&Operation::SyncFileSystem { path: places.archives() })?;
+    trees::remove_tree(&last)?;
+    privileged::perform(&Operation::Rename { from: partial, to: last })
 }
 
 /// Unmounts everything below the project, or nothing: what cannot be unmounted puts the others back.

@@ -8,7 +8,7 @@ use crate::notify::words;
 use crate::pipeline::permissions::{self, Extent};
 use crate::pipeline::room;
 use crate::pipeline::trimming::{self, Surplus};
-use crate::storage::{Meter, limits};
+use crate::storage::limits;
 use crate::store::ProjectRecord;
 use crate::system::clock::{self, rfc3339};
 use std::time::Duration;
@@ -117,7 +117,7 @@ impl Platform {
         if project.disk_limit.is_some() {
             limits::apply(&places.data(), project.app_user.uid, project.disk_limit).await?;
         }
-        let data = tokio::task::block_in_place(|| Meter::default().measure(&places.data()))?;
+        let data = tokio::task::block_in_place(|| room::data_of(&self.context, project))?;
         let warnings = room::warnings(&self.context, project, data)?;
         round.warnings.extend(warnings.into_iter().map(|warning| format!("{name}: {warning}")));
         Ok(())

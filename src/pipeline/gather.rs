@@ -9,8 +9,10 @@ use super::recall::{self, live_hooks};
 use super::room::{self, Writes};
 use super::{Goal, Mover, Order};
 use crate::archives::Manifest;
+use crate::archives::backup::Exclude;
 use crate::buildpacks::{self, Choice, ReleaseInfo};
 use crate::config::pillar::{self, PillarSources, Value};
+use crate::config::project::BackupPolicy;
 use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
 use crate::git::{self, Kind, Tree, TreeLimits};
 use crate::hooks::{self, Hook};
@@ -102,7 +104,9 @@ fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)
         Building::Runs => Makes::Build,
         Building::Nothing => Makes::Release,
     };
-    let writes = Writes { tree: tree_usage, makes };
+    let exclude = Exclude::new(&settings.data.exclude)?;
+    let backs_up = (settings.data.backup == BackupPolicy::Full).then_some(&exclude);
+    let writes = Writes { tree: tree_usage, makes, backs_up };
     let warnings = room::look(context, &order.project, &writes)?;
     let common = common(order, mode, &config, &merged);
     let source = Some(Source { commit: commit.clone(), tree, hooks, choice, known });
@@ -140,7 +144,9 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         previous: order.project.live,
         data,
     };
-    let writes = Writes { tree: release.as_ref().map(unpacked).unwrap_or_default(), makes: Makes::Tree };
+    // Its backup is compared when it is made; the way back is not closed here by what may yet fit.
+    let tree = release.as_ref().map(unpacked).unwrap_or_default();
+    let writes = Writes { tree, makes: Makes::Tree, backs_up: None };
     Ok(Gathered {
         warnings: room::look(context, &order.project, &writes)?,
         common: common(order, mode, &config, &merged),

@@ -2,7 +2,9 @@
 //! `storage`.
 
 use super::context::Context;
+use super::execute::earlier_backup;
 use super::trimming;
+use crate::archives::backup::{self, Exclude};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, Failure};
 use crate::notify::words::size;
@@ -14,27 +16,47 @@ use crate::system::clock;
 use crate::system::volumes::{self, Device, Volume};
 
 /// What a deployment will write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Writes {
+#[derive(Clone, Copy, Debug)]
+pub struct Writes<'a> {
     pub tree: Usage,
     pub makes: Makes,
+    /// Data is copied, but for these.
+    pub backs_up: Option<&'a Exclude>,
 }
 
 /// Refuses what cannot fit, and says what people must know before the work begins.
 ///
 /// # Errors
 /// `DiskFull` with what is needed, what there is and what would help.
-pub fn look(context: &Context, project: &ProjectRecord, writes: &Writes) -> Result<Vec<String>, Failure> {
+pub fn look(context: &Context, project: &ProjectRecord, writes: &Writes<'_>) -> Result<Vec<String>, Failure> {
     let places = context.project_places(&project.name);
-    let data = Meter::default().measure(&places.data())?;
-    let shared = volumes::shares_blocks(&places.data(), &places.archives());
-    let backup = (!shared).then_some(data);
+    let data = data_of(context, project)?;
+    let backup = writes.backs_up.map(|exclude| backup(&places, exclude)).transpose()?;
     let need = fitting::need(&Plan { tree: writes.tree, makes: writes.makes, backup });
     let space = volumes::space(places.root())?;
     // The way back is open also to a project that takes too much.
     let limit = project.disk_limit.filter(|_| writes.makes != Makes::Tree);
     fitting::fits(&need, &space, (data.bytes, limit)).map_err(|misfit| refusal(context, project, misfit))?;
     warnings(context, project, data)
+}
+
+/// What its data takes, when somebody set a limit to it: a walk through all of it.
+pub fn data_of(context: &Context, project: &ProjectRecord) -> Result<Usage, Failure> {
+    match project.disk_limit {
+        Some(_) => Meter::default().measure(&context.project_places(&project.name).data()),
+        None => Ok(Usage::default()),
+    }
+}
+
+/// What a copy of `data/` will take: what changed since the last one, and only names where blocks are shared.
+fn backup(places: &ProjectPlaces, exclude: &Exclude) -> Result<Usage, Failure> {
+    let data = places.data();
+    if !data.is_dir() {
+        return Ok(Usage::default());
+    }
+    let survey = backup::survey(&data, exclude, earlier_backup(places)?.as_ref())?;
+    let shared = volumes::shares_blocks(&data, &places.archives());
+    Ok(Usage { bytes: if shared { 0 } else { survey.bytes }, inodes: survey.entries })
 }
 
 /// What is wrong with the room of a project, short of refusing to work.

@@ -7,15 +7,13 @@ use crate::model::{Code, Failure};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, open};
 use nix::libc;
 use nix::sys::stat::Mode;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// From `linux/loop.h`: the device looks again how large its file is.
 const LOOP_SET_CAPACITY: libc::c_ulong = 0x4C07;
-/// From `linux/fs.h`: this file gets the blocks of another one.
-const FICLONE: libc::c_ulong = 0x4004_9409;
 /// The inode of the root of every btrfs subvolume.
 const SUBVOLUME_ROOT: u64 = 256;
 
@@ -88,15 +86,14 @@ pub fn shares_blocks(from: &Path, to: &Path) -> bool {
     let try_it = || -> io::Result<()> {
         let (source, target) = (nameless(from)?, nameless(to)?);
         nix::unistd::write(&source, &[1; 4096])?;
-        // SAFETY: two descriptors that are open during the call; the kernel checks what they are.
-        let done = unsafe { libc::ioctl(target.as_raw_fd(), FICLONE, source.as_raw_fd()) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        super::reflink::reflink(&source, &target)
     };
     try_it().is_ok()
 }
 
-fn nameless(directory: &Path) -> nix::Result<OwnedFd> {
-    open(directory, OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::S_IRUSR | Mode::S_IWUSR)
+fn nameless(directory: &Path) -> nix::Result<File> {
+    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    open(directory, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
 }
 
 /// The file is made larger with its space reserved, durably, and then the device looks at it again. Done again after

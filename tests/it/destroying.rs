@@ -208,6 +208,32 @@ fn a_mount_that_is_in_use_stops_a_destruction_and_everything_is_as_before() {
     assert_eq!(world.json(&["status"])["need_admin"], 0);
 }
 
+#[test]
+fn data_that_is_mounted_is_copied_a_last_time_and_stays_where_it_is() {
+    let world = World::new();
+    live(&world, "kept");
+    let data = world.path("srv/blog/data");
+    let mut disk = Precious::in_directory(world.path("disk"));
+    disk.bind_at(&data);
+    // An application with its own data there; what it holds is the application's.
+    world.commis(&["deploy", "blog"]).succeeded();
+    world.settle();
+    let before = hashed::tree(&disk.at);
+    destroy(&world, "blog").succeeded();
+    assert_eq!(hashed::tree(&disk.at), before);
+    assert!(!mounted_below(&world.path("srv")));
+    let copy = trashed(&world).join("archives/destroyed/data/deep/er/file");
+    assert_eq!(std::fs::read_to_string(copy).expect("the last copy"), "cannot be made again");
+    let back = world.commis(&["undestroy", "blog"]);
+    back.succeeded().says("data was a mount when blog was destroyed");
+    disk.bind_at(&data);
+    world.commis(&["deploy", "blog"]).succeeded();
+    assert_eq!(world.page("blog").body, "kept");
+    world.settle();
+    destroy(&world, "blog").succeeded();
+    assert_eq!(std::fs::read(disk.at.join("file")).expect("a file").len(), 100_000);
+}
+
 fn mounted_below(path: &Path) -> bool {
     let table = std::fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
     table.lines().any(|line| line.contains(&path.display().to_string()))

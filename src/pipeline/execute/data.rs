@@ -102,7 +102,7 @@ impl Execution<'_> {
     fn copy_aside(&mut self) -> Result<Option<u64>, Failure> {
         let exclude = self.exclude()?;
         let (data, archives) = (self.places.data(), self.places.archives());
-        let earlier = self.earlier_backup()?;
+        let earlier = earlier_backup(&self.places)?;
         let survey = backup::survey(&data, &exclude, earlier.as_ref())?;
         if survey.entries == 0 && self.work.data.dumped.is_none() {
             return Ok(None);
@@ -129,13 +129,6 @@ impl Execution<'_> {
 
     fn exclude(&self) -> Result<Exclude, Failure> {
         Exclude::new(&self.gathered.settings.data.exclude)
-    }
-
-    /// The newest backup that is there: what did not change since is shared with it.
-    fn earlier_backup(&self) -> Result<Option<backup::Known>, Failure> {
-        let newest = recall::backups(&self.places)?.into_iter().rev();
-        let mut known = newest.map(|number| backup::known(&shelf(&self.places, &self.places.archived(number))));
-        Ok(known.find_map(|known| known))
     }
 
     /// The backup is whole: on the disk first, then under its name, then in the row.
@@ -252,7 +245,14 @@ impl Execution<'_> {
     }
 }
 
+/// The newest backup that is there: what did not change since is shared with it.
+pub fn earlier_backup(places: &ProjectPlaces) -> Result<Option<backup::Known>, Failure> {
+    let newest = recall::backups(places)?.into_iter().rev();
+    let mut known = newest.map(|number| backup::known(&shelf(places, &places.archived(number))));
+    Ok(known.find_map(|known| known))
+}
+
 /// Where the parts of a backup are.
-pub(super) fn shelf(places: &ProjectPlaces, archive: &Path) -> Shelf {
+pub fn shelf(places: &ProjectPlaces, archive: &Path) -> Shelf {
     Shelf { data: places.archived_data(archive), inventory: places.inventory(archive) }
 }

@@ -42,6 +42,7 @@ use std::path::PathBuf;
 use tokio::time::Instant;
 
 pub use bundle::no_release;
+pub use data::{earlier_backup, shelf};
 pub use prepare::{empty, make_directories};
 pub use tidy::{Tidy, on_shelf, retention_policy};
 pub use undo::discard;
