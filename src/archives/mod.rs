@@ -23,9 +23,9 @@ pub mod verify;
 
 mod clear;
 mod compress;
+mod content;
 mod contents;
 mod destinations;
-mod content;
 mod duplicate;
 mod expand;
 mod faults;

@@ -5,8 +5,8 @@
 use super::context::Context;
 use super::data::{self, DataFacts};
 use super::facts::{self, Building, Facts};
-use super::room::{self, Writes};
 use super::recall::{self, live_hooks};
+use super::room::{self, Writes};
 use super::{Goal, Mover, Order};
 use crate::archives::Manifest;
 use crate::buildpacks::{self, Choice, ReleaseInfo};
