@@ -191,6 +191,17 @@ pub fn rollback_target(roots: &Roots) -> Option<String> {
     open(roots).ok()?.query_row(query, [PROJECT], |row| row.get(0)).optional().ok()?
 }
 
+/// What a rollback with data finds: the ledger as it was when the release that it goes to was replaced.
+pub fn backed_up_ledger(session: &Session) -> Option<String> {
+    let query =
+        "SELECT min(number) FROM deployments WHERE project = ?1 AND status IN ('success', 'inactive') AND number >
+                 (SELECT served FROM releases WHERE project = ?1 AND pruned = 0 AND served IS NOT NULL AND version <
+                  (SELECT live_version FROM projects WHERE name = ?1) ORDER BY version DESC LIMIT 1)";
+    let read = open(&session.machine.roots).and_then(|database| database.query_row(query, [PROJECT], |row| row.get(0)));
+    let number: u32 = read.ok()?;
+    std::fs::read_to_string(session.place(&format!("archives/{number}/data/ledger"))).ok()
+}
+
 /// What git says, read from the disk.
 fn branch(session: &Session) -> Option<String> {
     let repository = session.place("git/project.git").display().to_string();

@@ -19,7 +19,10 @@ pub const PROJECT: &str = "blog";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
     Push(Health),
+    /// To the release before, with `data/` as it is.
     Rollback,
+    /// The same, with `data/` as it was then.
+    RollbackWithData,
     Redeploy,
     /// A new configuration, which deploys nothing by itself.
     Configure,
@@ -160,7 +163,8 @@ impl Session {
         match self.chance.below(12) {
             0..=6 => Wish::Push(Health::Good),
             7 | 8 => Wish::Push(self.chance.of(&Health::BAD)),
-            9 | 10 => Wish::Rollback,
+            9 => Wish::Rollback,
+            10 => Wish::RollbackWithData,
             _ => Wish::Redeploy,
         }
     }
@@ -178,7 +182,14 @@ impl Session {
             Wish::Rollback => {
                 let target = checker::rollback_target(&self.machine.roots);
                 let aim = serving(&now, target.or(now.serves.clone()), self);
-                (aim, Started::new(self.machine.commis(&["rollback", PROJECT]), "")?)
+                (aim, Started::new(self.machine.commis(&["rollback", PROJECT, "--code-only"]), "")?)
+            }
+            Wish::RollbackWithData => {
+                let target = checker::rollback_target(&self.machine.roots);
+                let mut then = now.clone();
+                then.data.ledger = checker::backed_up_ledger(self).unwrap_or_default();
+                let aim = serving(&then, target.or(now.serves.clone()), self);
+                (aim, Started::new(self.machine.commis(&["rollback", PROJECT, "--with-data"]), "")?)
             }
             Wish::Redeploy => {
                 let aim = serving(&now, now.branch.clone(), self);
