@@ -2,7 +2,7 @@
 //! go is decided in `retention`; file names are made in `layouts`.
 
 use super::faults::machine;
-use super::{settle, trees, verify};
+use super::{remembered, settle, trees, verify};
 use crate::model::{Failure, ProjectName, ReleaseVersion};
 use std::fs;
 use std::io::ErrorKind;
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// What stands beside an archive and goes with it.
 pub const COMPANIONS: [&str; 3] = [verify::CHECKSUM, verify::SIGNATURE, verify::STATEMENT];
+/// What stands beside an archive here and helps only here.
+const OWN: [&str; 1] = [remembered::SUFFIX];
 const ARCHIVE: &str = ".tar.zst";
 
 /// One archive.
@@ -52,7 +54,8 @@ pub fn beside(archive: &Path, suffix: &str) -> PathBuf {
 
 /// Removes an archive and what stands beside it; the archive first, so that a name on the shelf is always complete.
 pub fn remove(archive: &Path) -> Result<(), Failure> {
-    let all = std::iter::once(archive.to_owned()).chain(COMPANIONS.map(|suffix| settle::suffixed(archive, suffix)));
+    let companions = COMPANIONS.iter().chain(&OWN).map(|suffix| settle::suffixed(archive, suffix));
+    let all = std::iter::once(archive.to_owned()).chain(companions);
     for path in all {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -69,7 +72,7 @@ pub fn widowed(releases: &Path) -> Result<Vec<PathBuf>, Failure> {
     let names: Vec<PathBuf> = entries(releases)?.iter().map(fs::DirEntry::path).collect();
     let archive = |path: &Path| {
         let text = path.to_str()?;
-        let archive = COMPANIONS.iter().find_map(|suffix| text.strip_suffix(suffix))?;
+        let archive = COMPANIONS.iter().chain(&OWN).find_map(|suffix| text.strip_suffix(suffix))?;
         archive.ends_with(ARCHIVE).then(|| PathBuf::from(archive))
     };
     Ok(names.iter().filter(|path| archive(path).is_some_and(|archive| !names.contains(&archive))).cloned().collect())

@@ -90,7 +90,7 @@ impl Platform {
             projects: projects.len(),
             live: projects.iter().filter(|project| project.live.is_some()).count(),
             need_admin: projects.iter().filter(|project| project.trouble.is_some()).count(),
-            deploying: self.desk.titles(),
+            deploying: self.desk.titles().into_iter().chain(self.in_recovery()).collect(),
             free_bytes: free,
             housekeeping: self.housekeeping(),
         })))

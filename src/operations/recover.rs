@@ -173,6 +173,11 @@ impl Platform {
         refs::clear_left_overs(&path).map_err(failed)
     }
 
+    /// `blog recovery` of every project that is not recovered yet.
+    pub(super) fn in_recovery(&self) -> Vec<String> {
+        self.recovering.borrow().iter().map(|name| format!("{name} recovery")).collect()
+    }
+
     /// What became of it, in words.
     async fn end(&self, row: &DeploymentRecord) -> String {
         let what = match self.end_unfinished(row).await {

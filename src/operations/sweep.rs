@@ -1,6 +1,7 @@
 //! Trees and files of a project that no deployment owns any more, when an earlier one could not tidy.
 
 use super::Platform;
+use crate::archives::shelf::OnShelf;
 use crate::archives::{shelf, trees};
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName};
@@ -16,7 +17,9 @@ impl Platform {
         let strange = |name: &String| name.ends_with(".env") || name.ends_with(".common");
         let left = reading::names(&places.deploy())?.iter().any(|tree| *tree != "current")
             || !reading::names(&places.trash())?.is_empty()
-            || reading::names(places.runtime())?.iter().any(strange);
+            || reading::names(&places.archives())?.iter().any(is_half)
+            || reading::names(places.runtime())?.iter().any(strange)
+            || !self.unknown_archives(name)?.is_empty();
         if left { tokio::task::block_in_place(|| self.sweep(name)) } else { Ok(()) }
     }
 
@@ -27,10 +30,8 @@ impl Platform {
             // An admin may want any of it.
             return Ok(());
         }
-        for half in reading::names(&places.archives())? {
-            if half.ends_with(".partial") || half.ends_with(".restore") {
-                trees::remove_tree(&places.archives().join(half))?;
-            }
+        for half in reading::names(&places.archives())?.iter().filter(|name| is_half(name)) {
+            trees::remove_tree(&places.archives().join(half))?;
         }
         for tree in reading::names(&places.deploy())?.iter().filter(|tree| *tree != "current") {
             match self.replaced_by(name, tree)? {
@@ -56,12 +57,16 @@ impl Platform {
     }
 
     /// Archives that the ledger does not know: those of deployments that were undone.
-    fn sweep_shelf(&self, name: &ProjectName) -> Result<(), Failure> {
+    fn unknown_archives(&self, name: &ProjectName) -> Result<Vec<OnShelf>, Failure> {
         let known = self.context.store.releases(name)?;
-        for archive in shelf::list(&self.context.project_places(name).releases(), name)? {
-            if !known.iter().any(|release| release.version == archive.version) {
-                shelf::remove(&archive.path)?;
-            }
+        let mut archives = shelf::list(&self.context.project_places(name).releases(), name)?;
+        archives.retain(|archive| !known.iter().any(|release| release.version == archive.version));
+        Ok(archives)
+    }
+
+    fn sweep_shelf(&self, name: &ProjectName) -> Result<(), Failure> {
+        for archive in self.unknown_archives(name)? {
+            shelf::remove(&archive.path)?;
         }
         shelf::widowed(&self.context.project_places(name).releases())?
             .iter()
@@ -76,6 +81,11 @@ impl Platform {
         let is_live = row.is_some_and(|row| row.status == Status::Success && row.tree.as_deref() == Some(tree));
         Ok(is_live.then_some(number))
     }
+}
+
+/// A backup on its way, or one that was being put back.
+fn is_half(name: &String) -> bool {
+    name.ends_with(".partial") || name.ends_with(".restore")
 }
 
 /// What the interrupted tidying of a successful deployment would have done.

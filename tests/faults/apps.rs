@@ -11,10 +11,12 @@ pub enum Shape {
     Hooks,
     /// A Python process.
     Web,
+    /// Its release line adds to a file of `data/`.
+    Migrates,
 }
 
 impl Shape {
-    pub const ALL: [Shape; 3] = [Shape::Static, Shape::Hooks, Shape::Web];
+    pub const ALL: [Shape; 4] = [Shape::Migrates, Shape::Hooks, Shape::Web, Shape::Static];
 }
 
 /// How good a commit is.
@@ -52,8 +54,9 @@ pub fn write(directory: &Path, (shape, health): (Shape, Health), page: &str) -> 
         (_, Shape::Web) => "python3 server.py",
         _ => "commis static .",
     };
-    let line = if release { "release: echo no; false\n" } else { "release: echo yes\n" };
-    let line = if release || hooks { line } else { "" };
+    let migrates = if shape == Shape::Migrates { "cat index.html >> \"$COMMIS_DATA/ledger\"" } else { "echo yes" };
+    let line = format!("release: {migrates}{}\n", if release { "; false" } else { "" });
+    let line = if release || hooks || shape == Shape::Migrates { line } else { String::new() };
     if shape != Shape::Static || health == Health::Unhealthy || release {
         std::fs::write(directory.join("Procfile"), format!("{line}web: {web}\n"))?;
     }

@@ -4,7 +4,7 @@
 //! byte by byte, archives hashed, the journal read with SQL. `controls.rs` breaks each of these once and must be caught.
 
 use super::children;
-use super::expected::State;
+use super::expected::{Data, State};
 use super::machine::{Machine, Roots};
 use super::remains;
 use super::session::{PROJECT, Session};
@@ -44,8 +44,7 @@ pub fn check(session: &Session) -> Result<State, String> {
     if session.clock_jumps {
         journal.overlaps = 0;
     }
-    let state =
-        State { serves: journal.commit.clone(), branch: branch(session), data: data_digest(&session.place("data")) };
+    let state = State { serves: journal.commit.clone(), branch: branch(session), data: data(&session.place("data")) };
     if !session.expected.allows(&state) {
         broken.push(format!("P1 P2: found {state:?}, and promised is one of {:?}", session.expected));
     }
@@ -192,6 +191,17 @@ pub fn rollback_target(roots: &Roots) -> Option<String> {
     open(roots).ok()?.query_row(query, [PROJECT], |row| row.get(0)).optional().ok()?
 }
 
+/// What a rollback with data finds: the ledger as it was when the release that it goes to was replaced.
+pub fn backed_up_ledger(session: &Session) -> Option<String> {
+    let query =
+        "SELECT min(number) FROM deployments WHERE project = ?1 AND status IN ('success', 'inactive') AND number >
+                 (SELECT served FROM releases WHERE project = ?1 AND pruned = 0 AND served IS NOT NULL AND version <
+                  (SELECT live_version FROM projects WHERE name = ?1) ORDER BY version DESC LIMIT 1)";
+    let read = open(&session.machine.roots).and_then(|database| database.query_row(query, [PROJECT], |row| row.get(0)));
+    let number: u32 = read.ok()?;
+    std::fs::read_to_string(session.place(&format!("archives/{number}/data/ledger"))).ok()
+}
+
 /// What git says, read from the disk.
 fn branch(session: &Session) -> Option<String> {
     let repository = session.place("git/project.git").display().to_string();
@@ -301,19 +311,20 @@ fn processes(machine: &Machine, journal: &Journal, broken: &mut Vec<String>) {
     }
 }
 
-/// Names, modes, owners and contents of `data/`.
-pub fn data_digest(data: &Path) -> String {
+/// What is in `data/` now.
+pub fn data(data: &Path) -> Data {
     use std::os::unix::fs::MetadataExt;
     let mut hash = Sha256::new();
+    let ledger = data.join("ledger");
     for path in children::below(data) {
         let Ok(found) = path.symlink_metadata() else { continue };
         let name = path.strip_prefix(data).unwrap_or(&path).display().to_string();
         hash.update(format!("{name}\0{:o} {} {}\0", found.mode(), found.uid(), found.gid()));
-        if found.is_file() {
+        if found.is_file() && path != ledger {
             hash.update(std::fs::read(&path).unwrap_or_default());
         }
     }
-    hex(&hash.finalize())
+    Data { ledger: std::fs::read_to_string(ledger).unwrap_or_default(), rest: hex(&hash.finalize()) }
 }
 
 pub fn hex(bytes: &[u8]) -> String {

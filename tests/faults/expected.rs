@@ -3,6 +3,15 @@
 //! A state is what people can see: the commit that serves and where the branch is. An acknowledged wish leaves one
 //! state, a refused one leaves what was, and one that was cut off leaves both until somebody looks.
 
+/// What is in `data/`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Data {
+    /// A file to which each release that is made live adds a line.
+    pub ledger: String,
+    /// Digest of everything else: names, modes, owners, contents.
+    pub rest: String,
+}
+
 /// What people see of a project.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
@@ -10,8 +19,7 @@ pub struct State {
     pub serves: Option<String>,
     /// Where the deploy branch is.
     pub branch: Option<String>,
-    /// Digest of `data/`.
-    pub data: String,
+    pub data: Data,
 }
 
 /// How a wish ended for whoever had it.
@@ -65,9 +73,9 @@ impl Expected {
         }
     }
 
-    /// The branch was deployed again, from wherever it is.
-    pub fn deployed_again(&mut self) {
-        self.allowed.iter_mut().for_each(|state| state.serves.clone_from(&state.branch));
+    /// Something was done to whatever is true.
+    pub fn happened(&mut self, what: impl FnMut(&mut State)) {
+        self.allowed.iter_mut().for_each(what);
     }
 
     /// Somebody looked: from now on it is what was seen.
@@ -81,7 +89,7 @@ mod tests {
     use super::*;
 
     fn state(serves: &str) -> State {
-        State { serves: Some(serves.into()), branch: Some(serves.into()), data: String::new() }
+        State { serves: Some(serves.into()), branch: Some(serves.into()), data: Data::default() }
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn shut_down(fd: i32) -> nix::Result<()> {
 
 /// Everything of a run is below one directory, so that what is left of an interrupted one can be found.
 pub fn scratch(name: &str) -> Result<tempfile::TempDir, String> {
-    let top = PathBuf::from("/tmp/commis-faults");
+    let top = std::env::var_os("COMMIS_FAULTS_SCRATCH").map_or(PathBuf::from("/tmp/commis-faults"), PathBuf::from);
     std::fs::create_dir_all(&top).map_err(|error| error.to_string())?;
     super::machine::open_to_all(&top)?;
     let made = tempfile::Builder::new().prefix(&format!("{name}-{}-", std::process::id())).tempdir_in(top);

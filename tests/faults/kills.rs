@@ -1,7 +1,7 @@
 //! kill -9 at random moments: of the server, or of one of the processes that it started; sometimes again while the next
 //! life still recovers.
 
-use super::apps::Shape;
+use super::apps::{Health, Shape};
 use super::chance::Chance;
 use super::children;
 use super::expected::Outcome;
@@ -77,15 +77,25 @@ fn a_few_kills_break_no_promise() {
     assert_eq!(tally.broken(), Vec::<String>::new(), "{}", tally.row());
 }
 
+const QUIET: [Wish; 7] = [
+    Wish::Push(Health::Good),
+    Wish::Rollback,
+    Wish::Redeploy,
+    Wish::Push(Health::Good),
+    Wish::RollbackWithData,
+    Wish::Configure,
+    Wish::Push(Health::Good),
+];
+
 #[test]
 fn a_push_that_nobody_disturbs_is_acknowledged_whatever_the_shape() {
     for shape in Shape::ALL {
         let mut session = Session::in_memory(shape, Chance::new(5)).unwrap();
-        for wish in [Wish::Push(super::apps::Health::Good), Wish::Rollback, Wish::Redeploy, Wish::Configure] {
+        for wish in QUIET {
             assert_eq!(session.wish(wish), Ok(Outcome::Acknowledged), "{shape:?} {wish:?}");
             session.check().unwrap();
         }
-        for bad in super::apps::Health::BAD {
+        for bad in Health::BAD {
             let outcome = session.wish(Wish::Push(bad)).unwrap();
             assert!(matches!(outcome, Outcome::Refused(_)), "{shape:?} {bad:?}: {outcome:?}");
             session.check().unwrap();

@@ -41,6 +41,8 @@ enum Verdict {
     Yes,
     /// With one of these codes.
     No(&'static [&'static str]),
+    /// It depends on which backups are kept.
+    Either,
 }
 
 impl Model {
@@ -57,6 +59,7 @@ impl Model {
             Wish::Push(Health::Unhealthy | Health::BadPostDeploy) => Verdict::No(&["rolled-back"]),
             Wish::Rollback if self.earlier().is_some() => Verdict::Yes,
             Wish::Rollback => Verdict::No(&["exit-66"]),
+            Wish::RollbackWithData => Verdict::Either,
         }
     }
 
@@ -70,7 +73,7 @@ impl Model {
         match wish {
             // Numbers of releases that never served are taken as well.
             Wish::Push(Health::Good) | Wish::Redeploy => self.were_live.iter().all(|release| *release < live),
-            Wish::Rollback => Some(live) == self.earlier(),
+            Wish::Rollback | Wish::RollbackWithData => Some(live) == self.earlier(),
             Wish::Push(_) | Wish::Configure => live == self.live,
         }
     }
@@ -87,7 +90,8 @@ fn wishes() -> impl Strategy<Value = Wish> {
         1 => Just(Wish::Push(Health::BadRelease)),
         1 => Just(Wish::Push(Health::Unhealthy)),
         1 => Just(Wish::Push(Health::BadPostDeploy)),
-        3 => Just(Wish::Rollback),
+        2 => Just(Wish::Rollback),
+        2 => Just(Wish::RollbackWithData),
         1 => Just(Wish::Redeploy),
         1 => Just(Wish::Configure),
     ]
@@ -118,6 +122,7 @@ fn play(session: &mut Session, model: &mut Model, act: Act) -> Result<(), String
             let outcome = session.wish(wish)?;
             let good = match model.verdict(wish) {
                 Verdict::Yes => outcome == Outcome::Acknowledged,
+                Verdict::Either => outcome != Outcome::CutOff,
                 Verdict::No(codes) => matches!(&outcome, Outcome::Refused(code) if codes.contains(&code.as_str())),
             };
             if !good {

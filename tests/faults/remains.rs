@@ -17,7 +17,7 @@ pub fn of(session: &Session) -> Vec<String> {
     say("in build/", names(&session.place("build")));
     say("in trash/", names(&session.place("trash")));
     say("in deploy/", names(&session.place("deploy")).into_iter().filter(|name| name != "current").collect());
-    let archived = |name: &String| name.trim_end_matches(".failed").parse::<u32>().is_err();
+    let archived = |name: &String| name.trim_end_matches(".failed").trim_end_matches(".left").parse::<u32>().is_err();
     say("in archives/", names(&session.place("archives")).into_iter().filter(archived).collect());
     let volatile = names(&roots.runtime.join("projects").join(super::session::PROJECT));
     say("in the runtime directory", volatile.into_iter().filter(|name| name != "deploy.lock").collect());

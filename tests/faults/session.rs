@@ -19,7 +19,10 @@ pub const PROJECT: &str = "blog";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
     Push(Health),
+    /// To the release before, with `data/` as it is.
     Rollback,
+    /// The same, with `data/` as it was then.
+    RollbackWithData,
     Redeploy,
     /// A new configuration, which deploys nothing by itself.
     Configure,
@@ -111,15 +114,16 @@ impl Session {
         let data = self.place("data");
         let owner = std::fs::metadata(&data).map_err(|error| error.to_string())?;
         std::fs::create_dir(data.join("uploads")).map_err(|error| error.to_string())?;
-        for (name, text) in [("ledger", "one\ntwo\n"), ("uploads/cat", "\0\u{1}cat")] {
-            std::fs::write(data.join(name), text).map_err(|error| error.to_string())?;
+        for (name, text) in [("uploads", None), ("ledger", Some("one\ntwo\n")), ("uploads/cat", Some("\0\u{1}cat"))] {
+            let made = text.map_or(Ok(()), |text| std::fs::write(data.join(name), text));
+            made.map_err(|error| error.to_string())?;
             use std::os::unix::fs::{MetadataExt, chown};
             chown(data.join(name), Some(owner.uid()), Some(owner.gid())).map_err(|error| error.to_string())?;
         }
         // The application's own part of surviving a power cut.
         children::done("sync", &["-f", &data.display().to_string()])?;
         let mut state = self.expected.certain().cloned().unwrap_or_default();
-        state.data = checker::data_digest(&data);
+        state.data = checker::data(&data);
         self.expected.saw(state);
         self.check()
     }
@@ -159,7 +163,8 @@ impl Session {
         match self.chance.below(12) {
             0..=6 => Wish::Push(Health::Good),
             7 | 8 => Wish::Push(self.chance.of(&Health::BAD)),
-            9 | 10 => Wish::Rollback,
+            9 => Wish::Rollback,
+            10 => Wish::RollbackWithData,
             _ => Wish::Redeploy,
         }
     }
@@ -170,16 +175,24 @@ impl Session {
         let (aim, started) = match wish {
             Wish::Push(health) => {
                 let commit = self.commit(health)?;
-                let aim = State { serves: Some(commit.clone()), branch: Some(commit), ..now.clone() };
+                let branched = State { branch: Some(commit.clone()), ..now.clone() };
+                let aim = serving(&branched, Some(commit), self);
                 (aim, machine::push(&self.machine, &self.work, PROJECT)?)
             }
             Wish::Rollback => {
                 let target = checker::rollback_target(&self.machine.roots);
-                let aim = State { serves: target.or(now.serves.clone()), ..now.clone() };
-                (aim, Started::new(self.machine.commis(&["rollback", PROJECT]), "")?)
+                let aim = serving(&now, target.or(now.serves.clone()), self);
+                (aim, Started::new(self.machine.commis(&["rollback", PROJECT, "--code-only"]), "")?)
+            }
+            Wish::RollbackWithData => {
+                let target = checker::rollback_target(&self.machine.roots);
+                let mut then = now.clone();
+                then.data.ledger = checker::backed_up_ledger(self).unwrap_or_default();
+                let aim = serving(&then, target.or(now.serves.clone()), self);
+                (aim, Started::new(self.machine.commis(&["rollback", PROJECT, "--with-data"]), "")?)
             }
             Wish::Redeploy => {
-                let aim = State { serves: now.branch.clone(), ..now.clone() };
+                let aim = serving(&now, now.branch.clone(), self);
                 (aim, Started::new(self.machine.commis(&["deploy", PROJECT]), "")?)
             }
             Wish::Configure => {
@@ -229,7 +242,8 @@ impl Session {
     pub fn redeploy_whatever_is(&mut self) -> Result<(), String> {
         let ran = Started::new(self.machine.commis(&["deploy", PROJECT]), "")?.ended(PATIENCE);
         if ran.code == 0 {
-            self.expected.deployed_again();
+            let (shape, pages) = (self.shape, &self.pages);
+            self.expected.happened(|state| *state = served(state, state.branch.clone(), (shape, pages)));
         }
         self.check().map_err(|error| {
             format!(
@@ -265,6 +279,19 @@ after {ran:?}"
     pub fn typical(&self) -> u64 {
         self.typical.max(20)
     }
+}
+
+/// The state in which a commit was made live.
+fn serving(now: &State, commit: Option<String>, session: &Session) -> State {
+    served(now, commit, (session.shape, &session.pages))
+}
+
+fn served(now: &State, commit: Option<String>, (shape, pages): (Shape, &HashMap<String, String>)) -> State {
+    let mut next = now.clone();
+    if let Some(page) = commit.as_ref().and_then(|commit| pages.get(commit)).filter(|_| shape == Shape::Migrates) {
+        next.data.ledger.push_str(page);
+    }
+    State { serves: commit, ..next }
 }
 
 impl Drop for Session {

@@ -108,10 +108,11 @@ fn counts(session: &Session) -> Result<Counts, String> {
     ]))
 }
 
-/// Objects of the repository are the history; of an archived tree, which is one project's, only that it is there.
+/// Objects of the repository are the history; what failed is kept for days; of what is archived, only that it is there.
 fn is_counted(path: &Path) -> bool {
     let mut parts = path.components().skip_while(|part| part.as_os_str() != "archives");
-    parts.nth(2).is_none() && !path.components().any(|part| part.as_os_str() == "objects")
+    let failed = |path: &Path| path.extension().is_some_and(|end| end == "failed" || end == "left");
+    parts.nth(2).is_none() && !failed(path) && !path.components().any(|part| part.as_os_str() == "objects")
 }
 
 fn files(root: &Path, counted: fn(&Path) -> bool) -> Vec<String> {

@@ -62,9 +62,10 @@ pub struct Walk {
 }
 
 /// A deployment, a rollback, a deployment again, and everything that has to be undone.
-const WISHES: [Wish; 7] = [
+const WISHES: [Wish; 8] = [
     Wish::Push(Health::Good),
     Wish::Rollback,
+    Wish::RollbackWithData,
     Wish::Redeploy,
     Wish::Push(Health::BadPostDeploy),
     Wish::Push(Health::Unhealthy),
@@ -79,15 +80,17 @@ pub fn walks(options: &Options) -> Tally {
         all.push(Walk { shape: Shape::Hooks, wish, fate: Fate::Dies, only: "" });
         all.push(Walk { shape: Shape::Hooks, wish, fate: Fate::Fails, only: "" });
     }
-    all.push(Walk { shape: Shape::Static, wish: WISHES[0], fate: Fate::Dies, only: "" });
-    all.push(Walk { shape: Shape::Static, wish: WISHES[0], fate: Fate::Fails, only: "" });
+    for wish in [WISHES[0], Wish::RollbackWithData, Wish::Push(Health::Unhealthy), Wish::Push(Health::BadRelease)] {
+        all.push(Walk { shape: Shape::Migrates, wish, fate: Fate::Dies, only: "" });
+        all.push(Walk { shape: Shape::Migrates, wish, fate: Fate::Fails, only: "" });
+    }
     carry_out(Tally::new("walk", options), options, all)
 }
 
 /// The power is cut at every step of a deployment and of a rollback.
 pub fn power(options: &Options, kind: Kind) -> Tally {
-    let walk = |wish| Walk { shape: Shape::Hooks, wish, fate: Fate::LosesPower(kind), only: "" };
-    let all = [WISHES[0], Wish::Rollback, Wish::Push(Health::BadPostDeploy)].map(walk).to_vec();
+    let walk = |wish| Walk { shape: Shape::Migrates, wish, fate: Fate::LosesPower(kind), only: "" };
+    let all = [WISHES[0], Wish::Rollback, Wish::RollbackWithData, Wish::Push(Health::BadPostDeploy)].map(walk).to_vec();
     carry_out(Tally::new(&format!("walk-power-{kind:?}").to_lowercase(), options), options, all)
 }
 
@@ -173,7 +176,7 @@ fn points(session: &mut Session, walk: Walk) -> Result<Vec<Point>, String> {
 
 /// Before a rollback there is something to go back from.
 fn prepare(session: &mut Session, walk: Walk) -> Result<(), String> {
-    if walk.wish == Wish::Rollback {
+    if matches!(walk.wish, Wish::Rollback | Wish::RollbackWithData) {
         session.wish(Wish::Push(Health::Good))?;
         session.check()?;
     }
