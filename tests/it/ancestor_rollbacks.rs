@@ -100,6 +100,6 @@ fn w23_copies_of_what_was_live_do_not_pile_up() {
     }
     world.settle();
     let kept = names(&blog.place("archives"));
-    // The newest failure may still be looked at.
-    assert!(kept.iter().filter(|name| name.ends_with(".failed")).count() <= 1 && kept.len() <= 4, "{kept:?}");
+    // The newest may still be looked at: what is too old goes with the next deployment.
+    assert!(kept.iter().filter(|name| name.ends_with(".failed")).count() <= 2 && kept.len() <= 4, "{kept:?}");
 }
