@@ -84,7 +84,7 @@ impl Platform {
 }
 
 /// A backup on its way, or one that was being put back.
-fn is_half(name: &String) -> bool {
+fn is_half(name: &str) -> bool {
     name.ends_with(".partial") || name.ends_with(".restore")
 }
 

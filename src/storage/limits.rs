@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn each_file_system_holds_a_limit_in_its_way_or_says_why_not() {
-        let (all, none): (fn(&str) -> bool, fn(&str) -> bool) = (|_| true, |_| false);
+        type Has = fn(&str) -> bool;
+        let (all, none): (Has, Has) = (|_| true, |_| false);
         let compared = |why| Keeper::Compared(why);
         assert_eq!(kept("btrfs", "rw", (true, all), "/srv/p/data"), Keeper::Subvolume);
         assert_eq!(kept("btrfs", "rw", (false, all), "/srv/p/data"), compared(Why::NotASubvolume));
