@@ -157,7 +157,8 @@ impl Platform {
 /// The kinds that people see, with their trees.
 fn kinds_of(places: &ProjectPlaces) -> Result<Vec<(&'static str, Vec<PathBuf>)>, Failure> {
     let names = reading::names(&places.archives())?;
-    let (failed, kept): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| name.ends_with(".failed"));
+    let (failed, kept): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| name.ends_with(".failed") || name.ends_with(".left"));
     let below = |names: Vec<String>| names.iter().map(|name| places.archives().join(name)).collect();
     Ok(vec![
         ("repositories", vec![places.git(), places.project(), places.pillar()]),

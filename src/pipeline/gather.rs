@@ -99,18 +99,27 @@ fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)
             restorer: data::restorer(&declared, &live_hooks(&places)),
         },
     };
-    let tree_usage = Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 };
-    let makes = match facts.building {
+    let warnings = fits(context, order, (&tree, facts.building), &settings)?;
+    let common = common(order, mode, &config, &merged);
+    let source = Some(Source { commit: commit.clone(), tree, hooks, choice, known });
+    Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings, warnings })
+}
+
+/// Whether there is room for all that a commit comes to.
+fn fits(
+    context: &Context,
+    order: &Order,
+    (tree, building): (&Tree, Building),
+    settings: &ProjectConfig,
+) -> Result<Vec<String>, Failure> {
+    let makes = match building {
         Building::Runs => Makes::Build,
         Building::Nothing => Makes::Release,
     };
     let exclude = Exclude::new(&settings.data.exclude)?;
     let backs_up = (settings.data.backup == BackupPolicy::Full).then_some(&exclude);
-    let writes = Writes { tree: tree_usage, makes, backs_up };
-    let warnings = room::look(context, &order.project, &writes)?;
-    let common = common(order, mode, &config, &merged);
-    let source = Some(Source { commit: commit.clone(), tree, hooks, choice, known });
-    Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings, warnings })
+    let tree = Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 };
+    room::look(context, &order.project, &Writes { tree, makes, backs_up })
 }
 
 /// What the buildpack comes to, when no variable steers its scripts and there is nothing to compile.

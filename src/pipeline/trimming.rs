@@ -49,7 +49,10 @@ pub fn candidates(context: &Context, project: &ProjectRecord, now: Time) -> Resu
     for name in reading::names(&places.archives())? {
         let path = places.archives().join(&name);
         let changed = reading::changed(&path)?;
-        if let Some(surplus) = of_archive(&name, changed, (now, days)) {
+        // Of a project that needs an admin everything is kept: one of these may be what puts it right.
+        if project.trouble.is_none()
+            && let Some(surplus) = of_archive(&name, changed, (now, days))
+        {
             found.push((path, surplus));
         }
     }
@@ -72,7 +75,7 @@ fn of_archive(name: &str, changed: Time, (now, days): (Time, u32)) -> Option<Sur
     if name.ends_with(".partial") {
         return Some(Surplus::Remains);
     }
-    let number = name.strip_suffix(".failed")?;
+    let number = name.strip_suffix(".failed").or(name.strip_suffix(".left"))?;
     let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     // A clock that went back makes nothing old.
     let old = now.0.saturating_sub(changed.0) >= i64::from(days).saturating_mul(DAY);
@@ -110,6 +113,7 @@ mod tests {
     fn failed_trees_go_after_their_days_and_backups_never_here() {
         let week = |name: &str, age_days: i64| of_archive(name, Time(0), (Time(age_days * DAY), 7));
         assert_eq!(week("42.failed", 7), Some(Surplus::OldFailure));
+        assert_eq!([week("42.left", 7), week("42.left", 6)], [Some(Surplus::OldFailure), None]);
         assert_eq!(week("42.failed", 6), None);
         assert_eq!(week("42.failed", -400), None, "the clock went back");
         assert_eq!(week("42.partial", 0), Some(Surplus::Remains));

@@ -58,6 +58,7 @@ const SYSTEM_DATA: &[&str] = &[
     "UserIds",
     "View",
     "Volume",
+    "unescape",
 ];
 /// What of `std::net` is plain data.
 const ADDRESSES: &[&str] = &["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr", "SocketAddrV4", "SocketAddrV6"];
