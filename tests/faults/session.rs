@@ -238,19 +238,25 @@ impl Session {
         self.end(attempt)
     }
 
-    /// Deploys the branch again although nobody has looked; the check comes after it.
+    /// Deploys the branch again although nobody has looked; when an admin is needed, one comes first. Then the check.
     pub fn redeploy_whatever_is(&mut self) -> Result<(), String> {
-        let ran = Started::new(self.machine.commis(&["deploy", PROJECT]), "")?.ended(PATIENCE);
+        let shown = self.machine.json(&["show", PROJECT])?;
+        if let Some(trouble) = shown["trouble"].as_str() {
+            let ran = self.whatever_is(&["rescue", PROJECT, "--old"], |state| state.serves.clone())?;
+            checker::glance(self).map_err(|error| format!("{error}\nrescued from {trouble}: {ran:?}"))?;
+        }
+        let ran = self.whatever_is(&["deploy", PROJECT], |state| state.branch.clone())?;
+        self.check().map_err(|error| format!("{error}\nafter {ran:?}"))
+    }
+
+    /// A verb that makes a commit live, which one depends on what is true.
+    fn whatever_is(&mut self, verb: &[&str], commit: fn(&State) -> Option<String>) -> Result<children::Ran, String> {
+        let ran = Started::new(self.machine.commis(verb), "")?.ended(PATIENCE);
         if ran.code == 0 {
             let (shape, pages) = (self.shape, &self.pages);
-            self.expected.happened(|state| *state = served(state, state.branch.clone(), (shape, pages)));
+            self.expected.happened(|state| *state = served(state, commit(state), (shape, pages)));
         }
-        self.check().map_err(|error| {
-            format!(
-                "{error}
-after {ran:?}"
-            )
-        })
+        Ok(ran)
     }
 
     /// Releases that are kept and were live, and the one that is.
