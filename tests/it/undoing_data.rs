@@ -253,3 +253,30 @@ fn data_with_something_mounted_in_it_is_put_back_in_place() {
     assert_eq!(picture(&blog.place("data")), before);
     assert_eq!(put_aside(&blog, "3.failed/data/schema"), "2\n");
 }
+
+#[test]
+fn a_rollback_with_data_that_fails_brings_back_the_data_it_found() {
+    let world = World::with("[health]\ntimeout = \"5s\"\n");
+    let picky = "web: test ! -e $COMMIS_DATA/cache/poison || exit 1; exec python3 server.py\n";
+    let blog = with_data(&world)
+        .write(".commis/project.toml", "[data]\nexclude = [\"cache/**\"]\n")
+        .write("Procfile", picky)
+        .commit("picky");
+    blog.push("main").succeeds();
+    world.settle();
+    let upgrade = "#!/bin/sh\nmkdir -p $COMMIS_DATA/cache\necho 2 > $COMMIS_DATA/schema\n";
+    let blog =
+        blog.write("Procfile", PAGE).script(".commis/hooks/upgrade", upgrade).write("page.txt", "new").commit("new");
+    blog.push("main").succeeds();
+    world.settle();
+    // What is excluded stays through the rollback, and v3 does not start with it.
+    fs::write(blog.place("data/cache/poison"), "").expect("a file");
+    fs::write(blog.place("data/late"), "late").expect("a file");
+    let before = picture(&blog.place("data"));
+    world.commis(&["rollback", "blog", "v3", "--with-data"]).failed(3).says("is live again");
+    assert_eq!(picture(&blog.place("data")), before);
+    assert_eq!(world.page("blog").body, "new");
+    let record = world.json(&["show", "blog", "5"]);
+    assert_eq!(record["data"]["state"], "restored", "{record:#}");
+    assert!(world.json(&["show", "blog"])["trouble"].is_null());
+}
