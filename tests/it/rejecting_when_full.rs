@@ -192,7 +192,7 @@ fn no_room_for_a_backup_is_known_before_data_is_touched() {
         world.settle();
         std::fs::write(blog.place("data/large"), vec![1; 62 << 20]).expect("data");
         let blog = blog.write("Procfile", "release: touch $COMMIS_DATA/touched\nweb: python3 server.py\n").commit("x");
-        rejected(&world, &blog, "disk-full").says("no room to back data up");
+        rejected(&world, &blog, "disk-full").says("not enough room");
         assert!(!blog.place("data/touched").exists());
         let archives = super::support::leftovers::names(&blog.place("archives"));
         assert_eq!(archives.iter().filter(|name| name.contains("partial")).count(), 0, "{archives:?}");
