@@ -6,6 +6,7 @@
 pub mod authorize;
 pub mod outcome;
 pub mod records;
+mod records_disk;
 pub mod show;
 mod show_disks;
 mod show_rescue;

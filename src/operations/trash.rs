@@ -45,7 +45,8 @@ impl Platform {
         let project = self.context.store.project(&name)?.ok_or_else(|| no_project(asked))?;
         self.make_places(&project).await?;
         if let Some(first) = record.mounted.first() {
-            let what = format!("{first} was a mount when {name} was destroyed: mount it, then commis deploy {name}");
+            let what =
+                format!("{first} was a mount when {name} was destroyed: mount it, then commis rescue {name} --accept");
             self.context.store.set_trouble(&name, Some(&what))?;
             self.context.point_router_at(&name, None)?;
             return Ok(Reply::Done { done: format!("{name} is back, but not started: {what}"), changed: true });

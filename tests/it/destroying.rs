@@ -201,10 +201,10 @@ fn a_mount_that_is_in_use_stops_a_destruction_and_everything_is_as_before() {
     assert_eq!((hashed::tree(&idle.at), hashed::tree(&used.at)), before);
     assert!(!mounted_below(&world.path("srv")), "everything was unmounted");
     let back = world.commis(&["undestroy", "blog"]);
-    back.succeeded().says("not started").says("mount it, then commis deploy blog");
+    back.succeeded().says("not started").says("mount it, then commis rescue blog --accept");
     assert_eq!(world.json(&["status"])["need_admin"], 1);
-    world.commis(&["deploy", "blog"]).succeeded();
-    assert_eq!(world.page("blog").body, "kept");
+    world.commis(&["rescue", "blog", "--accept"]).succeeded();
+    assert_eq!(world.page_when_up("blog").body, "kept");
     assert_eq!(world.json(&["status"])["need_admin"], 0);
 }
 
@@ -227,9 +227,8 @@ fn data_that_is_mounted_is_copied_a_last_time_and_stays_where_it_is() {
     let back = world.commis(&["undestroy", "blog"]);
     back.succeeded().says("data was a mount when blog was destroyed");
     disk.bind_at(&data);
-    world.commis(&["deploy", "blog"]).succeeded();
-    assert_eq!(world.page("blog").body, "kept");
-    world.settle();
+    world.commis(&["rescue", "blog", "--accept"]).succeeded();
+    assert_eq!(world.page_when_up("blog").body, "kept");
     destroy(&world, "blog").succeeded();
     assert_eq!(std::fs::read(disk.at.join("file")).expect("a file").len(), 100_000);
 }

@@ -130,7 +130,7 @@ fn samples() -> Vec<(&'static str, Value)> {
     let host_key = records::Reply::HostKey { known_hosts: "k".into(), fingerprint: "f".into() };
     let config = records::Reply::Config { project: "blog".into(), variables: vec![variable.clone()] };
     let check = records::Check { verdict: "ok".into(), check: "git".into(), found: "f".into() };
-    let mut samples = vec![
+    let samples = vec![
         ("Deployment", value(&deployment)),
         ("Step", value(&deployment.steps[0])),
         ("Artifact", value(&deployment.artifacts[0])),
@@ -147,9 +147,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Done", value(&done)),
         ("Error", failure()),
     ];
-    samples.extend(super::disks::samples());
-    samples.extend(super::data::samples());
-    samples
+    [samples, super::disks::samples(), super::data::samples()].concat()
 }
 
 fn shelf_samples() -> Vec<(&'static str, Value)> {
