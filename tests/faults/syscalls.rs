@@ -158,12 +158,13 @@ fn fails_at(session: &mut Session, inject: (&str, &str)) -> Result<One, String> 
     if outcome == Outcome::CutOff && injected.is_empty() {
         return Err("cut off although the disk refused nothing".into());
     }
-    // An admin may be needed now; that is said, and then done.
-    session.expected.trouble_is_honest = true;
-    session.restart()?;
-    session.check().map_err(|error| format!("{outcome:?}: {error}"))?;
-    session.wish(Wish::Redeploy)?;
-    session.check()?;
+    let said = |error: String| format!("{outcome:?}: {error}");
+    session.restart().map_err(said)?;
+    match walk::undoing_failed(&outcome) {
+        // An admin is needed, and comes.
+        true => session.redeploy_whatever_is().map_err(said)?,
+        false => session.check().map_err(said)?,
+    }
     let again = session.wish(Wish::Push(Health::Good))?;
     session.check()?;
     match again {
