@@ -20,8 +20,9 @@ use crate::system::{UserIds, clock, files};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Smaller data is copied again each time: finding out what did not change costs a sync of the disk.
@@ -83,10 +84,9 @@ pub fn needed(survey: &Survey, place: &Path) -> u64 {
 }
 
 fn can_share(sample: &File, place: &Path) -> bool {
-    let probe = place.join(".probe");
-    let shared = File::create_new(&probe).and_then(|file| reflink(sample, &file)).is_ok();
-    let _ = std::fs::remove_file(&probe);
-    shared
+    // Without a name, nothing of it can be left behind.
+    let probe = OpenOptions::new().write(true).mode(0o600).custom_flags(nix::libc::O_TMPFILE).open(place);
+    probe.and_then(|file| reflink(sample, &file)).is_ok()
 }
 
 /// Copies `data` into `shelf`, whose directory `data` is there and empty.

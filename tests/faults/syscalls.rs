@@ -9,6 +9,7 @@ use super::kills;
 use super::options::{Options, stopped};
 use super::session::{Session, Wish};
 use super::tally::{One, Tally};
+use super::walk;
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -116,8 +117,13 @@ fn dies_at(session: &mut Session, (call, n): (&str, u64), wish: Wish) -> Result<
     children::until(Duration::from_millis(300), || !session.machine.is_up());
     tracer.detach();
     let disturbed = !session.machine.is_up() || outcome == Outcome::CutOff;
-    kills::recover(session)?;
-    session.check().map_err(|error| format!("{outcome:?}: {error}"))?;
+    let said = |error: String| format!("{outcome:?}: {error}");
+    if walk::undoing_failed(&outcome) {
+        // Every process dies at its own Nth call, also those of the release that was to be put back.
+        session.restart().and_then(|()| session.redeploy_whatever_is()).map_err(said)?;
+    } else {
+        kills::recover(session).and_then(|()| session.check()).map_err(said)?;
+    }
     Ok(One { outcome, died: disturbed })
 }
 
@@ -152,12 +158,13 @@ fn fails_at(session: &mut Session, inject: (&str, &str)) -> Result<One, String> 
     if outcome == Outcome::CutOff && injected.is_empty() {
         return Err("cut off although the disk refused nothing".into());
     }
-    // An admin may be needed now; that is said, and then done.
-    session.expected.trouble_is_honest = true;
-    session.restart()?;
-    session.check().map_err(|error| format!("{outcome:?}: {error}"))?;
-    session.wish(Wish::Redeploy)?;
-    session.check()?;
+    let said = |error: String| format!("{outcome:?}: {error}");
+    session.restart().map_err(said)?;
+    match walk::undoing_failed(&outcome) {
+        // An admin is needed, and comes.
+        true => session.redeploy_whatever_is().map_err(said)?,
+        false => session.check().map_err(said)?,
+    }
     let again = session.wish(Wish::Push(Health::Good))?;
     session.check()?;
     match again {

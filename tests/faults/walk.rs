@@ -228,7 +228,7 @@ fn at(session: &mut Session, walk: Walk, point: &Point) -> Result<One, String> {
 }
 
 /// "Needs an admin" is honest when the verdict said so.
-fn undoing_failed(outcome: &Outcome) -> bool {
+pub fn undoing_failed(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Refused(code) if code == "rollback-failed" || code == "exit-4")
 }
 
