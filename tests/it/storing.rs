@@ -199,6 +199,7 @@ fn a_push_for_which_there_are_no_inodes_is_refused_before_any_work() {
     let at = world.path("srv");
     let options = Some("size=900m,nr_inodes=2000,mode=755");
     mount(Some("tmpfs"), &at, Some("tmpfs"), MsFlags::empty(), options).expect("a tmpfs");
+    let small = Image { at };
     world.start();
     {
         let blog = world.project("blog").saying("first");
@@ -212,7 +213,7 @@ fn a_push_for_which_there_are_no_inodes_is_refused_before_any_work() {
     }
     world.settle();
     world.stop();
-    umount(&at).expect("the tmpfs");
+    drop(small);
 }
 
 fn kinds(shown: &Value) -> Vec<(String, u64)> {
