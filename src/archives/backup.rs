@@ -282,9 +282,13 @@ impl Visitor for Carrying {
         }
         self.make_parents()?;
         let (parent, _) = traits::openings(&self.to, place.path)?;
+        let during = |error: Errno| machine(format!("move {}", names::escape(place.path)), error);
+        let kept = traits::of_stat(&fstat(&parent).map_err(during)?);
         match renameat2(place.parent, place.name, &parent, place.name, RenameFlags::RENAME_NOREPLACE) {
-            Ok(()) | Err(Errno::EEXIST | Errno::ENOENT) => Ok(()),
-            Err(error) => Err(machine(format!("move {}", names::escape(place.path)), error)),
+            // The directory's own time is what the backup says.
+            Ok(()) => traits::give(parent.as_fd(), &kept).map_err(during),
+            Err(Errno::EEXIST | Errno::ENOENT) => Ok(()),
+            Err(error) => Err(during(error)),
         }
     }
 }

@@ -49,7 +49,10 @@ impl Then<'_> {
         assert_eq!(names(&blog.place("build")), Vec::<String>::new());
         let releases = world.json(&["releases", "blog"]);
         assert_eq!(releases["releases"].as_array().map(Vec::len), Some(1), "{releases:#}");
-        assert_eq!(names(&blog.place("releases")).len(), 4, "{:?}", names(&blog.place("releases")));
+        // An archive and what stands beside it; what only helps to pack the next may be there.
+        let shelf: Vec<String> =
+            names(&blog.place("releases")).into_iter().filter(|name| !name.ends_with(".frames")).collect();
+        assert_eq!(shelf.len(), 4, "{shelf:?}");
     }
 }
 
