@@ -17,7 +17,7 @@ impl Platform {
         let strange = |name: &String| name.ends_with(".env") || name.ends_with(".common");
         let left = reading::names(&places.deploy())?.iter().any(|tree| *tree != "current")
             || !reading::names(&places.trash())?.is_empty()
-            || reading::names(&places.archives())?.iter().any(is_half)
+            || reading::names(&places.archives())?.iter().any(|name| is_half(name))
             || reading::names(places.runtime())?.iter().any(strange)
             || !self.unknown_archives(name)?.is_empty();
         if left { tokio::task::block_in_place(|| self.sweep(name)) } else { Ok(()) }
