@@ -69,6 +69,10 @@
 //!
 //! What the pusher reads is written in [`notify::words`], sent by [`notify::live`], and the same bytes are the log file.
 //!
+//! In mode final steps 4 and 5 are others: `operations/promote.rs` settles which release is meant by asking the server that
+//! cooked it ([`upstream`]), `execute/fetch.rs` takes it from there, [`pipeline::shelving`] verifies it and puts it on the
+//! shelf; what comes as a stream is taken in by `operations/incoming.rs`. From the unpacking on it is the same.
+//!
 //! # Invariants: what you will not find
 //!
 //! - **No path made outside [`layouts::places`]**, so that every place on disk is on one page.
@@ -116,6 +120,8 @@ pub mod runtime;
 pub mod store;
 
 pub mod notify;
+
+pub mod upstream;
 
 // One deployment, then everything that can be asked for.
 pub mod pipeline;

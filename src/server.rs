@@ -19,6 +19,7 @@ use crate::sandbox::Sandbox;
 use crate::ssh::{self, FirstStart};
 use crate::store::Store;
 use crate::system::{Cgroups, UserIds, entropy, files};
+use crate::upstream::Key;
 use clap::Parser;
 use std::io::Write;
 use std::path::PathBuf;
@@ -109,7 +110,8 @@ async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -
     store.set_meta("started", "yes")?;
     let addresses = doors.addresses();
     let (http, ssh) = (addresses.http, addresses.ssh);
-    let handles = Handles { places, store, git, sandbox, supervisor, router, signing, exe, http, ssh };
+    let upstream_key = Key::load_or_create(&places.upstream_key())?;
+    let handles = Handles { places, store, git, sandbox, supervisor, router, signing, exe, http, ssh, upstream_key };
     let platform = Platform::new(Context::new(config, handles), addresses);
     doors::serve(platform, doors, file).await
 }

@@ -2,18 +2,21 @@
 
 use super::wire::Frame;
 use crate::model::{Actor, Code, Failure};
-use crate::operations::{Platform, Request, Talk, Told, outcome, show};
-use crate::verbs::Invocation;
+use crate::operations::{Input, Platform, Request, Talk, Told, outcome, show};
+use crate::verbs::{self, Gives, Invocation};
 use tokio::sync::mpsc;
 
 /// Frames that may wait for a slow reader.
 const QUEUE: usize = 64;
 
 /// Performs a verb; frames come as they arise, [`Frame::Exit`] last.
-pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: String) -> mpsc::Receiver<Frame> {
+pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: Input) -> mpsc::Receiver<Frame> {
     let (frames, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let json = invocation.output.json;
+        if json && verbs::gives(&invocation.verb) == Gives::Bytes {
+            return refuse(&frames, "the bytes of a release are not JSON").await;
+        }
         let (talk, told) = mpsc::channel(QUEUE);
         let request = Request { actor, verb: invocation.verb, input, talk: Talk(talk) };
         let work = platform.perform(request);
@@ -24,6 +27,7 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
             let mut whole = WholeLines::default();
             while let Some(told) = next_told(&mut told, &to_listener).await {
                 let frame = match told {
+                    Told::Raw(bytes) => Some(Frame::Raw(bytes)),
                     Told::Out(bytes) => whole.take(&bytes).map(|text| Frame::Out(data(text, json))),
                     Told::Err(bytes) => whole.take(&bytes).map(Frame::Err),
                 };
@@ -39,6 +43,14 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: S
         }
     });
     receiver
+}
+
+async fn refuse(frames: &mpsc::Sender<Frame>, what: &str) {
+    let failure = Failure::new(Code::Usage, what).hint("leave out --json");
+    for frame in last_frames(Err(failure), true) {
+        // A listener that has left needs no answer.
+        let _ = frames.send(frame).await;
+    }
 }
 
 /// Pieces of a log, joined to whole lines: a letter of several bytes may have been cut in two.

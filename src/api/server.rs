@@ -1,21 +1,28 @@
 //! The control socket: routes, one list.
 
-use super::wire::Call;
+use super::wire::{Call, Frame};
 use crate::model::{Actor, Code, Failure, chain};
-use crate::operations::Platform;
+use crate::operations::{Input, Platform};
 use crate::system::reading;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::StreamExt;
 use std::future::Future;
 use std::path::Path;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::UnixListener;
+use tokio::sync::mpsc;
 
 /// A verb with its input is never larger.
 const BODY_MAX: usize = 4 << 20;
+
+/// Bytes of a stream that wait for the verb.
+const PIPE: usize = 256 << 10;
 
 /// Binds the socket, 0600: whoever opens it is root.
 ///
@@ -39,13 +46,45 @@ pub async fn serve(listener: UnixListener, platform: Platform, shutdown: impl Fu
 fn routes(platform: Platform) -> Router {
     Router::new()
         .route("/v1/verbs", post(verbs))
-        .route("/healthz", get(|| async { "ok\n" }))
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .route("/v1/streams", post(streams))
+        .route("/healthz", get(|| async { "ok\n" }))
         .with_state(platform)
 }
 
 async fn verbs(State(platform): State<Platform>, Json(call): Json<Call>) -> Response {
-    let frames = super::answer(platform, Actor::local_root(), call.invocation, call.input);
+    told(super::answer(platform, Actor::local_root(), call.invocation, Input::text(call.input)))
+}
+
+/// The first line of the body is the call; the rest, however long, is what is piped in. The answer begins once the
+/// line was read, and the verb reads on as it needs.
+async fn streams(State(platform): State<Platform>, body: Body) -> Response {
+    let mut body = BufReader::new(reader(body));
+    let mut line = Vec::new();
+    let read = (&mut body).take(BODY_MAX as u64).read_until(b'\n', &mut line).await;
+    let call: Option<Call> = read.ok().and_then(|_| serde_json::from_slice(&line).ok());
+    match call {
+        Some(call) => told(super::answer(platform, Actor::local_root(), call.invocation, Input::stream(body))),
+        None => (StatusCode::UNPROCESSABLE_ENTITY, "the first line is no call\n").into_response(),
+    }
+}
+
+/// The bytes of a body, read as they are wanted. A client that breaks off looks like an end; what it sent says itself
+/// whether it is whole.
+fn reader(body: Body) -> DuplexStream {
+    let (mut into, out) = tokio::io::duplex(PIPE);
+    tokio::spawn(async move {
+        let mut pieces = body.into_data_stream();
+        while let Some(Ok(piece)) = pieces.next().await {
+            if into.write_all(&piece).await.is_err() {
+                break;
+            }
+        }
+    });
+    out
+}
+
+fn told(frames: mpsc::Receiver<Frame>) -> Response {
     let lines = futures_util::stream::unfold(frames, |mut frames| async move {
         let frame = frames.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(frame.line()), frames))

@@ -13,23 +13,87 @@ pub struct Call {
     pub input: String,
 }
 
-/// One line of the answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// One piece of the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
     /// Text for standard output.
     Out(String),
     /// Text for standard error.
     Err(String),
+    /// Bytes for standard output, as they are.
+    Raw(Vec<u8>),
     /// The end: the exit code.
     Exit(u8),
 }
 
+/// One line of the answer; after `raw` come so many bytes that are no line.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    Out(String),
+    Err(String),
+    Raw(usize),
+    Exit(u8),
+}
+
 impl Frame {
-    /// As one line of JSON.
-    pub fn line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.push(b'\n');
-        line
+    /// As one line of JSON, with what follows it.
+    pub fn line(self) -> Vec<u8> {
+        let (line, follows) = match self {
+            Frame::Out(text) => (Line::Out(text), Vec::new()),
+            Frame::Err(text) => (Line::Err(text), Vec::new()),
+            Frame::Raw(bytes) => (Line::Raw(bytes.len()), bytes),
+            Frame::Exit(code) => (Line::Exit(code), Vec::new()),
+        };
+        let mut wire = serde_json::to_vec(&line).unwrap_or_default();
+        wire.push(b'\n');
+        wire.extend_from_slice(&follows);
+        wire
+    }
+
+    /// Takes the next whole frame from what has come so far; lines that nobody understands are passed over.
+    pub fn take(pending: &mut Vec<u8>) -> Option<Frame> {
+        loop {
+            let end = pending.iter().position(|byte| *byte == b'\n')? + 1;
+            let frame = match serde_json::from_slice(pending.get(..end).unwrap_or_default()) {
+                Ok(Line::Raw(length)) => {
+                    let bytes = pending.get(end..end.checked_add(length)?)?.to_vec();
+                    pending.drain(..end + length);
+                    return Some(Frame::Raw(bytes));
+                }
+                Ok(Line::Out(text)) => Some(Frame::Out(text)),
+                Ok(Line::Err(text)) => Some(Frame::Err(text)),
+                Ok(Line::Exit(code)) => Some(Frame::Exit(code)),
+                Err(_) => None,
+            };
+            pending.drain(..end);
+            if frame.is_some() {
+                return frame;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_out_as_they_went_in_however_they_are_cut() {
+        let frames = [
+            Frame::Err("a\n".into()),
+            Frame::Raw(b"\n{\"exit\":3}\n\xff".to_vec()),
+            Frame::Out("ü".into()),
+            Frame::Exit(1),
+        ];
+        let wire: Vec<u8> = frames.iter().flat_map(|frame| frame.clone().line()).collect();
+        let (mut pending, mut seen) = (Vec::new(), Vec::new());
+        for byte in wire {
+            pending.push(byte);
+            seen.extend(Frame::take(&mut pending));
+        }
+        assert_eq!(seen, frames);
+        let mut newer = b"{\"picture\":1}\n{\"exit\":0}\n".to_vec();
+        assert_eq!(Frame::take(&mut newer), Some(Frame::Exit(0)));
     }
 }

@@ -7,6 +7,7 @@
 //! Paths come in as arguments: places are named in `layouts`. What a release may do is decided in `pipeline`.
 
 pub mod backup;
+pub mod carton;
 pub mod exclude;
 pub mod listed;
 pub mod manifest;

@@ -6,23 +6,38 @@ use crate::layouts::Places;
 use crate::model::{Code, Failure, chain};
 use crate::verbs::Invocation;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Bytes that are read and sent at a time.
+const PIECE: usize = 64 << 10;
+
+/// What is piped into a verb.
+pub enum Piped {
+    Text(String),
+    Stream(Box<dyn AsyncRead + Send + Unpin>),
+}
 
 /// Sends a verb to the server named by the configuration; frames are handed over as they come. Returns the exit code.
 ///
 /// # Errors
 /// `Unreachable` when no server answers, `ServerConfig` when the configuration is wrong.
-pub fn call(invocation: Invocation, input: String, print: &mut dyn FnMut(&Frame)) -> Result<u8, Failure> {
+pub fn call(invocation: Invocation, input: Piped, print: &mut dyn FnMut(&Frame)) -> Result<u8, Failure> {
     let config = config::load(None)?;
     let paths = config.paths;
     let places = Places { projects: paths.projects, state: paths.state, runtime: paths.runtime, logs: paths.logs };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::internal("start", &error))?;
-    runtime.block_on(talk(&places, Call { invocation, input }, print))
+    let ended = runtime.block_on(talk(&places, (invocation, input), print));
+    // Somebody's keyboard may still be read; nobody waits for it.
+    runtime.shutdown_background();
+    ended
 }
 
-async fn talk(places: &Places, call: Call, print: &mut dyn FnMut(&Frame)) -> Result<u8, Failure> {
+async fn talk(places: &Places, call: (Invocation, Piped), print: &mut dyn FnMut(&Frame)) -> Result<u8, Failure> {
     let socket = places.control_socket();
     let stream = tokio::net::UnixStream::connect(&socket).await.map_err(|error| {
         Failure::new(Code::Unreachable, format!("no server answers at {}: {error}", socket.display()))
@@ -33,11 +48,11 @@ async fn talk(places: &Places, call: Call, print: &mut dyn FnMut(&Frame)) -> Res
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(connection);
-    let body = serde_json::to_vec(&call).map_err(|error| Failure::internal("encode the verb", &error))?;
-    let request = hyper::Request::post("/v1/verbs")
+    let (route, body) = encode(call)?;
+    let request = hyper::Request::post(route)
         .header("host", "commis")
         .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body)))
+        .body(body)
         .map_err(|error| Failure::internal("encode the verb", &error))?;
     let mut response = sender.send_request(request).await.map_err(|error| broken(&error))?;
     if !response.status().is_success() {
@@ -56,14 +71,43 @@ async fn talk(places: &Places, call: Call, print: &mut dyn FnMut(&Frame)) -> Res
     Err(Failure::new(Code::Unreachable, "the server went away before the end").hint("commis status"))
 }
 
-/// Hands over whole lines; the exit code when it was among them.
+/// The route and the body: a call with its text, or a call in one line with a stream after it.
+fn encode(
+    (invocation, input): (Invocation, Piped),
+) -> Result<(&'static str, UnsyncBoxBody<Bytes, std::io::Error>), Failure> {
+    let encode = |call: &Call| serde_json::to_vec(call).map_err(|error| Failure::internal("encode the verb", &error));
+    let stream = match input {
+        Piped::Text(input) => {
+            let body = Full::new(Bytes::from(encode(&Call { invocation, input })?));
+            return Ok(("/v1/verbs", body.map_err(|never| match never {}).boxed_unsync()));
+        }
+        Piped::Stream(stream) => stream,
+    };
+    let mut line = encode(&Call { invocation, input: String::new() })?;
+    line.push(b'\n');
+    let pieces = futures_util::stream::unfold((Some(line), stream), |(line, mut stream)| async move {
+        if let Some(line) = line {
+            return Some((Ok(body::Frame::data(Bytes::from(line))), (None, stream)));
+        }
+        let mut piece = vec![0; PIECE];
+        match stream.read(&mut piece).await {
+            Ok(0) => None,
+            Ok(count) => {
+                piece.truncate(count);
+                Some((Ok(body::Frame::data(Bytes::from(piece))), (None, stream)))
+            }
+            Err(error) => Some((Err(error), (None, stream))),
+        }
+    });
+    Ok(("/v1/streams", BodyExt::boxed_unsync(StreamBody::new(Box::pin(pieces)))))
+}
+
+/// Hands over whole frames; the exit code when it was among them.
 fn print_lines(pending: &mut Vec<u8>, print: &mut dyn FnMut(&Frame)) -> Option<u8> {
-    while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-        let line: Vec<u8> = pending.drain(..=end).collect();
-        match serde_json::from_slice(&line) {
-            Ok(Frame::Exit(code)) => return Some(code),
-            Ok(frame) => print(&frame),
-            Err(_) => {}
+    while let Some(frame) = Frame::take(pending) {
+        match frame {
+            Frame::Exit(code) => return Some(code),
+            frame => print(&frame),
         }
     }
     None

@@ -7,9 +7,10 @@ pub mod local;
 
 use crate::api::answer;
 use crate::api::wire::Frame;
-use crate::model::Failure;
+use crate::model::{Code, Failure};
 use crate::operations::outcome;
-use crate::verbs::{ConfigVerb, KeyVerb, Said, Verb};
+use crate::verbs::{self, ConfigVerb, Said, Takes, Verb};
+use client::Piped;
 use std::io::{IsTerminal, Read, Write};
 
 /// Larger input is refused.
@@ -50,24 +51,37 @@ pub fn run(words: Vec<String>) -> u8 {
 }
 
 /// Standard input, for the verbs that take any.
-fn read_input(verb: &Verb) -> Result<String, Failure> {
-    let wanted = match verb {
-        Verb::Key { verb: KeyVerb::Add { .. } } => true,
-        Verb::Config { verb: ConfigVerb::Set { variables, .. } } => variables.iter().any(|word| word == "-"),
-        _ => false,
-    };
-    let stdin = std::io::stdin();
-    if !wanted || stdin.is_terminal() {
-        return Ok(String::new());
+fn read_input(verb: &Verb) -> Result<Piped, Failure> {
+    let takes = verbs::takes(verb);
+    if takes == Takes::Nothing {
+        return Ok(Piped::Text(String::new()));
     }
+    if let Some(path) = verbs::file(verb) {
+        let unreadable = |error| Failure::new(Code::Usage, format!("{}: {error}", path.display()));
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        return match takes {
+            Takes::Stream => Ok(Piped::Stream(Box::new(tokio::fs::File::from_std(file)))),
+            Takes::Nothing | Takes::Text => text(file).map(Piped::Text),
+        };
+    }
+    let stdin = std::io::stdin();
+    match takes {
+        _ if stdin.is_terminal() => Ok(Piped::Text(String::new())),
+        Takes::Stream => Ok(Piped::Stream(Box::new(tokio::io::stdin()))),
+        Takes::Nothing | Takes::Text => text(stdin.lock()).map(Piped::Text),
+    }
+}
+
+fn text(from: impl Read) -> Result<String, Failure> {
     let mut text = String::new();
-    let read = stdin.lock().take(INPUT_MAX).read_to_string(&mut text);
-    read.map(|_| text).map_err(|error| Failure::internal("read standard input", &error))
+    let read = from.take(INPUT_MAX).read_to_string(&mut text);
+    read.map(|_| text).map_err(|error| Failure::internal("read the input", &error))
 }
 
 fn print(frame: &Frame) {
     match frame {
         Frame::Out(text) => out(text),
+        Frame::Raw(bytes) => raw(bytes),
         Frame::Err(text) => err(text),
         Frame::Exit(_) => {}
     }
@@ -75,8 +89,12 @@ fn print(frame: &Frame) {
 
 /// A reader that went away (`| head`) is not an error.
 fn out(text: &str) {
+    raw(text.as_bytes());
+}
+
+fn raw(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
 fn err(text: &str) {

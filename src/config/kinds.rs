@@ -36,7 +36,7 @@ impl Raw {
         }
     }
 
-    fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Raw::Text(text) | Raw::Loose(text) => Some(text),
             Raw::Integer(_) | Raw::Bool(_) | Raw::List(_) | Raw::Other(_) => None,
@@ -60,7 +60,7 @@ pub struct Kind<T> {
     pub read: Reader<T>,
 }
 
-fn kind<T>(should: impl Into<String>, read: impl Fn(&Raw) -> Option<T> + 'static) -> Kind<T> {
+pub(super) fn kind<T>(should: impl Into<String>, read: impl Fn(&Raw) -> Option<T> + 'static) -> Kind<T> {
     Kind { should: should.into(), read: Box::new(read) }
 }
 

@@ -15,6 +15,7 @@ mod sections;
 pub mod server;
 mod settings;
 mod upkeep;
+mod upstreams;
 
 pub use app_json::AppJson;
 pub use kinds::size_of;

@@ -4,7 +4,7 @@
 //! example is `project.toml`. Processes stand in the Procfile, variables in the pillar.
 
 use super::kinds::{self, Kind, duration, text};
-use super::sections::memory;
+use super::sections::{Network, memory, network};
 use super::settings::{Schema, Settings};
 use crate::model::{Code, Failure, Mode, RollbackClass};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The annotated example, which is also the defaults.
 pub(super) const TEMPLATE: &str = include_str!("project.toml");
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "mode",
     "buildpack",
     "health.path",
@@ -25,6 +25,7 @@ const KEYS: [&str; 12] = [
     "data.backup",
     "data.exclude",
     "data.rollback",
+    "network.deployment",
 ];
 
 /// What one project asks for. Sizes are bytes.
@@ -41,6 +42,8 @@ pub struct ProjectConfig {
     /// Directory inside the tree that a static site is served from; relative, without `..`.
     pub static_root: Option<String>,
     pub data: Data,
+    /// What hooks from deploy on and the `release:` line reach; never more than the server allows.
+    pub network: Option<Network>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,6 +109,7 @@ impl Default for ProjectConfig {
             python_installer: None,
             static_root: None,
             data: Data::default(),
+            network: None,
         }
     }
 }
@@ -134,6 +138,7 @@ impl ProjectConfig {
                 exclude: from.maybe("data.exclude", patterns())?.unwrap_or_default(),
                 rollback: from.maybe("data.rollback", rollback())?,
             },
+            network: from.maybe("network.deployment", network())?,
         })
     }
 }
@@ -154,7 +159,7 @@ pub(super) fn is_health_path(text: &str) -> bool {
 }
 
 fn schema() -> Schema {
-    Schema { keys: KEYS.map(String::from).into(), open: &[], code: Code::BadConfig }
+    Schema { keys: KEYS.map(String::from).into(), open: &[], families: &[], code: Code::BadConfig }
 }
 
 fn installer() -> Kind<String> {

@@ -133,6 +133,22 @@ pub struct Queue {
     pub wait: Duration,
 }
 
+/// Mode final.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Final {
+    /// What scripts of a deployment in mode final reach at most.
+    pub network: Network,
+}
+
+/// What scripts of a deployment reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Network {
+    /// The machine's network.
+    Host,
+    /// A loopback of their own.
+    None,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Log {
     /// A `tracing` filter.
@@ -296,6 +312,12 @@ impl Queue {
     }
 }
 
+impl Final {
+    pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
+        Ok(Self { network: from.need("final.network", network())? })
+    }
+}
+
 impl Log {
     pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
         Ok(Self { filter: from.need("log.filter", text("a level or a filter", |filter| !filter.trim().is_empty()))? })
@@ -318,6 +340,14 @@ pub(super) fn memory() -> Kind<u64> {
 /// As signatures and allowed_signers files take it, or empty.
 fn is_environment(text: &str) -> bool {
     text.is_empty() || crate::model::words::is_environment(text)
+}
+
+pub(super) fn network() -> Kind<Network> {
+    kinds::word("none or host", |word| match word {
+        "none" => Some(Network::None),
+        "host" => Some(Network::Host),
+        _ => None,
+    })
 }
 
 /// Labels of letters, digits and dashes with dots between them, in lower case.

@@ -5,12 +5,16 @@
 
 use super::kinds;
 use super::settings::{Schema, Settings};
+use super::upstreams;
 use crate::model::{Code, Failure, Mode};
 
 pub use super::sections::{
-    Apps, Archives, Backups, Builds, Git, Health, Hooks, Log, Paths, Queue, Releases, Router, Ssh, Trees, Users,
+    Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Router, Ssh,
+    Trees, Users,
 };
 pub use super::upkeep::{Housekeeping, Storage, Trash};
+pub use super::upstreams::Upstream;
+use std::collections::BTreeMap;
 
 /// The annotated defaults.
 pub(super) const TEMPLATE: &str = include_str!("server.toml");
@@ -39,6 +43,9 @@ pub struct ServerConfig {
     pub storage: Storage,
     pub housekeeping: Housekeeping,
     pub trash: Trash,
+    pub finals: Final,
+    /// Other servers whose releases are deployed here, by the names of their environments.
+    pub upstreams: BTreeMap<String, Upstream>,
 }
 
 /// What this machine is for.
@@ -92,6 +99,8 @@ impl ServerConfig {
             storage: Storage::read(from)?,
             housekeeping: Housekeeping::read(from)?,
             trash: Trash::read(from)?,
+            finals: Final::read(from)?,
+            upstreams: upstreams::read(from)?,
         };
         config.agrees_with_itself(from)?;
         Ok(config)
@@ -122,7 +131,12 @@ pub(super) fn defaults() -> Result<Settings, Failure> {
 
 /// The keys of `server.toml` are the keys there are.
 pub(super) fn schema() -> Schema {
-    Schema { keys: Settings::keys_of(TEMPLATE), open: &["builds.env"], code: Code::ServerConfig }
+    Schema {
+        keys: Settings::keys_of(TEMPLATE),
+        open: &["builds.env"],
+        families: &[("upstreams", &upstreams::KEYS)],
+        code: Code::ServerConfig,
+    }
 }
 
 impl Platform {
@@ -142,7 +156,6 @@ impl Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -205,6 +218,27 @@ mod tests {
         assert!(error("router.http = \"0.0.0.0:2222\"").contains("should not be the address of ssh.listen"));
         let both = "ssh.listen = \"127.0.0.1:0\"\nrouter.http = \"127.0.0.1:0\"";
         assert!(ServerConfig::parse(both, "commis.toml").is_ok(), "port 0 is never the same port");
+    }
+
+    #[test]
+    fn each_upstream_is_a_section_with_an_address_and_a_pinned_key() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEChLTbLOtEXrPVb3jBSGoHsFnGuLFmVkJZ3FGYqwp";
+        let one = |url: &str, key: &str| format!("[upstreams.staging]\nurl = \"{url}\"\nhost_key = \"{key}\"");
+        let config = ServerConfig::parse(&one("ssh://commis@staging.example.com", key), "commis.toml").unwrap();
+        let staging = config.upstreams.get("staging").unwrap();
+        assert_eq!(
+            (staging.host.as_str(), staging.port, staging.user.as_str()),
+            ("staging.example.com", 2222, "commis")
+        );
+        assert!(config.agrees_with_itself(&defaults().unwrap()).is_ok() && staging.host_key == key);
+        let url = "commis.toml line 2: upstreams.staging.url: should be ";
+        assert!(error(&one("http://x", key)).starts_with(url));
+        assert!(error(&one("ssh://commis@x:0", key)).starts_with(url));
+        assert!(error(&one("ssh://commis@x", "ssh-rsa AAAA")).contains("host_key: should be the line"));
+        assert!(error("[upstreams.staging]\nurl = \"ssh://commis@x\"").contains("host_key: is missing"));
+        assert!(error("[upstreams.staging]\nuri = 1").contains("unknown key"));
+        assert!(error("[upstreams]\nstaging = 1").contains("should be a section"));
+        assert!(error("[upstreams.\"A b\"]\nurl = \"ssh://commis@x\"").contains("is not the name of an environment"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Schema {
     pub keys: BTreeSet<String>,
     /// Sections whose keys are free: `builds.env`.
     pub open: &'static [&'static str],
+    /// Sections that hold one section for each of something, with these keys: `upstreams` has `upstreams.staging.url`.
+    pub families: &'static [(&'static str, &'static [&'static str])],
     /// What a failure is called.
     pub code: Code,
 }
@@ -91,6 +93,13 @@ impl Settings {
             .collect()
     }
 
+    /// The names of the sections inside a family.
+    pub fn members(&self, family: &str) -> BTreeSet<String> {
+        let prefix = format!("{family}.");
+        let inside = self.values.keys().filter_map(|key| key.strip_prefix(&prefix)?.split_once('.'));
+        inside.map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// A failure about a key, with the place it was written.
     pub fn refuse(&self, path: &str, phrase: &str) -> Failure {
         let what = match self.values.get(path) {
@@ -108,7 +117,23 @@ impl Schema {
 
     fn is_section(&self, path: &str) -> bool {
         let prefix = format!("{path}.");
-        self.is_open(path) || self.sections().any(|section| section == path || section.starts_with(&prefix))
+        self.is_open(path)
+            || self.is_family(path)
+            || self.sections().any(|section| section == path || section.starts_with(&prefix))
+    }
+
+    /// A family, or one of its members.
+    fn is_family(&self, path: &str) -> bool {
+        let is_one = |family: &str| path == family || path.strip_prefix(family).is_some_and(is_name_after_dot);
+        self.families.iter().any(|(family, _)| is_one(family))
+    }
+
+    /// A key of a member of a family.
+    fn is_inside(&self, path: &str) -> bool {
+        let Some((member, key)) = path.rsplit_once('.') else { return false };
+        self.families
+            .iter()
+            .any(|(family, keys)| keys.contains(&key) && member.strip_prefix(family).is_some_and(is_name_after_dot))
     }
 
     fn sections(&self) -> impl Iterator<Item = &str> {
@@ -131,6 +156,11 @@ impl Schema {
     }
 }
 
+/// `.staging`
+fn is_name_after_dot(rest: &str) -> bool {
+    rest.strip_prefix('.').is_some_and(|name| !name.is_empty() && !name.contains('.'))
+}
+
 /// Walks through one file.
 struct Reader<'a> {
     text: &'a str,
@@ -144,7 +174,7 @@ impl Reader<'_> {
         for (key, value) in table {
             let path = join(prefix, key.get_ref());
             let place = place(self.file_name, self.text, key.span().start);
-            let known = self.schema.keys.contains(&path) || self.schema.is_open(prefix);
+            let known = self.schema.keys.contains(&path) || self.schema.is_open(prefix) || self.schema.is_inside(&path);
             let refuse = |phrase: &str| {
                 Err(Failure::new(self.schema.code, format!("{place}: {}: {phrase}", path.escape_debug())))
             };
@@ -228,7 +258,7 @@ mod tests {
 
     fn schema() -> Schema {
         let keys = ["platform", "router.http", "router.domain", "builds.memory"].map(String::from).into();
-        Schema { keys, open: &["builds.env"], code: Code::ServerConfig }
+        Schema { keys, open: &["builds.env"], families: &[], code: Code::ServerConfig }
     }
 
     fn error(text: &str) -> String {

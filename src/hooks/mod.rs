@@ -6,5 +6,5 @@ pub mod find;
 pub mod moment;
 
 pub use contract::{HookContext, environment, failure};
-pub use find::{Entry, Kind, find};
+pub use find::{DIRECTORY, Entry, Kind, find};
 pub use moment::{Hook, Who};

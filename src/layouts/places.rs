@@ -8,6 +8,7 @@
 //!               /run/                                 the live release, exactly
 //!               /deploy/<UTC datetime>-<id>/          trees on their way in;  deploy/current -> ../run
 //!               /releases/                            release archives
+//!               /incoming/<id>.partial/               releases from elsewhere, until they are verified
 //!               /archives/<id>/{run,data,dumps}       what was live before;  <id>.failed: what did not work
 //!               /cache/                               caches of buildpacks
 //! <projects>/.trash/<p>-<UTC datetime>/               destroyed projects, until they are purged
@@ -47,6 +48,11 @@ impl Places {
     /// Signs the releases that are cooked here.
     pub fn release_key(&self) -> PathBuf {
         self.state.join("release_ed25519_key")
+    }
+
+    /// Our own key as a client of other servers.
+    pub fn upstream_key(&self) -> PathBuf {
+        self.state.join("upstream_ed25519_key")
     }
 
     /// Held (flock) for as long as a server runs on this state; never removed.
@@ -167,6 +173,16 @@ impl ProjectPlaces {
     /// `releases/blog-v42-3f9c2e1.tar.zst`.
     pub fn release(&self, file_name: &str) -> PathBuf {
         self.releases().join(file_name)
+    }
+
+    /// Releases from elsewhere that are not verified yet; root's alone.
+    pub fn incoming(&self) -> PathBuf {
+        self.root.join("incoming")
+    }
+
+    /// Where the files of one such release grow. `id` is the SHA-256 of its archive, or random when that is not known.
+    pub fn incoming_release(&self, id: &str) -> PathBuf {
+        self.incoming().join(format!("{id}.partial"))
     }
 
     pub fn archives(&self) -> PathBuf {

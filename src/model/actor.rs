@@ -23,6 +23,32 @@ pub enum Rank {
     Developer,
     /// Like a developer, but the named projects are the only ones that exist for it.
     Limited(Vec<ProjectName>),
+    /// A program that does these things for these projects and nothing else.
+    Bot { projects: Vec<ProjectName>, rights: Vec<Right> },
+}
+
+/// One thing that a bot may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Right {
+    /// Hand a finished release in, which is then verified and deployed.
+    ReleasePush,
+    /// Look up releases and take them away.
+    ReleaseFetch,
+}
+
+impl Right {
+    pub const ALL: [Right; 2] = [Right::ReleasePush, Right::ReleaseFetch];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Right::ReleasePush => "release:push",
+            Right::ReleaseFetch => "release:fetch",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|right| right.as_str() == text)
+    }
 }
 
 /// The way in.
@@ -46,7 +72,7 @@ impl Actor {
     pub fn sees(&self, project: &ProjectName) -> bool {
         match &self.rank {
             Rank::Admin | Rank::Developer => true,
-            Rank::Limited(projects) => projects.contains(project),
+            Rank::Limited(projects) | Rank::Bot { projects, .. } => projects.contains(project),
         }
     }
 }

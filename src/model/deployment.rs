@@ -24,6 +24,8 @@ pub enum Trigger {
     Rollback,
     /// `rescue`: the same for a project that needs an admin.
     Rescue,
+    /// `promote`, `release push`: a release that was cooked elsewhere.
+    Promote,
 }
 
 impl Trigger {
@@ -44,6 +46,7 @@ impl Trigger {
             Trigger::Redeploy => "redeploy",
             Trigger::Rollback => "rollback",
             Trigger::Rescue => "rescue",
+            Trigger::Promote => "promote",
         }
     }
 }

@@ -23,5 +23,5 @@ pub use phase::Phase;
 pub use process::{Exit, ProcessName, ProcessType};
 pub use project::{ProjectName, Repository};
 pub use push::{CommitId, RefName};
-pub use release::{ReleaseVersion, RollbackClass};
+pub use release::{ReleasePart, ReleaseVersion, RollbackClass};
 pub use time::Time;

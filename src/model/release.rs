@@ -48,3 +48,47 @@ impl RollbackClass {
         Self::ALL.into_iter().find(|class| class.as_str() == text)
     }
 }
+
+/// One of the four files that a release is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ReleasePart {
+    Sha256,
+    Signature,
+    Provenance,
+    Archive,
+}
+
+impl ReleasePart {
+    /// The archive last: what is small, and may already refuse it, travels first.
+    pub const ALL: [ReleasePart; 4] =
+        [ReleasePart::Sha256, ReleasePart::Signature, ReleasePart::Provenance, ReleasePart::Archive];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReleasePart::Archive => "archive",
+            ReleasePart::Sha256 => "sha256",
+            ReleasePart::Signature => "sig",
+            ReleasePart::Provenance => "intoto",
+        }
+    }
+
+    /// What the name of the file adds to the archive's.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            ReleasePart::Archive => "",
+            ReleasePart::Sha256 => ".sha256",
+            ReleasePart::Signature => ".sig",
+            ReleasePart::Provenance => ".intoto.json",
+        }
+    }
+
+    /// Bytes that such a file never exceeds.
+    pub fn most(self) -> u64 {
+        match self {
+            ReleasePart::Archive => 16 << 30,
+            ReleasePart::Sha256 => 4 << 10,
+            ReleasePart::Signature => 64 << 10,
+            ReleasePart::Provenance => 4 << 20,
+        }
+    }
+}

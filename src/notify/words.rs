@@ -14,6 +14,10 @@ pub const WIDTH: usize = 72;
 pub enum Stage {
     Build,
     Package,
+    /// Instead of `Build`, for a release that is ready.
+    Fetch,
+    /// Instead of `Package`.
+    Unpack,
     BackUp,
     Switch,
     Check,
@@ -23,8 +27,8 @@ pub enum Stage {
 impl Stage {
     pub fn number(self) -> u8 {
         match self {
-            Stage::Build => 1,
-            Stage::Package => 2,
+            Stage::Build | Stage::Fetch => 1,
+            Stage::Package | Stage::Unpack => 2,
             Stage::BackUp => 3,
             Stage::Switch => 4,
             Stage::Check => 5,
@@ -36,6 +40,8 @@ impl Stage {
         match self {
             Stage::Build => "Build",
             Stage::Package => "Package",
+            Stage::Fetch => "Fetch and verify",
+            Stage::Unpack => "Unpack",
             Stage::BackUp => "Back up",
             Stage::Switch => "Switch",
             Stage::Check => "Check",
@@ -70,6 +76,16 @@ pub fn opening(
     let fixed = format!("-----> {project}: deploy {number} of {} \"\" to {platform}", commit.short());
     let room = WIDTH.saturating_sub(fixed.chars().count());
     format!("-----> {project}: deploy {number} of {} \"{}\" to {platform}", commit.short(), cut(subject, room))
+}
+
+/// The first line of a deployment of a release from elsewhere.
+pub fn promoting(
+    project: &ProjectName,
+    number: DeploymentNumber,
+    version: ReleaseVersion,
+    (from, to): (&str, &str),
+) -> String {
+    format!("-----> {project}: deploy {number}, {version} from {from} to {to}")
 }
 
 /// A line that a script printed, already cleaned and redacted.

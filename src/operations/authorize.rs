@@ -1,6 +1,6 @@
 //! Who may do what: one table. Pure. Finer roles take this function's place later without touching its callers.
 
-use crate::model::actor::Rank;
+use crate::model::actor::{Rank, Right};
 use crate::model::{Actor, Code, Failure, ProjectName};
 
 /// What somebody wants to do.
@@ -20,10 +20,14 @@ pub enum Action {
     Inspect,
     /// Choose what becomes of a project in trouble.
     Rescue,
+    /// Look up finished releases and take them away, as another server does.
+    FetchReleases,
+    /// Hand in a finished release: verified, stored, deployed.
+    PushReleases,
 }
 
 impl Action {
-    pub const ALL: [Action; 7] = [
+    pub const ALL: [Action; 9] = [
         Action::Read,
         Action::Deploy,
         Action::Configure,
@@ -31,6 +35,8 @@ impl Action {
         Action::ManageKeys,
         Action::Inspect,
         Action::Rescue,
+        Action::FetchReleases,
+        Action::PushReleases,
     ];
 
     fn words(self) -> &'static str {
@@ -42,6 +48,8 @@ impl Action {
             Action::ManageKeys => "manage keys",
             Action::Inspect => "inspect the server",
             Action::Rescue => "rescue projects",
+            Action::FetchReleases => "fetch releases",
+            Action::PushReleases => "hand in releases",
         }
     }
 }
@@ -56,7 +64,11 @@ pub fn authorize(actor: &Actor, action: Action, project: Option<&ProjectName>) -
     }
     let allowed = match (&actor.rank, action) {
         (Rank::Admin, _) => true,
+        (Rank::Bot { rights, .. }, Action::FetchReleases) => rights.contains(&Right::ReleaseFetch),
+        (Rank::Bot { rights, .. }, Action::PushReleases) => rights.contains(&Right::ReleasePush),
+        (Rank::Bot { .. }, _) => false,
         (Rank::Developer | Rank::Limited(_), Action::Read | Action::Deploy | Action::Configure) => true,
+        (Rank::Developer | Rank::Limited(_), Action::FetchReleases | Action::PushReleases) => true,
         (Rank::Developer, Action::Inspect) => true,
         (Rank::Limited(_), Action::Inspect) => false,
         (Rank::Developer | Rank::Limited(_), Action::ManageProjects | Action::ManageKeys | Action::Rescue) => false,
@@ -88,9 +100,12 @@ mod tests {
         let row = |rank: Rank| {
             Action::ALL.map(|action| authorize(&actor(rank.clone()), action, Some(&blog)).is_ok()).map(u8::from)
         };
-        assert_eq!(row(Rank::Admin), [1, 1, 1, 1, 1, 1, 1]);
-        assert_eq!(row(Rank::Developer), [1, 1, 1, 0, 0, 1, 0]);
-        assert_eq!(row(Rank::Limited(vec![blog.clone()])), [1, 1, 1, 0, 0, 0, 0]);
+        assert_eq!(row(Rank::Admin), [1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(row(Rank::Developer), [1, 1, 1, 0, 0, 1, 0, 1, 1]);
+        assert_eq!(row(Rank::Limited(vec![blog.clone()])), [1, 1, 1, 0, 0, 0, 0, 1, 1]);
+        let bot = |right| row(Rank::Bot { projects: vec![blog.clone()], rights: vec![right] });
+        assert_eq!(bot(Right::ReleaseFetch), [0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(bot(Right::ReleasePush), [0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::authorize::Action;
 use super::records::Reply;
 use super::{Platform, Talk, outcome};
 use crate::git;
-use crate::model::{Actor, Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, Repository, Trigger};
+use crate::model::{Actor, Code, CommitId, DeploymentNumber, Failure, Mode, ProjectName, RefName, Repository, Trigger};
 use crate::notify::{DeploymentLog, words};
 use crate::pipeline::queue::{Standing, Ticket};
 use crate::pipeline::{self, Control, Goal, Handle, Mover, Order, Verdict};
@@ -27,6 +27,9 @@ pub(super) struct Wish {
 impl Platform {
     pub(super) async fn redeploy(&self, actor: &Actor, name: &str, talk: &Talk) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Deploy, name)?;
+        if self.context.mode_of(&project) == Mode::Final {
+            return self.redeploy_release(actor, project, talk).await;
+        }
         let Some((branch, commit)) = self.deployed(&project)? else {
             let failure = Failure::new(Code::NotFound, format!("{} has no commit to deploy", project.name));
             let remote = self.context.remote_of(&project.name);
@@ -139,6 +142,12 @@ impl Platform {
                 git::open(&repository).and_then(|objects| objects.subject(commit)).unwrap_or_default()
             }
             Goal::Release(version) => format!("release {version}"),
+            Goal::Promotion(promotion) => match &promotion.branch {
+                Some(_) => {
+                    git::open(&repository).and_then(|objects| objects.subject(&promotion.commit)).unwrap_or_default()
+                }
+                None => format!("release {} from {}", promotion.version, promotion.environment),
+            },
         }
     }
 
@@ -150,13 +159,18 @@ impl Platform {
         with_data: Option<DeploymentNumber>,
     ) -> Result<DeploymentNumber, Failure> {
         let release = match goal {
-            Goal::Commit { .. } => None,
+            Goal::Commit { .. } | Goal::Promotion(_) => None,
             Goal::Release(version) => self.context.store.release(&project.name, *version)?,
         };
         let released = release.and_then(|release| release.commit_id());
         let (commit, previous, branch) = match goal {
             Goal::Commit { commit, previous, branch, .. } => (Some(commit), previous.as_ref(), Some(branch.as_str())),
             Goal::Release(_) => (released.as_ref(), None, None),
+            Goal::Promotion(promotion) => {
+                let branch = promotion.branch.as_ref();
+                let previous = branch.and_then(|branch| branch.previous.as_ref());
+                (Some(&promotion.commit), previous, branch.map(|branch| branch.name.as_str()))
+            }
         };
         let new = NewDeployment {
             trigger: trigger.as_str(),
@@ -254,15 +268,16 @@ impl Platform {
         let name = order.project.name.clone();
         order.project = self.context.store.project(&name)?.ok_or_else(|| super::no_project(name.as_str()))?;
         free_of_trouble(&order.project, order.trigger)?;
-        let Goal::Commit { previous, branch, .. } = &order.goal else { return Ok(()) };
+        let Some((_, branch, previous)) = order.goal.branch() else { return Ok(()) };
         let objects =
             git::open(&self.context.project_places(&name).repository(Repository::Project)).map_err(Failure::from)?;
         let now = objects.resolve(branch).map_err(Failure::from)?;
-        if now == *previous {
+        if now.as_ref() == previous {
             return Ok(());
         }
-        let words = |commit: &Option<CommitId>| commit.as_ref().map_or("gone".to_owned(), |c| c.short().to_owned());
-        let what = format!("{} is {} now, not {}", branch.branch().unwrap_or_default(), words(&now), words(previous));
+        let words = |commit: Option<&CommitId>| commit.map_or("gone".to_owned(), |c| c.short().to_owned());
+        let what =
+            format!("{} is {} now, not {}", branch.branch().unwrap_or_default(), words(now.as_ref()), words(previous));
         let next = match order.trigger {
             Trigger::Push => "git fetch, rebase, and push again",
             _ => "somebody pushed meanwhile; for the new commit say it again",

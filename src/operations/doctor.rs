@@ -3,6 +3,7 @@
 use super::Platform;
 use super::authorize::{Action, authorize};
 use super::records::{Check, Reply};
+use crate::config::server::{Network, Upstream};
 use crate::model::{Actor, Exit, Failure};
 use crate::notify::{clean_line, words};
 use crate::sandbox::{Cancel, Stream, Task};
@@ -41,8 +42,30 @@ impl Platform {
         checks.push(certificates());
         checks.push(self.check_limits_of_data());
         checks.push(self.check_housekeeping());
+        checks.extend(self.check_final());
         checks.extend(self.check_projects()?);
         Ok(Reply::Doctor { checks })
+    }
+
+    /// What there is of mode final.
+    fn check_final(&self) -> Vec<Check> {
+        let config = self.context.config();
+        let reach = match config.finals.network {
+            Network::None => line(
+                "ok",
+                "network in mode final",
+                "scripts of a deployment reach a loopback of their own and sockets with a path",
+            ),
+            Network::Host => line(
+                "warning",
+                "network in mode final",
+                "scripts of a deployment reach the machine's network ([final] network)",
+            ),
+        };
+        let upstream = |(name, at): (&String, &Upstream)| {
+            line("ok", &format!("upstream {name}"), &format!("{}:{}, host key pinned", at.host, at.port))
+        };
+        std::iter::once(reach).chain(config.upstreams.iter().map(upstream)).collect()
     }
 
     async fn check_git(&self) -> Check {
@@ -106,7 +129,7 @@ impl Platform {
             env: vec![("PATH".into(), PROGRAM_DIRECTORIES.join(":")), ("HOME".into(), "/tmp".into())],
             directory: PathBuf::from("/tmp"),
             user: self.context.git.user,
-            view: View { cover: None, binds: Vec::new(), tmp: Privacy::Private, identity: None },
+            view: View { tmp: Privacy::Private, ..View::default() },
             limits: Limits::default(),
             cgroups: Vec::new(),
         };

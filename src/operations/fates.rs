@@ -3,7 +3,7 @@
 use crate::git::refs::Change;
 use crate::git::{PushCommand, Received};
 use crate::model::words::is_near;
-use crate::model::{Code, Failure, ProjectName, RefName, Repository};
+use crate::model::{Code, Failure, ProjectName, RefName, ReleaseVersion, Repository};
 use crate::notify::{clean_line, words};
 
 /// What a ref's fate is.
@@ -47,6 +47,8 @@ impl Fate {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PushOptions {
     pub patience: Patience,
+    /// `-o release=v42`: which of a commit's releases, in mode final.
+    pub release: Option<ReleaseVersion>,
 }
 
 /// What to do when another deployment runs.
@@ -59,7 +61,7 @@ pub enum Patience {
 }
 
 /// Everything that `-o` understands.
-const OPTIONS: [&str; 1] = ["no-wait"];
+const OPTIONS: [&str; 2] = ["no-wait", "release=v42"];
 
 /// Things that concern a push as a whole.
 pub fn acceptable(received: &Received, most: usize) -> Result<PushOptions, Failure> {
@@ -74,10 +76,18 @@ pub fn acceptable(received: &Received, most: usize) -> Result<PushOptions, Failu
     for option in &received.options {
         match option.as_str() {
             "no-wait" => options.patience = Patience::Refuse,
-            unknown => return Err(unknown_option(unknown)),
+            other => options.release = Some(release_option(other)?),
         }
     }
     Ok(options)
+}
+
+fn release_option(option: &str) -> Result<ReleaseVersion, Failure> {
+    let Some(value) = option.strip_prefix("release=") else { return Err(unknown_option(option)) };
+    ReleaseVersion::parse(value).ok_or_else(|| {
+        let shown = words::cut(&clean_line(value.as_bytes()), 40);
+        Failure::new(Code::BadOption, format!("push option release: \"{shown}\" is not like v42"))
+    })
 }
 
 fn unknown_option(option: &str) -> Failure {

@@ -3,7 +3,7 @@
 use super::authorize::{Action, authorize};
 use super::records::{Key, Reply};
 use super::{Platform, records};
-use crate::model::actor::Rank;
+use crate::model::actor::{Rank, Right};
 use crate::model::{Actor, Code, Door, Failure, ProjectName};
 use crate::ssh::keys::parse_public_key;
 use crate::store::KeyRecord;
@@ -14,6 +14,8 @@ pub(super) struct NewKey {
     pub name: String,
     pub admin: bool,
     pub projects: Vec<String>,
+    /// Words of [`Right`].
+    pub only: Vec<String>,
     pub text: String,
 }
 
@@ -34,10 +36,10 @@ impl Platform {
         // What is on standard input is a file of theirs, not a word of the command.
         let public = parse_public_key(&new.text).map_err(|failure| Failure { code: Code::BadConfig, ..failure })?;
         let record = KeyRecord {
+            rank: rank(&new)?,
             name: new.name,
             fingerprint: public.fingerprint,
             line: public.comment_free_line,
-            rank: rank(new.admin, &new.projects)?,
             added_at: clock::now(),
         };
         if self.context.store.add_key(&record)? {
@@ -79,13 +81,29 @@ fn check_name(name: &str) -> Result<(), Failure> {
     Err(Failure::new(Code::Usage, "a key's name is 1 to 64 of a-z A-Z 0-9 . _ @ + -"))
 }
 
-fn rank(admin: bool, projects: &[String]) -> Result<Rank, Failure> {
-    if admin {
+fn rank(new: &NewKey) -> Result<Rank, Failure> {
+    if new.admin {
         return Ok(Rank::Admin);
     }
-    if projects.is_empty() {
-        return Ok(Rank::Developer);
-    }
     let parse = |name: &String| ProjectName::parse(name).ok_or_else(|| super::projects::bad_name(name));
-    Ok(Rank::Limited(projects.iter().map(parse).collect::<Result<_, _>>()?))
+    let projects: Vec<ProjectName> = new.projects.iter().map(parse).collect::<Result<_, _>>()?;
+    let mut rights = Vec::new();
+    for word in &new.only {
+        rights.push(Right::parse(word).ok_or_else(|| bad_right(word))?);
+    }
+    match (projects.is_empty(), rights.is_empty()) {
+        (true, true) => Ok(Rank::Developer),
+        (false, true) => Ok(Rank::Limited(projects)),
+        (false, false) => Ok(Rank::Bot { projects, rights }),
+        (true, false) => {
+            let failure = Failure::new(Code::Usage, "--only needs --project: a right is for named projects");
+            Err(failure.hint(format!("commis key add {} --project blog --only release:push < ci.pub", new.name)))
+        }
+    }
+}
+
+fn bad_right(word: &str) -> Failure {
+    let shown = crate::notify::clean_line(word.as_bytes());
+    let known = Right::ALL.map(Right::as_str).join(", ");
+    Failure::new(Code::Usage, format!("no right is called \"{shown}\"")).hint(format!("rights are: {known}"))
 }

@@ -18,25 +18,31 @@ mod disk;
 mod doctor;
 mod fates;
 mod housekeeping;
+mod incoming;
+mod input;
 mod keys;
 mod logs;
 mod look;
 mod projects;
+mod promote;
 mod push;
 mod recover;
+mod release_head;
 mod releases;
 mod rescue;
 mod rollback;
 mod serve_git;
 mod sweep;
 mod trash;
+mod travel;
 
 use crate::model::{Actor, Failure, ProjectName};
 use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
-use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
+use crate::verbs::{self, ConfigVerb, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 use destroy_project::{Destroying, Keep};
+pub use input::Input;
 pub use push::PushSession;
 use records::Reply;
 pub use recover::{Recovered, Recovery};
@@ -76,8 +82,8 @@ pub struct Addresses {
 pub struct Request {
     pub actor: Actor,
     pub verb: Verb,
-    /// What was piped in; bounded by the door.
-    pub input: String,
+    /// What is piped in; read by verbs that take any.
+    pub input: Input,
     /// Lines that are told while the verb works: a deployment's log, an application's output.
     pub talk: Talk,
 }
@@ -89,8 +95,10 @@ pub struct Talk(pub mpsc::Sender<Told>);
 /// Something told on the way.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Told {
-    /// Data: standard output.
+    /// Lines of text: standard output.
     Out(Vec<u8>),
+    /// Bytes that are no text: standard output, as they are.
+    Raw(Vec<u8>),
     /// Talk: standard error.
     Err(Vec<u8>),
 }
@@ -99,6 +107,10 @@ impl Talk {
     /// `Err(())` when nobody listens any more.
     pub async fn out(&self, bytes: Vec<u8>) -> Result<(), NobodyListens> {
         self.0.send(Told::Out(bytes)).await.map_err(|_| NobodyListens)
+    }
+
+    pub async fn raw(&self, bytes: Vec<u8>) -> Result<(), NobodyListens> {
+        self.0.send(Told::Raw(bytes)).await.map_err(|_| NobodyListens)
     }
 
     pub async fn err(&self, bytes: Vec<u8>) -> Result<(), NobodyListens> {
@@ -124,8 +136,9 @@ impl Platform {
     pub async fn perform(&self, request: Request) -> Result<Reply, Failure> {
         let Request { actor, verb, input, talk } = request;
         match verb {
-            Verb::Key { verb: KeyVerb::Add { name, admin, project } } => {
-                self.add_key(&actor, keys::NewKey { name, admin, projects: project, text: input })
+            Verb::Key { verb: KeyVerb::Add { name, admin, project, only } } => {
+                let text = input.read_text().await?;
+                self.add_key(&actor, keys::NewKey { name, admin, projects: project, only, text })
             }
             Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
             Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
@@ -142,12 +155,13 @@ impl Platform {
             Verb::Log { project, number, follow } => self.log(&actor, &project, number, follow, &talk).await,
             Verb::Logs { project, follow, lines } => self.logs(&actor, &project, follow, lines, &talk).await,
             Verb::Releases { project } => self.releases(&actor, &project),
-            Verb::Release { verb } => self.release(&actor, verb).await,
             Verb::Retention { project, next } => self.retention(&actor, &project, next),
             Verb::Deploy { project } => self.redeploy(&actor, &project, &talk).await,
             Verb::Cancel { project } => self.cancel(&actor, &project),
             Verb::Rollback(words) => self.rollback(&actor, &words, &talk).await,
-            Verb::Config { verb } => self.configure(&actor, verb, &input, &talk).await,
+            Verb::Config { verb } => self.configure(&actor, verb, input, &talk).await,
+            Verb::Promote(words) => self.promote(&actor, words, input, &talk).await,
+            Verb::Release { verb } => self.release(&actor, verb, input, &talk).await,
             Verb::Hostkey => Ok(self.host_key()),
             Verb::Doctor => self.doctor(&actor).await,
             Verb::Status => self.status(&actor),
@@ -198,10 +212,11 @@ impl Platform {
 
 /// Kept out of `perform` for its length only.
 impl Platform {
-    async fn configure(&self, actor: &Actor, verb: ConfigVerb, input: &str, talk: &Talk) -> Result<Reply, Failure> {
+    async fn configure(&self, actor: &Actor, verb: ConfigVerb, input: Input, talk: &Talk) -> Result<Reply, Failure> {
         match verb {
             ConfigVerb::Set { project, variables, deploy } => {
-                let changes = configure::assignments(&variables, input)?;
+                let text = if verbs::reads_lines(&variables) { input.read_text().await? } else { String::new() };
+                let changes = configure::assignments(&variables, &text)?;
                 let reply = self.change_config(actor, &project, &changes).await?;
                 if deploy { self.redeploy(actor, &project, talk).await } else { Ok(reply) }
             }

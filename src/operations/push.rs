@@ -8,8 +8,9 @@ use super::fates::{self, Fate, Patience, PushOptions};
 use super::{Platform, authorize};
 use crate::git::refs::{self, Change, PreparedUpdate};
 use crate::git::{self, GitError, HookConversation, HookWriter, Received, Verdict as RefVerdict};
-use crate::model::{Actor, Code, Failure, ProjectName, RefName, Repository, Trigger};
+use crate::model::{Actor, Code, CommitId, Failure, Mode, ProjectName, RefName, Repository, Trigger};
 use crate::notify::words;
+use crate::pipeline::promotion::Branch;
 use crate::pipeline::{Goal, Handle, Mover, Verdict};
 use crate::store::ProjectRecord;
 use std::collections::BTreeSet;
@@ -267,13 +268,14 @@ impl Platform {
     /// Launches the deployment, shows its log, and turns its verdict into the ref's.
     async fn deploy_pushed(&self, push: &Push<'_>, (branch, old, new): &Change) -> RefVerdict {
         let Push { session, project, pusher, options } = push;
-        let mover = if session.is_shallow() { Mover::Git } else { Mover::Us };
-        let previous = Some(old.clone()).filter(|old| !old.is_zero());
-        let goal = Goal::Commit { commit: new.clone(), previous, branch: branch.clone(), mover };
-        let wish = Wish { project: (*project).clone(), trigger: Trigger::Push, goal, with_data: None };
         let launched = match options.patience == Patience::Refuse && self.desk.foremost(&project.name).is_some() {
             true => Err(Failure::new(Code::Busy, format!("{} is being deployed already", project.name))),
-            false => self.launch(&session.actor, wish),
+            false => self.goal_of_push(push, (branch, old, new)).await.and_then(|goal| {
+                self.launch(
+                    &session.actor,
+                    Wish { project: (*project).clone(), trigger: Trigger::Push, goal, with_data: None },
+                )
+            }),
         };
         let mut handle = match launched {
             Ok(handle) => handle,
@@ -296,6 +298,28 @@ impl Platform {
                 RefVerdict::Ng(words::rejection(&failure, live, Some(handle.number)))
             }
             None => no_verdict(project),
+        }
+    }
+
+    /// A commit to be built; in mode final the release that it names.
+    async fn goal_of_push(
+        &self,
+        push: &Push<'_>,
+        (branch, old, new): (&RefName, &CommitId, &CommitId),
+    ) -> Result<Goal, Failure> {
+        let mover = if push.session.is_shallow() { Mover::Git } else { Mover::Us };
+        let previous = Some(old.clone()).filter(|old| !old.is_zero());
+        if self.context.mode_of(push.project) == Mode::Final {
+            let branch = Branch { name: branch.clone(), previous, mover };
+            let promotion = self.pushed_release(push.project, new, (push.options.release, branch)).await?;
+            return Ok(Goal::Promotion(Box::new(promotion)));
+        }
+        match push.options.release {
+            Some(_) => {
+                let what = format!("-o release is for mode final, and {} is built here", push.project.name);
+                Err(Failure::new(Code::BadOption, what).hint("push without it"))
+            }
+            None => Ok(Goal::Commit { commit: new.clone(), previous, branch: branch.clone(), mover }),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Keys are only ever added. Times are RFC 3339 in UTC, sizes bytes, durations seconds.
 
 pub use super::records_disk::{Destroyed, Disk, DiskKind, ProjectDisk, Round, Trimmed};
+pub use super::release_head::ReleaseHead;
 use crate::model::Time;
 use crate::store::{DataRow, DeploymentRecord, KeyRecord, ReleaseRecord, StepRecord};
 use crate::system::clock::rfc3339;
@@ -40,6 +41,7 @@ pub enum Reply {
         total: u64,
         max_bytes: Option<u64>,
     },
+    ReleaseHead(Box<ReleaseHead>),
     HostKey {
         known_hosts: String,
         fingerprint: String,
@@ -268,6 +270,8 @@ pub struct Key {
     pub fingerprint: String,
     pub rank: String,
     pub projects: Vec<String>,
+    /// Of a bot: `release:push`, `release:fetch`.
+    pub rights: Vec<String>,
     pub added_at: String,
 }
 
@@ -384,12 +388,18 @@ impl Key {
             Rank::Admin => ("admin", Vec::new()),
             Rank::Developer => ("developer", Vec::new()),
             Rank::Limited(projects) => ("limited", projects.iter().map(ToString::to_string).collect()),
+            Rank::Bot { projects, .. } => ("bot", projects.iter().map(ToString::to_string).collect()),
+        };
+        let rights = match &key.rank {
+            Rank::Bot { rights, .. } => rights.iter().map(|right| right.as_str().to_owned()).collect(),
+            Rank::Admin | Rank::Developer | Rank::Limited(_) => Vec::new(),
         };
         Self {
             name: key.name.clone(),
             fingerprint: key.fingerprint.clone(),
             rank: rank.to_owned(),
             projects,
+            rights,
             added_at: rfc3339(key.added_at),
         }
     }

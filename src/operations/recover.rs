@@ -139,6 +139,10 @@ impl Platform {
         for row in unfinished.iter().filter(|row| row.project == *name) {
             report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row).await)));
         }
+        // Nobody is handing anything in yet.
+        if let Err(failure) = self.sweep_incoming(name) {
+            report.push(Recovered::of(name, format!("incoming/ not swept: {failure}")));
+        }
         if let Err(failure) = self.sweep(name) {
             report.push(Recovered::of(name, format!("not swept: {failure}")));
         }
@@ -248,7 +252,9 @@ impl Platform {
     fn forget_release(&self, row: &DeploymentRecord) -> Result<(), Failure> {
         let Some(version) = row.version else { return Ok(()) };
         match self.context.store.release(&row.project, version)? {
-            Some(release) if release.served.is_none() => Ok(self.context.store.prune_release(&row.project, version)?),
+            Some(release) if release.served.is_none() && !release.is_from_elsewhere() => {
+                Ok(self.context.store.prune_release(&row.project, version)?)
+            }
             Some(_) | None => Ok(()),
         }
     }

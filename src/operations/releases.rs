@@ -1,8 +1,8 @@
-//! `release list|verify|pin|unpin|signer` and `retention`: a project's shelf. What comes from other servers is elsewhere.
+//! `release list|verify|pin|unpin|signer` and `retention`: a project's shelf. What travels is in `travel` and `incoming`.
 
-use super::Platform;
 use super::authorize::Action;
 use super::records::{Reply, Retained, Signed, VerifiedRelease};
+use super::{Input, Platform, Talk};
 use crate::archives::retention::{self, Fate};
 use crate::archives::signers::Signers;
 use crate::archives::{self, Expect, Expected, Links, UnpackLimits};
@@ -19,8 +19,28 @@ const NEXT: &str = "next deployment";
 const SIGNERS_MAX: u64 = 1 << 20;
 
 impl Platform {
-    pub(super) async fn release(&self, actor: &Actor, verb: ReleaseVerb) -> Result<Reply, Failure> {
+    pub(super) async fn release(
+        &self,
+        actor: &Actor,
+        verb: ReleaseVerb,
+        input: Input,
+        talk: &Talk,
+    ) -> Result<Reply, Failure> {
         match verb {
+            ReleaseVerb::Export { project, release } => {
+                self.release_export(actor, (&project, release.as_deref()), talk).await
+            }
+            ReleaseVerb::Import { project, .. } => self.release_import(actor, &project, input).await,
+            ReleaseVerb::Push { project, despite, .. } => {
+                self.release_push(actor, (&project, despite), input, talk).await
+            }
+            ReleaseVerb::Fetch { project, release, part, from } => {
+                self.release_fetch(actor, (&project, &release), (part, from), talk).await
+            }
+            ReleaseVerb::Head { project, release, commit } => {
+                self.release_head(actor, &project, (release.as_deref(), commit.as_deref())).await
+            }
+            ReleaseVerb::Key => self.upstream_key(actor),
             ReleaseVerb::List { project } => self.releases(actor, &project),
             ReleaseVerb::Verify { project, release } => {
                 let (project, record) = self.kept_release(actor, Action::Read, (&project, &release))?;

@@ -4,7 +4,8 @@
 
 use super::show_disks as disks;
 use super::show_rescue as rescue;
-use crate::operations::records::{Check, Deployment, Project, Release, Reply, Retained, Status, VerifiedRelease};
+use crate::operations::records::{Artifact, Check, Deployment, Project, Release, ReleaseHead, Reply};
+use crate::operations::records::{Retained, Status, VerifiedRelease};
 use std::fmt::Write;
 
 /// The text for standard output; ends with a line break unless it is empty.
@@ -17,7 +18,7 @@ pub fn human(reply: &Reply) -> String {
             keys.iter()
                 .map(|key| {
                     let scope = if key.projects.is_empty() { String::new() } else { key.projects.join(",") };
-                    vec![key.name.clone(), key.rank.clone(), key.fingerprint.clone(), scope]
+                    vec![key.name.clone(), key.rank.clone(), key.fingerprint.clone(), scope, key.rights.join(",")]
                 })
                 .collect(),
         ),
@@ -36,6 +37,7 @@ pub fn human(reply: &Reply) -> String {
         Reply::Verified(release) => verified(release),
         Reply::Signer(signer) => format!("{}\n", signer.allowed_signers),
         Reply::Retention { retained, .. } => table(retained.iter().map(retained_row).collect()),
+        Reply::ReleaseHead(head) => one_head(head),
         Reply::HostKey { known_hosts, .. } => format!("{known_hosts}\n"),
         Reply::Done { done, .. } => format!("{done}\n"),
         Reply::Disk(disk) => disks::disk(disk),
@@ -88,6 +90,15 @@ fn one_project(project: &Project) -> String {
     }
     let rows = project.deployments.iter().map(deployment_row).collect();
     out + &table(rows)
+}
+
+fn one_head(head: &ReleaseHead) -> String {
+    let tested = head.tested_at.as_deref().map_or("never live".to_owned(), |at| format!("live {at}"));
+    let commit = head.commit.get(..7).unwrap_or(&head.commit);
+    let mut out = format!("{} {}  {commit}  cooked in {}, {tested}\n", head.project, head.release, head.environment);
+    let row = |file: &Artifact| vec![format!("  {}", file.sha256), file.name.clone(), file.size.to_string()];
+    out.push_str(&table(head.artifacts.iter().map(row).collect()));
+    out
 }
 
 fn deployment_row(deployment: &Deployment) -> Vec<String> {

@@ -5,6 +5,7 @@ use crate::archives::shelf::OnShelf;
 use crate::archives::{shelf, trees};
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName};
+use crate::pipeline::shelving;
 use crate::store::Status;
 use crate::system::UserIds;
 use crate::system::privileged::{self, Operation};
@@ -56,6 +57,23 @@ impl Platform {
         crate::pipeline::execute::proofs::prove(&self.context, name)
     }
 
+    /// Releases that were on their way in when the server stopped. What another server was giving us, named by its
+    /// digest, is gone on with by the next try; only the newest of those stays.
+    pub(super) fn sweep_incoming(&self, name: &ProjectName) -> Result<(), Failure> {
+        let incoming = self.context.project_places(name).incoming();
+        let mut half = Vec::new();
+        for entry in reading::names(&incoming)? {
+            let path = incoming.join(&entry);
+            match entry.strip_suffix(".partial").filter(|id| crate::upstream::head::is_digest(id)) {
+                Some(_) => half.push((reading::modified(&path)?, path)),
+                None => trees::remove_tree(&path)?,
+            }
+        }
+        half.sort();
+        half.pop();
+        half.into_iter().try_for_each(|(_, path)| trees::remove_tree(&path))
+    }
+
     /// Archives that the ledger does not know: those of deployments that were undone.
     fn unknown_archives(&self, name: &ProjectName) -> Result<Vec<OnShelf>, Failure> {
         let known = self.context.store.releases(name)?;
@@ -65,6 +83,8 @@ impl Platform {
     }
 
     fn sweep_shelf(&self, name: &ProjectName) -> Result<(), Failure> {
+        // What is just being put there has no row yet.
+        let _still = shelving::hold_still();
         for archive in self.unknown_archives(name)? {
             shelf::remove(&archive.path)?;
         }

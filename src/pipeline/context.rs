@@ -9,6 +9,7 @@ use crate::router::{Route, Router, Target};
 use crate::runtime::{SetId, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::store::{ProjectRecord, Store};
+use crate::upstream;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -39,6 +40,8 @@ pub struct Handles {
     pub http: SocketAddr,
     /// Where the ssh door listens.
     pub ssh: SocketAddr,
+    /// Who we are for the servers that cook.
+    pub upstream_key: upstream::Key,
 }
 
 impl Deref for Context {

@@ -18,11 +18,25 @@ pub struct Facts {
     /// Name of the buildpack, when one applies.
     pub buildpack: Option<String>,
     pub building: Building,
+    pub supply: Supply,
     /// Who moves the branch at the end.
     pub mover: Mover,
     /// What is live now.
     pub previous: Option<ReleaseVersion>,
     pub data: DataFacts,
+}
+
+/// Where the release comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Supply {
+    /// It is made here, of a commit.
+    Cooked,
+    /// It stands on the shelf and was live here, or could have been: a rollback.
+    Kept,
+    /// It was cooked elsewhere and stands on the shelf: it has to prove again what it is.
+    Handed,
+    /// It was cooked elsewhere and is there still.
+    Fetched,
 }
 
 /// Whether anything runs between the commit and the release.

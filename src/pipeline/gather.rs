@@ -4,7 +4,7 @@
 
 use super::context::Context;
 use super::data::{self, DataFacts};
-use super::facts::{self, Building, Facts};
+use super::facts::{self, Building, Facts, Supply};
 use super::recall::{self, live_hooks};
 use super::room::{self, Writes};
 use super::{Goal, Mover, Order};
@@ -32,6 +32,8 @@ pub struct Gathered {
     /// `None` when an earlier release is deployed.
     pub source: Option<Source>,
     pub pillar_commit: Option<CommitId>,
+    /// Files of today's pillar.
+    pub pillar: NamedTexts,
     /// The `common` tree as hooks find it.
     pub common: serde_json::Value,
     /// The pillar's `env:`.
@@ -52,9 +54,12 @@ pub struct Source {
 }
 
 /// Files with their names, for messages.
-type NamedTexts = Vec<(String, String)>;
+pub type NamedTexts = Vec<(String, String)>;
 
 const SMALL_FILE: usize = 1 << 20;
+
+mod elsewhere;
+pub use elsewhere::{assemble, tree_defaults};
 
 /// Looks.
 ///
@@ -64,6 +69,7 @@ pub fn look(context: &Context, order: &Order) -> Result<Gathered, Failure> {
     match &order.goal {
         Goal::Commit { commit, mover, .. } => look_at(context, order, (commit, *mover)),
         Goal::Release(version) => look_back(context, order, *version),
+        Goal::Promotion(promotion) => elsewhere::look(context, order, promotion),
     }
 }
 
@@ -88,6 +94,7 @@ fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)
         mode,
         trigger: order.trigger,
         building: facts::building(&declared, known.as_ref()),
+        supply: Supply::Cooked,
         hooks: declared.clone(),
         buildpack: choice.as_ref().map(|choice| choice.pack.name.clone()),
         mover,
@@ -102,7 +109,8 @@ fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)
     let warnings = fits(context, order, (&tree, facts.building), &settings)?;
     let common = common(order, mode, &config, &merged);
     let source = Some(Source { commit: commit.clone(), tree, hooks, choice, known });
-    Ok(Gathered { config, facts, mode, source, pillar_commit, common, environment, settings, warnings })
+    let pillar = sources.pillar;
+    Ok(Gathered { config, facts, mode, source, pillar_commit, pillar, common, environment, settings, warnings })
 }
 
 /// Whether there is room for all that a commit comes to.
@@ -140,8 +148,12 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
     let mode = context.mode_of(&order.project);
     let release = context.store.release(&order.project.name, version)?;
     let remembered = release.as_ref().and_then(|release| remember(context, order, release).ok());
-    let (hooks, merged, settings) =
-        remembered.unwrap_or_else(|| (BTreeSet::new(), Value::Map(Vec::new()), ProjectConfig::default()));
+    let (hooks, merged, settings) = remembered.unwrap_or_else(|| {
+        // No commit of one from elsewhere need be here: its tree will say.
+        let unseen = release.as_ref().is_some_and(ReleaseRecord::is_from_elsewhere);
+        let hooks = if unseen { elsewhere::possible_hooks() } else { BTreeSet::new() };
+        (hooks, Value::Map(Vec::new()), ProjectConfig::default())
+    });
     let data = recall::data_facts(context, order, (&hooks, &settings))?;
     let facts = Facts {
         mode,
@@ -149,6 +161,7 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         hooks,
         buildpack: None,
         building: Building::Nothing,
+        supply: Supply::Kept,
         mover: Mover::Nobody,
         previous: order.project.live,
         data,
@@ -162,6 +175,7 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         facts,
         mode,
         source: None,
+        pillar: Vec::new(),
         pillar_commit: release.as_ref().and_then(ReleaseRecord::pillar_commit_id),
         environment: release.as_ref().map(ReleaseRecord::variables).unwrap_or_default(),
         settings,
@@ -219,11 +233,15 @@ pub fn pillar_environment(context: &Context, project: &ProjectRecord) -> Result<
     pillar::environment(&pillar::assemble(&PillarSources { defaults, pillar }, &about)?)
 }
 
-/// The modes that this version deploys.
+/// A commit is built in mode cooking only.
 fn require_cooking(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
     match mode {
         Mode::Cooking => Ok(()),
-        Mode::Editable | Mode::Final => {
+        Mode::Final => {
+            let what = format!("{project} is in mode final here: nothing is built, releases come from elsewhere");
+            Err(Failure::new(Code::Refused, what).hint(format!("commis promote {project}")))
+        }
+        Mode::Editable => {
             let what = format!("{project} is in mode {}, which this version does not deploy yet", mode.as_str());
             let hint = "set platform = \"staging\" in commis.toml, or mode = \"cooking\" in .commis/project.toml";
             Err(Failure::new(Code::Refused, what).hint(hint))

@@ -6,6 +6,7 @@ use crate::config::{AppJson, ProjectConfig, ServerConfig};
 use crate::model::{Code, Failure, ProcessName};
 use crate::runtime::{Condition, HealthCheck, HealthKind, Healthy, SetStatus, Unhealthy, health};
 use crate::system::reading;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,22 +33,34 @@ pub enum Exits {
     AreRestarted,
 }
 
-/// Reads it: `.commis/project.toml`, else `app.json`, else the port answers.
+/// What the tree says in `.commis/project.toml`.
+///
+/// # Errors
+/// `BadConfig` naming file and line.
+pub fn settings(tree: &Path) -> Result<ProjectConfig, Failure> {
+    const SETTINGS: &str = ".commis/project.toml";
+    match read(tree, SETTINGS)? {
+        Some(text) => ProjectConfig::parse(&text, SETTINGS),
+        None => Ok(ProjectConfig::default()),
+    }
+}
+
+/// A small file of the tree as text, when it is there.
+pub fn read(tree: &Path, name: &str) -> Result<Option<String>, Failure> {
+    match reading::read_beneath(tree, name, SMALL_FILE) {
+        Ok(bytes) => text(name, bytes).map(Some),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(Failure::new(Code::BadConfig, error.to_string())),
+    }
+}
+
+/// Reads what is to be asked: `.commis/project.toml`, else `app.json`, else the port answers.
 ///
 /// # Errors
 /// `BadConfig` naming file and line.
 pub fn spec(tree: &Path, host: &str, config: &ServerConfig) -> Result<Asked, Failure> {
-    const SETTINGS: &str = ".commis/project.toml";
-    let read = |name: &str| match reading::read_regular(&tree.join(name), SMALL_FILE) {
-        Ok(bytes) => text(name, bytes).map(Some),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::new(Code::BadConfig, error.to_string())),
-    };
-    let settings = match read(SETTINGS)? {
-        Some(text) => ProjectConfig::parse(&text, SETTINGS)?,
-        None => ProjectConfig::default(),
-    };
-    let app = read("app.json")?.map(|text| AppJson::parse(&text)).transpose()?.and_then(|app| app.health);
+    let settings = settings(tree)?;
+    let app = read(tree, "app.json")?.map(|text| AppJson::parse(&text)).transpose()?.and_then(|app| app.health);
     let (app_path, app_timeout) = app.map(|health| (health.path, health.timeout)).unwrap_or_default();
     Ok(Asked {
         path: settings.health.path.or(app_path),

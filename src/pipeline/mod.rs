@@ -17,11 +17,13 @@ pub mod launch;
 pub mod permissions;
 pub mod phases;
 pub mod plan;
+pub mod promotion;
 pub mod queue;
 pub mod recall;
 pub mod release_policy;
 pub mod rollback;
 pub mod room;
+pub mod shelving;
 pub mod step;
 pub mod trimming;
 pub mod view;
@@ -34,6 +36,7 @@ pub use context::{Context, Handles, LiveSet};
 pub use control::{Control, Handle};
 pub use desk::Desk;
 use execute::Execution;
+pub use promotion::Promotion;
 use step::Step;
 
 /// What is to be deployed.
@@ -51,8 +54,24 @@ pub struct Order {
 pub enum Goal {
     /// A commit, to be built. `previous` is what the branch says now.
     Commit { commit: CommitId, previous: Option<CommitId>, branch: RefName, mover: Mover },
-    /// A release that is ready.
+    /// A release that is ready, with the variables it had.
     Release(ReleaseVersion),
+    /// A release that was cooked elsewhere, with today's pillar.
+    Promotion(Box<Promotion>),
+}
+
+impl Goal {
+    /// The commit that a branch is moved to, the branch, and what it says now.
+    pub fn branch(&self) -> Option<(&CommitId, &RefName, Option<&CommitId>)> {
+        match self {
+            Goal::Commit { commit, previous, branch, .. } => Some((commit, branch, previous.as_ref())),
+            Goal::Release(_) => None,
+            Goal::Promotion(promotion) => {
+                let branch = promotion.branch.as_ref()?;
+                Some((&promotion.commit, &branch.name, branch.previous.as_ref()))
+            }
+        }
+    }
 }
 
 /// Who moves the branch when the deployment is live.

@@ -5,13 +5,19 @@
 
 use super::Mover;
 use super::data;
-use super::facts::{Building, Facts};
+use super::facts::{Building, Facts, Supply};
 use super::step::Step;
 use crate::hooks::Hook;
 use crate::model::Mode;
 
-/// Directories, an empty `build/` and, when something will be built, the tree in it.
+/// Directories; for a release that is elsewhere, its files; else an empty `build/` and, when something will be built, the
+/// tree in it.
 pub fn pre_install(facts: &Facts) -> Vec<Step> {
+    match facts.supply {
+        Supply::Handed => return vec![Step::PrepareDirectories],
+        Supply::Fetched => return vec![Step::PrepareDirectories, Step::Fetch],
+        Supply::Cooked | Supply::Kept => {}
+    }
     let mut steps = vec![Step::PrepareDirectories, Step::WipeBuild];
     if builds(facts) && facts.building == Building::Runs {
         steps.push(Step::Checkout);
@@ -20,8 +26,13 @@ pub fn pre_install(facts: &Facts) -> Vec<Step> {
     steps
 }
 
+/// What comes from elsewhere proves here what it is.
 pub fn configure(facts: &Facts) -> Vec<Step> {
-    if builds(facts) { hook(facts, Hook::Configure).into_iter().collect() } else { Vec::new() }
+    match facts.supply {
+        Supply::Handed | Supply::Fetched => vec![Step::VerifyRelease],
+        Supply::Cooked | Supply::Kept if builds(facts) => hook(facts, Hook::Configure).into_iter().collect(),
+        Supply::Cooked | Supply::Kept => Vec::new(),
+    }
 }
 
 /// The buildpack first: hooks may use what it installed.
@@ -60,7 +71,7 @@ pub fn deploy(facts: &Facts) -> Vec<Step> {
 }
 
 fn builds(facts: &Facts) -> bool {
-    !facts.trigger.goes_back() && facts.mode == Mode::Cooking
+    facts.supply == Supply::Cooked && facts.mode == Mode::Cooking
 }
 
 fn hook(facts: &Facts, hook: Hook) -> Option<Step> {

@@ -1,6 +1,7 @@
 //! What a deployment will do, decided once from what gather saw. Pure: printed, compared and tested without a machine.
 
 pub use super::facts::Facts;
+use super::facts::Supply;
 use super::phases;
 use super::step::Step;
 use crate::model::{Because, Mode, Phase, Verdict};
@@ -26,8 +27,8 @@ pub fn plan(facts: &Facts) -> Plan {
 }
 
 fn phase_plan(facts: &Facts, phase: Phase) -> PhasePlan {
-    // A rollback starts from a ready release whatever the mode: it is deployed as final mode deploys.
-    let mode = if facts.trigger.goes_back() { Mode::Final } else { facts.mode };
+    // What starts from a ready release is deployed as final mode deploys, whatever the mode.
+    let mode = if facts.supply == Supply::Cooked { facts.mode } else { Mode::Final };
     if let Verdict::Skip(because) = mode.verdict(phase) {
         return PhasePlan::Skip { phase, because };
     }

@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::data::{self, Asked, DataFacts, Holds};
-use super::facts::{Building, Facts};
+use super::facts::{Building, Facts, Supply};
 use super::gather::{self, Gathered};
 use super::step::Step;
 use super::{Mover, Order};
@@ -117,6 +117,7 @@ fn as_gathered(
         hooks,
         buildpack: None,
         building: Building::Nothing,
+        supply: Supply::Kept,
         mover: Mover::Nobody,
         previous: order.project.live,
         data: DataFacts { policy, declared: None, asked: None, restorer },
@@ -126,6 +127,7 @@ fn as_gathered(
         facts,
         mode,
         source: None,
+        pillar: Vec::new(),
         pillar_commit: None,
         environment: release.as_ref().map(ReleaseRecord::variables).unwrap_or_default(),
         settings: settings_of(new),

@@ -5,7 +5,7 @@ use crate::config::project::BackupPolicy;
 use crate::model::{DeploymentNumber, Mode, Trigger};
 use crate::pipeline::Mover;
 use crate::pipeline::data::{Asked, DataFacts, Holds, Restorer};
-use crate::pipeline::facts::Building;
+use crate::pipeline::facts::{Building, Supply};
 use crate::pipeline::plan;
 
 fn facts(hooks: &[Hook]) -> Facts {
@@ -14,6 +14,7 @@ fn facts(hooks: &[Hook]) -> Facts {
         trigger: Trigger::Push,
         hooks: hooks.iter().copied().collect(),
         buildpack: None,
+        supply: Supply::Cooked,
         building: Building::Runs,
         mover: Mover::Us,
         previous: Some(ReleaseVersion(41)),
@@ -119,6 +120,7 @@ fn a_policy_decides_what_can_be_put_back() {
 fn a_rollback_with_data_is_undone_from_its_own_backup() {
     let mut facts = facts(&[]);
     facts.trigger = Trigger::Rollback;
+    facts.supply = Supply::Kept;
     facts.mover = Mover::Nobody;
     facts.data.asked = Some(Asked { archive: DeploymentNumber(42), holds: Holds::Copy });
     let all: Vec<Step> = plan::plan(&facts).steps().map(|(_, step)| step).collect();

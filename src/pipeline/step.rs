@@ -52,6 +52,11 @@ pub enum Step {
     /// The copy takes the place of `data/`; what was written since is put aside.
     RestoreData(Archive),
 
+    /// The files of a release come from the server that cooked it.
+    Fetch,
+    /// A release from elsewhere proves what it is: signature, digest, name, policy. What comes in goes to the shelf.
+    VerifyRelease,
+
     /// Undo of `Route`.
     RouteBack,
     /// Undo of `Start`.
@@ -108,6 +113,8 @@ impl Step {
             Step::CopyData(_) => "copy-data",
             Step::StopOld => "stop-old",
             Step::RestoreData(_) => "restore-data",
+            Step::Fetch => "fetch",
+            Step::VerifyRelease => "verify-release",
             Step::RouteBack => "route-back",
             Step::StopNew => "stop-new",
             Step::ExchangeBack => "exchange-back",

@@ -3,9 +3,10 @@
 //! Builds see `build/` at the `run/` path, so that absolute paths in what they make are right once it is deployed.
 //! Processes see their own release at that path whatever is exchanged outside, so old and new live side by side.
 
+use crate::config::server::Network as Reach;
 use crate::layouts::ProjectPlaces;
-use crate::model::{DeploymentNumber, ProjectName};
-use crate::system::job::{Access, Bind, Identity, Privacy, View};
+use crate::model::{DeploymentNumber, Mode, ProjectName};
+use crate::system::job::{Access, Bind, Identity, Network, Privacy, View};
 use std::path::{Path, PathBuf};
 
 /// Where Debian has its programs.
@@ -89,6 +90,16 @@ fn view(places: &ProjectPlaces, binds: Vec<Bind>, name: String, home: PathBuf) -
         binds,
         tmp: Privacy::Private,
         identity: Some(Identity { name, home }),
+        network: Network::Host,
+    }
+}
+
+/// The network of scripts from deploy on. In mode final the server has the last word, elsewhere the project.
+pub fn deployment_network(mode: Mode, server: Reach, project: Option<Reach>) -> Network {
+    let most = if mode == Mode::Final { server } else { Reach::Host };
+    match (most, project.unwrap_or(most)) {
+        (Reach::Host, Reach::Host) => Network::Host,
+        (Reach::None, _) | (_, Reach::None) => Network::None,
     }
 }
 
@@ -112,6 +123,17 @@ mod tests {
         let path = build_path(&places, 1, None);
         assert_eq!(path, "/p/blog/toolchains/0/bin:/p/blog/tools:/p/blog/bin:/usr/local/bin:/usr/bin:/bin");
         assert_eq!(build_path(&places, 0, Some("/opt/bin")), "/p/blog/tools:/p/blog/bin:/opt/bin");
+    }
+
+    #[test]
+    fn a_project_may_do_without_the_network_and_never_takes_one_that_the_server_forbids() {
+        let table = |mode| {
+            let asked = [(Reach::None, Some(Reach::Host)), (Reach::None, None), (Reach::Host, Some(Reach::None))];
+            asked.map(|(server, project)| deployment_network(mode, server, project))
+        };
+        assert_eq!(table(Mode::Final), [Network::None; 3]);
+        assert_eq!(table(Mode::Cooking), [Network::Host, Network::Host, Network::None]);
+        assert_eq!(deployment_network(Mode::Final, Reach::Host, None), Network::Host);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::identity;
 use super::init::{Obstacle, during};
 use crate::system::mounts::{self, Depth, Writing};
-use crate::system::{Access, Bind, Identity, Job, Privacy, View};
+use crate::system::{Access, Bind, Identity, Job, Network, Privacy, View, network};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::mount::umount;
@@ -26,6 +26,9 @@ pub fn build(job: &Job) -> Result<(), Obstacle> {
     let view = &job.view;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC).map_err(during("leaving the machine's mounts"))?;
     mounts::keep_private().map_err(during("making mounts private"))?;
+    if view.network == Network::None {
+        network::leave().map_err(during("leaving the machine's network"))?;
+    }
     let sources = view.binds.iter().map(open_source).collect::<Result<Vec<_>, _>>()?;
     let names = view.identity.as_ref().map(|identity| open_identity(identity, job)).transpose()?;
     let mut ours = Vec::new();

@@ -2,13 +2,11 @@
 
 use crate::api::{self, wire::Frame};
 use crate::model::Actor;
-use crate::operations::{Direction, GitService, GitStreams, Left, Platform};
+use crate::model::actor::Rank;
+use crate::operations::{Direction, GitService, GitStreams, Input, Left, Platform};
 use crate::ssh::{Channel, Departure, PresentedKey, Reception, RepositoryPath, Request};
-use crate::verbs::{self, ConfigVerb, Invocation, KeyVerb, Said, Verb};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// Larger input is cut.
-const INPUT_MAX: u64 = 1 << 20;
+use crate::verbs::{self, Said, Takes};
+use tokio::io::AsyncWriteExt;
 
 /// Receives everybody who comes by ssh.
 pub struct Desk {
@@ -38,31 +36,33 @@ impl Desk {
             .await
     }
 
-    async fn verb(&self, actor: Actor, words: Vec<String>, mut channel: Channel) -> u32 {
+    async fn verb(&self, actor: Actor, words: Vec<String>, channel: Channel) -> u32 {
+        let Channel { stdin, mut stdout, mut stderr, gone, .. } = channel;
         let invocation = match verbs::parse(words) {
             Said::Verb(invocation) => *invocation,
             Said::Help(text) => {
-                let _ = channel.stdout.write_all(text.as_bytes()).await;
+                let _ = stdout.write_all(text.as_bytes()).await;
                 return 0;
             }
             Said::Wrong(text) => {
-                let _ = channel.stderr.write_all(text.as_bytes()).await;
+                let _ = stderr.write_all(text.as_bytes()).await;
                 return 64;
             }
         };
-        let mut input = String::new();
-        if reads_input(&invocation) {
-            let _ = (&mut channel.stdin).take(INPUT_MAX).read_to_string(&mut input).await;
-        }
+        let input = match verbs::takes(&invocation.verb) {
+            Takes::Nothing => Input::none(),
+            Takes::Text | Takes::Stream => Input::stream(stdin),
+        };
         let mut frames = api::answer(self.platform.clone(), actor, invocation, input);
         loop {
             let frame = tokio::select! {
                 frame = frames.recv() => frame,
-                _ = channel.gone.wait() => return 255,
+                _ = gone.wait() => return 255,
             };
             let written = match frame {
-                Some(Frame::Out(text)) => channel.stdout.write_all(text.as_bytes()).await,
-                Some(Frame::Err(text)) => channel.stderr.write_all(text.as_bytes()).await,
+                Some(Frame::Out(text)) => stdout.write_all(text.as_bytes()).await,
+                Some(Frame::Err(text)) => stderr.write_all(text.as_bytes()).await,
+                Some(Frame::Raw(bytes)) => stdout.send(bytes.into()).await,
                 Some(Frame::Exit(code)) => return code.into(),
                 None => return 70,
             };
@@ -73,7 +73,11 @@ impl Desk {
     }
 
     async fn greet(&self, actor: &Actor, mut channel: Channel) -> u32 {
-        let rank = if actor.is_admin() { "an admin key" } else { "a developer key" };
+        let rank = match &actor.rank {
+            Rank::Admin => "an admin key",
+            Rank::Developer | Rank::Limited(_) => "a developer key",
+            Rank::Bot { .. } => "a key for releases",
+        };
         let text = format!(
             "You are {}, with {rank}. There is no shell here.\n  ssh ... help      what can be said\n  ssh ... list      projects\n",
             actor.name
@@ -109,13 +113,5 @@ impl Reception for Desk {
             Request::Verb(words) => self.verb(actor, words, channel).await,
             Request::Nothing => self.greet(&actor, channel).await,
         }
-    }
-}
-
-fn reads_input(invocation: &Invocation) -> bool {
-    match &invocation.verb {
-        Verb::Key { verb: KeyVerb::Add { .. } } => true,
-        Verb::Config { verb: ConfigVerb::Set { variables, .. } } => variables.iter().any(|word| word == "-"),
-        _ => false,
     }
 }

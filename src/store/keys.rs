@@ -1,7 +1,7 @@
 //! Public keys and what each may do.
 
 use super::{Result, Store, during};
-use crate::model::actor::Rank;
+use crate::model::actor::{Rank, Right};
 use crate::model::{ProjectName, Time};
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -21,12 +21,12 @@ pub struct KeyRecord {
 impl Store {
     /// Adds a key. `Ok(false)` when the name or the key is there already.
     pub fn add_key(&self, key: &KeyRecord) -> Result<bool> {
-        let (rank, projects) = rank_words(&key.rank);
+        let (rank, projects, rights) = rank_words(&key.rank);
         self.lock()
             .execute(
-                "INSERT OR IGNORE INTO keys (name, fingerprint, line, rank, projects, added_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![key.name, key.fingerprint, key.line, rank, projects, key.added_at.0],
+                "INSERT OR IGNORE INTO keys (name, fingerprint, line, rank, projects, rights, added_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![key.name, key.fingerprint, key.line, rank, projects, rights, key.added_at.0],
             )
             .map(|rows| rows == 1)
             .map_err(during("add a key"))
@@ -54,17 +54,25 @@ impl Store {
     }
 }
 
-fn rank_words(rank: &Rank) -> (&'static str, String) {
+/// The words of the columns `rank`, `projects` and `rights`.
+fn rank_words(rank: &Rank) -> (&'static str, String, String) {
+    let names = |projects: &[ProjectName]| projects.iter().map(ProjectName::as_str).collect::<Vec<_>>().join(" ");
     match rank {
-        Rank::Admin => ("admin", String::new()),
-        Rank::Developer => ("developer", String::new()),
-        Rank::Limited(projects) => ("limited", projects.iter().map(ProjectName::as_str).collect::<Vec<_>>().join(" ")),
+        Rank::Admin => ("admin", String::new(), String::new()),
+        Rank::Developer => ("developer", String::new(), String::new()),
+        Rank::Limited(projects) => ("limited", names(projects), String::new()),
+        Rank::Bot { projects, rights } => {
+            let rights: Vec<&str> = rights.iter().map(|right| right.as_str()).collect();
+            ("bot", names(projects), rights.join(" "))
+        }
     }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let rank: String = row.get("rank")?;
     let projects: String = row.get("projects")?;
+    let projects: Vec<ProjectName> = projects.split(' ').filter_map(ProjectName::parse).collect();
+    let rights: String = row.get("rights")?;
     Ok(KeyRecord {
         name: row.get("name")?,
         fingerprint: row.get("fingerprint")?,
@@ -73,7 +81,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         rank: match rank.as_str() {
             "admin" => Rank::Admin,
             "developer" => Rank::Developer,
-            _ => Rank::Limited(projects.split(' ').filter_map(ProjectName::parse).collect()),
+            "limited" => Rank::Limited(projects),
+            _ => Rank::Bot { projects, rights: rights.split(' ').filter_map(Right::parse).collect() },
         },
         added_at: Time(row.get("added_at")?),
     })
@@ -95,6 +104,11 @@ mod tests {
             rank: Rank::Limited(vec![blog.clone()]),
             added_at: Time(1),
         };
+        let bot = Rank::Bot { projects: vec![blog.clone()], rights: Right::ALL.to_vec() };
+        let bot = KeyRecord { rank: bot, ..key("z", "SHA256:9") };
+        assert!(store.add_key(&bot).unwrap());
+        assert_eq!(store.key_by_fingerprint("SHA256:9").unwrap(), Some(bot));
+        assert!(store.remove_key("z").unwrap());
         assert!(store.add_key(&key("a", "SHA256:1")).unwrap());
         assert!(!store.add_key(&key("a", "SHA256:2")).unwrap());
         assert!(!store.add_key(&key("b", "SHA256:1")).unwrap());

@@ -138,6 +138,13 @@ impl Store {
         changed.map(drop).map_err(during("pin a release"))
     }
 
+    /// What it takes to go back from a release, once its tree has been seen.
+    pub fn note_class(&self, project: &ProjectName, version: ReleaseVersion, class: RollbackClass) -> Result<()> {
+        let note = "UPDATE releases SET rollback = ?3 WHERE project = ?1 AND version = ?2";
+        let changed = self.lock().execute(note, params![project.as_str(), version.0, class.as_str()]);
+        changed.map(drop).map_err(during("note what going back takes"))
+    }
+
     /// Notes that there is a proof that it was live, and since when.
     pub fn note_tested(&self, project: &ProjectName, version: ReleaseVersion, at: Time) -> Result<()> {
         let note = "UPDATE releases SET tested_at = ?3 WHERE project = ?1 AND version = ?2";

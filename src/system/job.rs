@@ -36,6 +36,19 @@ pub struct View {
     pub tmp: Privacy,
     /// The name of the user inside: /etc/passwd and /etc/group get one more line each.
     pub identity: Option<Identity>,
+    /// Which network the job reaches.
+    #[serde(default)]
+    pub network: Network,
+}
+
+/// Which network a job reaches. Sockets that have a path are files, and follow the view instead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Network {
+    /// The machine's.
+    #[default]
+    Host,
+    /// A loopback of its own and nothing else.
+    None,
 }
 
 /// Whose a directory is.

@@ -14,6 +14,7 @@ pub mod files;
 pub mod job;
 pub mod mount_table;
 pub mod mounts;
+pub mod network;
 pub mod own_key;
 pub mod ownership;
 pub mod powers;
@@ -26,5 +27,5 @@ pub mod users;
 pub mod volumes;
 
 pub use cgroups::{Cgroups, Group, GroupLimits};
-pub use job::{Access, Bind, Identity, Job, Limits, Privacy, View};
+pub use job::{Access, Bind, Identity, Job, Limits, Network, Privacy, View};
 pub use users::UserIds;

@@ -3,6 +3,7 @@
 
 use super::files::FileError;
 use crate::model::Time;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -11,9 +12,21 @@ use std::path::Path;
 
 /// The bytes of a regular file. A link, a device, a directory or a file of more than `max` bytes is an error.
 pub fn read_regular(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(path);
+    read_opened(opened, path, max)
+}
+
+/// The same for a file in a tree that a user filled: no link is followed on the whole way from `root`, and no mount left.
+pub fn read_beneath(root: &Path, path: &str, max: u64) -> Result<Vec<u8>, FileError> {
+    let stay = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV;
+    let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).resolve(stay);
+    let open = || Ok(File::from(openat2(File::open(root)?, path, how)?));
+    read_opened(open(), &root.join(path), max)
+}
+
+fn read_opened(opened: std::io::Result<File>, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let failed = |error: std::io::Error| FileError::new("read", path, error);
-    let file =
-        OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC).open(path).map_err(failed)?;
+    let file = opened.map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() || meta.len() > max {
         let why = if meta.is_file() { "too large" } else { "not a regular file" };
@@ -48,6 +61,11 @@ pub fn changed(path: &Path) -> Result<Time, FileError> {
 /// The file system that a directory is on, as a number.
 pub fn device(path: &Path) -> Result<u64, FileError> {
     std::fs::metadata(path).map(|meta| meta.dev()).map_err(|error| FileError::new("look at", path, error))
+}
+
+/// When something was changed last: an opaque number that grows.
+pub fn modified(path: &Path) -> Result<i64, FileError> {
+    std::fs::symlink_metadata(path).map(|meta| meta.mtime()).map_err(|error| FileError::new("look at", path, error))
 }
 
 /// Names in a directory, sorted; those that are not UTF-8 are left out. A directory that is not there has none.
@@ -104,6 +122,12 @@ mod tests {
         assert_eq!(read_regular(&path("file"), 4).unwrap(), b"text");
         assert!(read_regular(&path("file"), 3).is_err());
         assert!(read_regular(&path("link"), 10).is_err());
+        assert_eq!(read_beneath(dir.path(), "file", 4).unwrap(), b"text");
+        std::os::unix::fs::symlink(".", path("round")).unwrap();
+        for led in ["link", "round/file", "../file", "fifo"] {
+            assert!(read_beneath(dir.path(), led, 10).is_err(), "{led}");
+        }
+        assert_eq!(read_beneath(dir.path(), "absent", 4).unwrap_err().kind(), std::io::ErrorKind::NotFound);
         assert!(read_regular(&path("fifo"), 10).is_err());
         assert_eq!(names(&path("absent")).unwrap(), Vec::<String>::new());
     }

@@ -3,6 +3,7 @@
 //! To add a verb: a variant here with its help and an example, its arm in `operations::perform`, its answer in
 //! `operations::records` and `operations::show`, and the page `docs/verbs.md`, which a test regenerates.
 
+use super::release::PromoteWords;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,12 @@ pub enum Verb {
         after_help = "Examples:\n  commis rollback blog\n  commis rollback blog v41\n  commis rollback blog v41 --with-data"
     )]
     Rollback(RollbackWords),
-    /// What is on a project's shelf
+    /// Deploy a release that another server cooked, without building
+    #[command(
+        after_help = "Examples:\n  commis promote blog\n  commis promote blog --from staging v42\n  commis promote blog --release-file - < release.json"
+    )]
+    Promote(PromoteWords),
+    /// Finished releases: on the shelf, on their way in and out
     Release {
         #[command(subcommand)]
         verb: super::release::ReleaseVerb,
@@ -214,7 +220,7 @@ pub enum DiskVerb {
 pub enum KeyVerb {
     /// Add the public key on standard input
     #[command(
-        after_help = "Examples:\n  commis key add jane --admin < ~/.ssh/id_ed25519.pub\n  commis key add jenkins --project blog < ci.pub"
+        after_help = "Examples:\n  commis key add jane --admin < ~/.ssh/id_ed25519.pub\n  commis key add jenkins --project blog < ci.pub\n  commis key add prod --project blog --only release:fetch < prod.pub"
     )]
     Add {
         /// How logs and lists call it
@@ -225,6 +231,10 @@ pub enum KeyVerb {
         /// Only this project exists for the key; may be repeated
         #[arg(long)]
         project: Vec<String>,
+        /// Nothing but this: release:push or release:fetch, of the named projects; may be repeated
+        #[arg(long, conflicts_with = "admin")]
+        #[serde(default)]
+        only: Vec<String>,
     },
     /// List keys
     #[command(after_help = "Example:\n  commis key list")]

@@ -1,14 +1,17 @@
 //! One grammar of verbs for every door: `commis VERB`, `ssh commis@host VERB`, the control socket.
 //!
-//! [`grammar`] is what can be said, [`aliases`] what Heroku and Dokku users say instead. What a verb does and how
+//! [`grammar`] is what can be said, [`aliases`] what Heroku and Dokku users say instead,
+//! [`mod@takes`] what is piped in and out. What a verb does and how
 //! its answer looks stands in `operations/`.
 
 pub mod aliases;
 pub mod grammar;
 pub mod release;
+pub mod takes;
 
 pub use grammar::{
     ConfigVerb, DiskVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb,
     parse,
 };
-pub use release::ReleaseVerb;
+pub use release::{Despite, PartWord, PromoteWords, ReleaseVerb};
+pub use takes::{Gives, Takes, file, gives, reads_lines, takes};

@@ -62,6 +62,7 @@ impl Bench {
             binds: vec![self.bind("build", "run", Access::ReadWrite), self.bind("data", "data", Access::ReadOnly)],
             tmp: Privacy::Private,
             identity: Some(Identity { name: "blog".into(), home: self.root().join("run") }),
+            ..View::default()
         };
         Job {
             argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),

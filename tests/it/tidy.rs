@@ -30,6 +30,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("runtime", &["model", "sandbox", "system"]),
     ("store", &["model", "system"]),
     ("notify", &["model", "system"]),
+    // Another server is asked through a configuration of its own.
+    ("upstream", &["model", "config", "system"]),
     ("pipeline", BEFORE_PIPELINE),
     // What can be said to a server, as data; who carries it out comes next.
     ("verbs", &["model"]),
@@ -44,16 +46,17 @@ const EDGES: &[(&str, &[&str])] = &[
 #[rustfmt::skip]
 const BEFORE_PIPELINE: &[&str] = &[
     "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
+    "upstream",
 ];
 #[rustfmt::skip]
 const BEFORE_OPERATIONS: &[&str] = &[
     "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
-    "pipeline", "verbs",
+    "upstream", "pipeline", "verbs",
 ];
 #[rustfmt::skip]
 const EVERYTHING: &[&str] = &[
     "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
-    "pipeline", "operations", "verbs", "ssh", "api", "cli",
+    "upstream", "pipeline", "operations", "verbs", "ssh", "api", "cli",
 ];
 
 /// Files that only decide, besides those whose head says "Pure". `*` is every file below, except those with a `!`.

@@ -21,7 +21,7 @@ use crate::model::{Code, Failure};
 /// The one file a pillar begins with; the first of these names that is there, and no second one.
 const PILLAR_FILES: [&str; 3] = ["init.sls", "init.yaml", "init.yml"];
 /// Files of the project that a pillar goes over.
-const DEFAULT_FILES: [&str; 2] = ["PILLAR.sample", ".commis/defaults.yaml"];
+pub const DEFAULT_FILES: [&str; 2] = ["PILLAR.sample", ".commis/defaults.yaml"];
 
 /// Texts of the files, by the name that errors show, in the order in which they come over one another.
 #[derive(Clone, Default)]

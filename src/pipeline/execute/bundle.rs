@@ -9,7 +9,7 @@ use crate::git::{self, Kind};
 use crate::layouts::places;
 use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
 use crate::notify::words::{self, Stage};
-use crate::pipeline::{Goal, data};
+use crate::pipeline::{Goal, data, shelving};
 use crate::store::ReleaseRecord;
 use crate::system::{UserIds, clock, reading};
 use std::collections::BTreeMap;
@@ -114,7 +114,7 @@ impl Execution<'_> {
 
     /// What it will take to go back from it.
     fn class(&self, base: &ManifestBase) -> RollbackClass {
-        let facts = &self.gathered.facts;
+        let facts = &self.facts;
         data::class(facts.data.declared, &facts.hooks, base.processes.keys().any(ProcessType::is_release))
     }
 
@@ -184,17 +184,25 @@ impl Execution<'_> {
             Some(release) => release,
             None => self.chosen_release()?,
         };
-        let limits = UnpackLimits { ratio: None, ..UnpackLimits::default() };
+        let (limits, links) = match self.order.goal {
+            Goal::Promotion(_) => (UnpackLimits::default(), shelving::LINKS),
+            Goal::Commit { .. } | Goal::Release(_) => {
+                (UnpackLimits { ratio: None, ..UnpackLimits::default() }, Links::AsBuilt)
+            }
+        };
         let expect = Expect { sha256: release.sha256.clone(), limits };
         let archive = self.places.release(&release.file_name);
-        let unpacked = tokio::task::block_in_place(|| {
-            archives::unpack(&archive, &expect, &self.work.tree, UserIds::of(0), Links::AsBuilt)
-        });
+        let unpacked =
+            tokio::task::block_in_place(|| archives::unpack(&archive, &expect, &self.work.tree, UserIds::of(0), links));
         self.work.version = Some(release.version);
         self.work.release = Some(release);
         let unpacked = unpacked?;
         let note = format!("{} files, {}", unpacked.files, words::size(unpacked.bytes));
         self.work.manifest = Some(unpacked.manifest);
+        self.adopt()?;
+        if matches!(self.order.goal, Goal::Promotion(_)) {
+            self.close_stage(Stage::Unpack, &note);
+        }
         Ok(Done::Did(note))
     }
 

@@ -70,7 +70,7 @@ impl Execution<'_> {
     }
 
     pub(super) fn back_up(&mut self) -> Result<Done, Failure> {
-        let policy = self.gathered.facts.data.policy;
+        let policy = self.facts.data.policy;
         let dumped = self.work.data.dumped;
         let copied = match (policy, dumped) {
             (BackupPolicy::Full, _) => tokio::task::block_in_place(|| self.copy_aside())?,
@@ -128,7 +128,7 @@ impl Execution<'_> {
     }
 
     fn exclude(&self) -> Result<Exclude, Failure> {
-        Exclude::new(&self.gathered.settings.data.exclude)
+        Exclude::new(&self.settings.data.exclude)
     }
 
     /// The backup is whole: on the disk first, then under its name, then in the row.
@@ -213,7 +213,7 @@ impl Execution<'_> {
 
     /// The tree whose hook `restore` runs.
     pub(super) fn restorer_tree(&self) -> PathBuf {
-        match self.gathered.facts.data.restorer {
+        match self.facts.data.restorer {
             Some(Restorer::Old) => self.places.run(),
             Some(Restorer::New) | None => self.work.tree.clone(),
         }
@@ -241,7 +241,7 @@ impl Execution<'_> {
 
     /// Whether our own backup has dumps that are read again.
     pub(super) fn has_own_dumps(&self) -> bool {
-        data::own(&self.gathered.facts).is_ok_and(data::Holds::dumps)
+        data::own(&self.facts).is_ok_and(data::Holds::dumps)
     }
 }
 

@@ -3,9 +3,11 @@
 //! What would hurt if it were forgotten has a row before the effect (`store`): the exchange of `run/`, its undo and
 //! the verdict. Everything before the exchange is undone by removing what has our name on it.
 
+mod adopt;
 mod bundle;
 mod data;
 mod ended;
+mod fetch;
 mod prepare;
 pub mod proofs;
 mod restore;
@@ -23,12 +25,14 @@ mod watch;
 use super::context::{Context, LiveSet};
 use super::control::Control;
 use super::data::touches;
+use super::facts::Facts;
 use super::gather::Gathered;
 use super::recall::Interrupted;
 use super::rollback;
 use super::step::{Archive, Step};
 use super::{Goal, Order};
 use crate::archives::Manifest;
+use crate::config::ProjectConfig;
 use crate::git::refs::PreparedUpdate;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Because, Code, CommitId, Failure, Phase, ReleaseVersion};
@@ -53,6 +57,9 @@ pub struct Execution<'a> {
     context: &'a Context,
     order: &'a Order,
     gathered: &'a Gathered,
+    /// As gathered; of a release from elsewhere as its tree says, once that is there.
+    facts: Facts,
+    settings: ProjectConfig,
     places: ProjectPlaces,
     log: &'a DeploymentLog,
     control: &'a Control,
@@ -75,6 +82,8 @@ struct Work {
     /// The common tree, as the last script left it.
     common: serde_json::Value,
     prepared: Option<PreparedUpdate>,
+    /// The project's variables; those of a release from elsewhere are whole once its tree is there.
+    environment: Vec<(String, String)>,
     /// Inode of the new tree, known since the switch was intended: whichever name has it now is the new tree.
     inode: Option<u64>,
     /// How often the old processes had been started again when the switch began.
@@ -86,11 +95,39 @@ struct Work {
     data: DataWork,
 }
 
+impl Work {
+    /// Nothing yet, but for what gather saw.
+    fn new(gathered: &Gathered, (tree, tree_name): (PathBuf, String)) -> Self {
+        Self {
+            tree,
+            tree_name,
+            version: None,
+            release: None,
+            manifest: None,
+            common: gathered.common.clone(),
+            prepared: None,
+            environment: gathered.environment.clone(),
+            inode: None,
+            old_restarts: 0,
+            doubt: None,
+            new: None,
+            opened: None,
+            data: DataWork::default(),
+        }
+    }
+}
+
 /// How a step ended well.
 enum Done {
     /// With a short note for the record.
     Did(String),
     Skipped(Because),
+}
+
+/// The same without its words.
+enum Ended {
+    Done,
+    Skipped,
 }
 
 impl Done {
@@ -109,26 +146,14 @@ impl<'a> Execution<'a> {
         let places = context.project_places(&order.project.name);
         let tree_name = format!("{}-{}", clock::compact(clock::now()), order.number.0);
         let variables = gathered.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let work = Work {
-            tree: places.deployed(&tree_name),
-            tree_name,
-            version: None,
-            release: None,
-            manifest: None,
-            common: gathered.common.clone(),
-            prepared: None,
-            inode: None,
-            old_restarts: 0,
-            doubt: None,
-            new: None,
-            opened: None,
-            data: DataWork::default(),
-        };
+        let work = Work::new(gathered, (places.deployed(&tree_name), tree_name));
         Self {
             redactor: Redactor::new(variables),
             started: Instant::now(),
             begun: Vec::new(),
             records: Vec::new(),
+            facts: gathered.facts.clone(),
+            settings: gathered.settings.clone(),
             context,
             order,
             gathered,
@@ -180,11 +205,16 @@ impl<'a> Execution<'a> {
                 return Err(cancelled());
             }
             self.begun.push(*step);
-            if let Err(failure) = self.one(*phase, *step).await {
-                if *step == Step::Exchange && !self.is_exchanged() {
-                    self.begun.pop();
+            match self.one(*phase, *step).await {
+                Ok(Ended::Done) => {}
+                // What was not there to be done needs no undoing.
+                Ok(Ended::Skipped) => drop(self.begun.pop()),
+                Err(failure) => {
+                    if *step == Step::Exchange && !self.is_exchanged() {
+                        self.begun.pop();
+                    }
+                    return Err(failure);
                 }
-                return Err(failure);
             }
         }
         Ok(())
@@ -199,7 +229,7 @@ impl<'a> Execution<'a> {
                 continue;
             }
             match self.one(Phase::Deploy, *step).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(failure) if rollback::only_clears_away(*step) => {
                     tracing::warn!(project = %self.order.project.name, %step, "left for later: {failure}");
                 }
@@ -213,7 +243,7 @@ impl<'a> Execution<'a> {
         first
     }
 
-    async fn one(&mut self, phase: Phase, step: Step) -> Result<(), Failure> {
+    async fn one(&mut self, phase: Phase, step: Step) -> Result<Ended, Failure> {
         let watch = Watch::start();
         let result = self.between_points(step).await;
         let (status, note) = match &result {
@@ -223,7 +253,10 @@ impl<'a> Execution<'a> {
         };
         let note = self.redactor.redact(&note);
         self.records.push(watch.stop(phase, &step.to_string(), (status, note)));
-        result.map(drop)
+        result.map(|done| match done {
+            Done::Did(_) => Ended::Done,
+            Done::Skipped(_) => Ended::Skipped,
+        })
     }
 
     async fn between_points(&mut self, step: Step) -> Result<Done, Failure> {
@@ -233,10 +266,14 @@ impl<'a> Execution<'a> {
         Ok(done)
     }
 
+    /// A hook that is not there touches nothing.
+    fn touch_before(&mut self, step: Step) -> Result<(), Failure> {
+        let is_there = !matches!(step, Step::Hook(hook) if !self.has_hook(hook));
+        if is_there && touches(step, self.facts.data.declared) { self.touch() } else { Ok(()) }
+    }
+
     async fn perform(&mut self, step: Step) -> Result<Done, Failure> {
-        if touches(step, self.gathered.facts.data.declared) {
-            self.touch()?;
-        }
+        self.touch_before(step)?;
         match step {
             Step::PrepareDirectories => self.prepare_directories(),
             Step::WipeBuild => self.wipe_build(),
@@ -255,6 +292,8 @@ impl<'a> Execution<'a> {
             Step::MoveRef => self.move_ref().await,
             Step::Enlarge => self.enlarge().await,
             Step::FixPermissions => self.fix_permissions(),
+            Step::Fetch => self.fetch().await,
+            Step::VerifyRelease => self.verify_release(),
             Step::RouteBack => self.route_back(),
             Step::StopNew => self.stop_new().await,
             Step::ExchangeBack => self.exchange_back(),
@@ -281,6 +320,7 @@ impl<'a> Execution<'a> {
     /// there is no way back: a verdict that cannot be written then is found and written by recovery.
     pub async fn settle(&mut self) -> Result<ReleaseVersion, Failure> {
         let version = self.work.version.ok_or_else(|| missing("a release number"))?;
+        self.note_environment()?;
         self.note_records();
         let (name, number) = (&self.order.project.name, self.order.number);
         match self.context.store.finish_live(name, number, version, clock::now()) {
@@ -312,6 +352,7 @@ impl<'a> Execution<'a> {
     fn commit(&self) -> Option<CommitId> {
         match &self.order.goal {
             Goal::Commit { commit, .. } => Some(commit.clone()),
+            Goal::Promotion(promotion) => Some(promotion.commit.clone()),
             Goal::Release(_) => self.work.release.as_ref().and_then(ReleaseRecord::commit_id),
         }
     }

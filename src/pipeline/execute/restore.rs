@@ -86,7 +86,7 @@ impl Execution<'_> {
                 Ok(Source { number, at, shelf: Some(shelf), exclude })
             }
             Backup::Empty => {
-                Ok(Source { number, at, shelf: None, exclude: Exclude::new(&self.gathered.settings.data.exclude)? })
+                Ok(Source { number, at, shelf: None, exclude: Exclude::new(&self.settings.data.exclude)? })
             }
             Backup::None | Backup::Begun => {
                 Err(Failure::new(Code::NotFound, format!("archives/{} has no backup of data", number.0)))

@@ -39,6 +39,9 @@ struct Script {
 
 impl Execution<'_> {
     pub(super) async fn run_hook(&mut self, hook: Hook) -> Result<Done, Failure> {
+        if !self.has_hook(hook) {
+            return Ok(Done::Skipped(Because::NothingDeclared));
+        }
         if hook.runs_as() == Who::BuildUser {
             self.open_stage(Stage::Build, "hooks");
         }
@@ -139,7 +142,7 @@ impl Execution<'_> {
 
     fn build_timeout(&self) -> Duration {
         let most = self.gathered.config.builds.timeout;
-        self.gathered.settings.build.timeout.map_or(most, |asked| asked.min(most))
+        self.settings.build.timeout.map_or(most, |asked| asked.min(most))
     }
 
     pub(super) async fn release_command(&mut self) -> Result<Done, Failure> {
@@ -157,7 +160,10 @@ impl Execution<'_> {
             env: running.environment_of("release.1", None),
             directory: self.places.run(),
             user: self.order.project.app_user,
-            view: view::app_view(name, &self.places, &self.work.tree, &self.context.exe),
+            view: View {
+                network: self.deployment_network(),
+                ..view::app_view(name, &self.places, &self.work.tree, &self.context.exe)
+            },
             limits: Limits::default(),
             cgroups: Vec::new(),
         };
@@ -185,12 +191,13 @@ impl Execution<'_> {
             Who::AppUser => {
                 let tree = if hook == Hook::Restore { self.restorer_tree() } else { self.live_tree() };
                 let view = view::deploy_view(name, &self.places, self.order.number, &tree, &self.context.exe);
+                let view = View { network: self.deployment_network(), ..view };
                 let access = if hook == Hook::Restore { Access::ReadOnly } else { Access::ReadWrite };
                 view::with_dumps(view, &self.places, self.dumps_for(hook)?, access)
             }
         };
         Ok(Job {
-            argv: vec![self.places.run().join(hooks::find::DIRECTORY).join(hook.name()).display().to_string()],
+            argv: vec![self.places.run().join(hooks::DIRECTORY).join(hook.name()).display().to_string()],
             env: self.hook_environment(hook),
             directory: self.places.run(),
             user,
@@ -284,7 +291,7 @@ impl Execution<'_> {
 
     fn build_limits(&self) -> GroupLimits {
         let config = &self.gathered.config.builds;
-        let asked = self.gathered.settings.build.memory;
+        let asked = self.settings.build.memory;
         GroupLimits {
             memory: Some(asked.map_or(config.memory, |asked| asked.min(config.memory))),
             pids: Some(config.pids.into()),

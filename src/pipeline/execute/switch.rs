@@ -6,7 +6,6 @@ use crate::git;
 use crate::git::refs::PreparedUpdate;
 use crate::model::{Because, Code, CommitId, Exit, Failure, Repository};
 use crate::notify::words::Stage;
-use crate::pipeline::Goal;
 use crate::pipeline::context::LiveSet;
 use crate::pipeline::health::{self, Exits};
 use crate::pipeline::instances::{self, Running};
@@ -24,9 +23,9 @@ const LAST_LINES: usize = 10;
 
 impl Execution<'_> {
     pub(super) async fn prepare_ref(&mut self) -> Result<Done, Failure> {
-        let Goal::Commit { commit, previous, branch, .. } = &self.order.goal else { return Err(missing("a branch")) };
+        let (commit, branch, previous) = self.order.goal.branch().ok_or_else(|| missing("a branch"))?;
         let repository = self.places.repository(Repository::Project);
-        let old = previous.clone().unwrap_or_else(CommitId::zero);
+        let old = previous.cloned().unwrap_or_else(CommitId::zero);
         let prepared =
             PreparedUpdate::prepare(&self.context.git, &repository, &[(branch.clone(), old, commit.clone())]).await;
         self.work.prepared = Some(prepared.map_err(|error| {
@@ -122,6 +121,7 @@ impl Execution<'_> {
     /// After this there is no way back. A branch that has moved although git or the disk complained has moved: then an
     /// admin is told, and nothing is undone.
     pub(super) async fn move_ref(&mut self) -> Result<Done, Failure> {
+        self.note_environment()?;
         let prepared = self.work.prepared.take().ok_or_else(|| missing("a prepared branch"))?;
         // Durable on return; the objects have been since the exchange.
         let moved = prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error));
@@ -139,7 +139,7 @@ impl Execution<'_> {
     }
 
     fn branch_moved(&self, repository: &Path) -> bool {
-        let Goal::Commit { commit, branch, .. } = &self.order.goal else { return false };
+        let Some((commit, branch, _)) = self.order.goal.branch() else { return false };
         let now = git::open(repository).and_then(|objects| objects.resolve(branch));
         now.is_ok_and(|now| now.as_ref() == Some(commit))
     }
@@ -161,7 +161,7 @@ impl Execution<'_> {
             version: self.work.version.ok_or_else(|| missing("a release number"))?,
             commit: self.commit_text(),
             mode: self.gathered.mode,
-            environment: self.gathered.environment.clone(),
+            environment: self.work.environment.clone(),
             tree: self.work.tree.clone(),
             generation: self.order.number.0,
         })

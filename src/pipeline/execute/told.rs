@@ -14,6 +14,9 @@ impl Execution<'_> {
             Goal::Commit { commit, .. } => {
                 self.log.line(&words::opening(name, number, commit, &self.order.subject, platform));
             }
+            Goal::Promotion(promotion) => {
+                self.log.line(&words::promoting(name, number, promotion.version, (&promotion.environment, platform)))
+            }
             Goal::Release(version) => {
                 self.log.line(&format!("-----> {name}: deploy {number}, {version} again, to {platform}"))
             }

@@ -10,7 +10,7 @@ use crate::system::clock;
 
 impl Execution<'_> {
     pub fn facts(&self) -> &'_ Facts {
-        &self.gathered.facts
+        &self.facts
     }
 
     pub fn ssh_words(&self) -> String {
@@ -19,7 +19,7 @@ impl Execution<'_> {
 
     /// A failure after data was touched that cannot be put back says so, and why.
     pub fn with_what_became_of_data(&self, failure: Failure) -> Failure {
-        let because = match data::own(&self.gathered.facts) {
+        let because = match data::own(&self.facts) {
             Err(because) if self.data_state() != DataState::Untouched => because,
             _ => return failure,
         };
@@ -49,13 +49,13 @@ impl Execution<'_> {
     pub(super) fn tell_restored(&self) {
         let dumps = self.has_own_dumps();
         let at = self.work.data.kept.map(|kept| clock::time_of_day(kept.at)).unwrap_or_default();
-        let copy = data::own(&self.gathered.facts).is_ok_and(data::Holds::copy);
+        let copy = data::own(&self.facts).is_ok_and(data::Holds::copy);
         let restored = if copy { "code, run/ and data/ restored" } else { "code and run/ restored" };
         match dumps {
             true => self.tell_detail(&format!("{restored}; dump of {at} reloaded")),
             false => self.tell_detail(restored),
         }
-        if data::dump_is_for_people(&self.gathered.facts) {
+        if data::dump_is_for_people(&self.facts) {
             let place = format!("archives/{}/dumps", self.order.number.0);
             self.tell_verdict("warning", &format!("no hook restore: the dump of {at} is kept in {place}"));
         }

@@ -15,7 +15,7 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 impl Execution<'_> {
     /// Settings of the project that packs understand as variables.
     pub(super) fn pack_settings(&self) -> Vec<(String, String)> {
-        facts::pack_settings(&self.gathered.settings)
+        facts::pack_settings(&self.settings)
     }
 
     /// The server's own variables for builds: where tools are, mirrors. Values may hold passwords of mirrors, so they
@@ -75,18 +75,18 @@ impl Execution<'_> {
     /// The hook of an older tree runs with what that was cooked with.
     fn variables_of(&self, hook: Hook) -> Vec<(String, String)> {
         let project = &self.order.project;
-        let is_old = hook == Hook::Restore && self.gathered.facts.data.restorer == Some(Restorer::Old);
+        let is_old = hook == Hook::Restore && self.facts.data.restorer == Some(Restorer::Old);
         let old = project.live.filter(|_| is_old).map(|live| self.context.store.release(&project.name, live));
         match old {
             Some(Ok(Some(release))) => release.variables(),
-            _ => self.gathered.environment.clone(),
+            _ => self.work.environment.clone(),
         }
     }
 
     /// The pillar's variables that builds may see.
     pub(super) fn build_environment(&self) -> Vec<(String, String)> {
-        let allowed = |name: &str| self.gathered.settings.build.env.gives(name);
-        self.gathered.environment.iter().filter(|(name, _)| allowed(name)).cloned().collect()
+        let allowed = |name: &str| self.settings.build.env.gives(name);
+        self.work.environment.iter().filter(|(name, _)| allowed(name)).cloned().collect()
     }
 }
 

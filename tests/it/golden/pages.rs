@@ -138,6 +138,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Process", value(&process())),
         ("Release", value(&release())),
         ("Key", value(&key())),
+        ("Release head", head()),
         ("Configuration", value(&config)),
         ("Variable", value(&variable)),
         ("Checked", checked()),
@@ -236,12 +237,22 @@ fn signer() -> records::Signed {
     records::Signed { allowed_signers: "l".into(), environment: "staging".into(), fingerprint: "f".into() }
 }
 
+fn head() -> Value {
+    let artifact = json!({"name": "n", "sha256": "s", "size": 1});
+    let head = json!({
+        "project": "blog", "release": "v1", "commit": "c", "environment": "staging", "live": true, "tested_at": "t",
+        "created_at": "t", "tree_bytes": 1, "artifacts": [artifact],
+    });
+    value(&serde_json::from_value::<records::ReleaseHead>(head).unwrap())
+}
+
 fn key() -> records::Key {
     records::Key {
         name: "jane".into(),
         fingerprint: "f".into(),
         rank: "admin".into(),
         projects: Vec::new(),
+        rights: Vec::new(),
         added_at: "t".into(),
     }
 }

@@ -3,10 +3,10 @@
 
 use super::{root, settle, strangers};
 use commis::buildpacks::contract;
-use commis::hooks::{self, Hook};
+use commis::hooks::{self, Hook, Who};
 use commis::model::{Failure, Mode, ReleaseVersion, Trigger};
 use commis::pipeline::data::{self, DataFacts};
-use commis::pipeline::facts::{self, Building, Facts};
+use commis::pipeline::facts::{self, Building, Facts, Supply};
 use commis::pipeline::{Mover, plan, rollback};
 use commis::store::DataState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,10 +54,11 @@ fn plans(recipe: &Recipe, mode: Mode) -> String {
     let hooks: Vec<&str> = recipe.hooks.iter().map(|hook| hook.name()).collect();
     let mut text = format!("buildpack: {}\n", recipe.buildpack.as_deref().unwrap_or("none"));
     writeln!(text, "hooks: {}", if hooks.is_empty() { "none".to_owned() } else { hooks.join(" ") }).unwrap();
-    if mode != Mode::Cooking {
+    if mode == Mode::Editable {
         text.push_str("gather refuses this mode as yet; this is what is decided so far\n");
     }
-    for trigger in [Trigger::Push, Trigger::Redeploy, Trigger::Rollback] {
+    let promote = (mode == Mode::Final).then_some(Trigger::Promote);
+    for trigger in [Trigger::Push, Trigger::Redeploy, Trigger::Rollback].into_iter().chain(promote) {
         let facts = facts(recipe, mode, trigger);
         let plan = plan::plan(&facts);
         let begun: Vec<_> = plan.steps().map(|(_, step)| step).collect();
@@ -70,13 +71,27 @@ fn plans(recipe: &Recipe, mode: Mode) -> String {
     text
 }
 
-/// What is rolled back to is an archive: it has its hooks, and nothing is built.
+/// Where the release comes from: in mode final from elsewhere, or from the shelf where it was put.
+fn supply(mode: Mode, trigger: Trigger) -> Supply {
+    match (mode, trigger) {
+        (_, Trigger::Rollback) => Supply::Kept,
+        (Mode::Final, Trigger::Redeploy) => Supply::Handed,
+        (Mode::Final, _) => Supply::Fetched,
+        (Mode::Editable | Mode::Cooking, _) => Supply::Cooked,
+    }
+}
+
+/// What is rolled back to is an archive: it has its hooks, and nothing is built. Of what comes from elsewhere all hooks are
+/// planned that may be in it.
 fn facts(recipe: &Recipe, mode: Mode, trigger: Trigger) -> Facts {
+    let supply = supply(mode, trigger);
+    let all = || Hook::ALL.into_iter().filter(|hook| hook.runs_as() == Who::AppUser).collect();
     Facts {
         mode,
         trigger,
-        hooks: recipe.hooks.clone(),
-        buildpack: recipe.buildpack.clone().filter(|_| !trigger.goes_back()),
+        supply,
+        hooks: if matches!(supply, Supply::Handed | Supply::Fetched) { all() } else { recipe.hooks.clone() },
+        buildpack: recipe.buildpack.clone().filter(|_| supply == Supply::Cooked),
         building: recipe.building,
         mover: if trigger == Trigger::Push { Mover::Us } else { Mover::Nobody },
         previous: Some(ReleaseVersion(1)),

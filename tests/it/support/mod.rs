@@ -8,10 +8,12 @@ pub mod postgres;
 pub mod project;
 pub mod rejected;
 pub mod running;
+pub mod travel;
 pub mod world;
 
 pub use picture::picture;
 pub use postgres::Postgres;
 pub use project::{Project, Pushed};
 pub use running::{Gate, Running};
+pub use travel::Pair;
 pub use world::{Ran, World};

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub struct World {
     pub root: tempfile::TempDir,
     server: Option<Child>,
+    /// A program and its first words that the server is started by; none: by itself.
+    entrance: Vec<String>,
     pub ssh: u16,
     pub http: u16,
     /// Every world has numeric users of its own, so that what is left of one is not another's.
@@ -38,10 +40,16 @@ impl World {
 
     /// With more lines in its commis.toml; sections that it has already get theirs by a drop-in file.
     pub fn with(more: &str) -> Self {
+        Self::inside(more, |_| Vec::new())
+    }
+
+    /// The same, started by another program, which gets the server's words after its own.
+    pub fn inside(more: &str, entrance: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let root = tempfile::Builder::new().prefix("commis-world-").tempdir().expect("a temporary root");
         // Numeric users must be able to walk through.
         set_mode(root.path(), 0o711);
-        let mut world = Self { root, server: None, ssh: 0, http: 0, first_user: own_users(), id: None };
+        let entrance = entrance(root.path());
+        let mut world = Self { root, server: None, entrance, ssh: 0, http: 0, first_user: own_users(), id: None };
         std::fs::write(world.config(), world.settings()).expect("commis.toml");
         std::fs::create_dir_all(world.path("conf.d")).expect("conf.d");
         std::fs::write(world.path("conf.d/10-test.toml"), more).expect("drop-in");
@@ -75,7 +83,9 @@ impl World {
     /// Starts the server; returns when it is ready.
     pub fn start(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("server.log")).expect("log");
-        let mut server = Command::new(commis_program())
+        let words: Vec<&str> = self.entrance.iter().map(String::as_str).chain([commis_program()]).collect();
+        let mut server = Command::new(words[0])
+            .args(&words[1..])
             .args(["serve", "--config"])
             .arg(self.config())
             .env("NOTIFY_SOCKET", self.path("notify"))

@@ -1,0 +1,107 @@
+//! What is looked at for a release from elsewhere: room for it, and today's pillar. Its tree is not here yet, so hooks and
+//! defaults are looked for once it is (`execute/adopt.rs`).
+
+use super::{Gathered, NamedTexts, about, common, read_pillar, unpacked};
+use crate::archives::exclude::Exclude;
+use crate::config::ProjectConfig;
+use crate::config::pillar::{self, DEFAULT_FILES, PillarSources, Value};
+use crate::hooks::{Hook, Who};
+use crate::model::{Code, Failure, Mode, ProjectName, ReleasePart, Repository};
+use crate::pipeline::data::DataFacts;
+use crate::pipeline::facts::{Building, Facts, Supply};
+use crate::pipeline::promotion::{Promotion, Source};
+use crate::pipeline::room::{self, Writes};
+use crate::pipeline::{Context, Mover, Order, health, shelving};
+use crate::storage::Usage;
+use crate::storage::fitting::Makes;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> Result<Gathered, Failure> {
+    let config = context.config();
+    let name = &order.project.name;
+    let mode = context.mode_of(&order.project);
+    require_final(name, mode)?;
+    let places = context.project_places(name);
+    let (supply, writes) = supply(context, name, promotion)?;
+    // What it leaves out stands in its tree: the whole of data/ is what there must be room for.
+    let everything = Exclude::new(&[])?;
+    let writes = Writes { backs_up: Some(&everything), ..writes };
+    let warnings = room::look(context, &order.project, &writes)?;
+    let (pillar_commit, pillar) = read_pillar(&places.repository(Repository::Pillar), &config)?;
+    let sources = PillarSources { defaults: Vec::new(), pillar };
+    let merged = pillar::assemble(&sources, &about(name, mode, &config))?;
+    Ok(Gathered {
+        warnings,
+        common: common(order, mode, &config, &merged),
+        environment: pillar::environment(&merged)?,
+        facts: Facts {
+            mode,
+            trigger: order.trigger,
+            hooks: possible_hooks(),
+            buildpack: None,
+            building: Building::Nothing,
+            supply,
+            mover: promotion.branch.as_ref().map_or(Mover::Nobody, |branch| branch.mover),
+            previous: order.project.live,
+            data: DataFacts::default(),
+        },
+        mode,
+        source: None,
+        pillar_commit,
+        pillar: sources.pillar,
+        settings: ProjectConfig::default(),
+        config,
+    })
+}
+
+/// Where it is, and what it will take.
+fn supply(context: &Context, name: &ProjectName, promotion: &Promotion) -> Result<(Supply, Writes<'static>), Failure> {
+    let shelved = shelving::on_shelf(context, name, promotion)?;
+    Ok(match (&promotion.source, shelved) {
+        (_, Some(release)) => (Supply::Handed, Writes { tree: unpacked(&release), makes: Makes::Tree, backs_up: None }),
+        (Source::Upstream(_, head), None) => {
+            let bytes = head.tree_bytes.max(head.size(ReleasePart::Archive));
+            (Supply::Fetched, Writes { tree: Usage { bytes, inodes: 0 }, makes: Makes::Release, backs_up: None })
+        }
+        (Source::Shelf, None) => {
+            let what = format!("{} of {name} is not here any more", promotion.version);
+            return Err(Failure::new(Code::NotFound, what).hint("hand it in again: commis release push"));
+        }
+    })
+}
+
+/// The hooks that there may be in a tree that is not here yet; one that is not in it is skipped.
+pub(super) fn possible_hooks() -> BTreeSet<Hook> {
+    Hook::ALL.into_iter().filter(|hook| hook.runs_as() == Who::AppUser).collect()
+}
+
+/// Where something is built, nothing from elsewhere is deployed: their numbers would meet.
+fn require_final(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
+    if mode == Mode::Final {
+        return Ok(());
+    }
+    let what = format!("{project} is in mode {} here, and releases from elsewhere are for mode final", mode.as_str());
+    Err(Failure::new(Code::Refused, what)
+        .hint("set platform = \"prod\" in commis.toml, or create the project with --mode final"))
+}
+
+/// The pillar's defaults in a tree that was unpacked.
+pub fn tree_defaults(tree: &Path) -> Result<NamedTexts, Failure> {
+    let mut files = Vec::new();
+    for name in DEFAULT_FILES {
+        if let Some(text) = health::read(tree, name)? {
+            files.push((name.to_owned(), text));
+        }
+    }
+    Ok(files)
+}
+
+/// Pillar over defaults.
+pub fn assemble(
+    project: &ProjectName,
+    gathered: &Gathered,
+    (defaults, pillar): (NamedTexts, NamedTexts),
+) -> Result<Value, Failure> {
+    pillar::assemble(&PillarSources { defaults, pillar }, &about(project, gathered.mode, &gathered.config))
+}
