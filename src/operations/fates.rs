@@ -5,6 +5,7 @@ use crate::git::{PushCommand, Received};
 use crate::model::words::is_near;
 use crate::model::{Code, Failure, ProjectName, RefName, Repository};
 use crate::notify::{clean_line, words};
+use crate::pipeline::OnEdits;
 
 /// What a ref's fate is.
 pub enum Fate {
@@ -47,6 +48,7 @@ impl Fate {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PushOptions {
     pub patience: Patience,
+    pub on_edits: OnEdits,
 }
 
 /// What to do when another deployment runs.
@@ -59,7 +61,7 @@ pub enum Patience {
 }
 
 /// Everything that `-o` understands.
-const OPTIONS: [&str; 1] = ["no-wait"];
+const OPTIONS: [&str; 3] = ["no-wait", "stash", "commit"];
 
 /// Things that concern a push as a whole.
 pub fn acceptable(received: &Received, most: usize) -> Result<PushOptions, Failure> {
@@ -74,6 +76,8 @@ pub fn acceptable(received: &Received, most: usize) -> Result<PushOptions, Failu
     for option in &received.options {
         match option.as_str() {
             "no-wait" => options.patience = Patience::Refuse,
+            "stash" => options.on_edits = OnEdits::Stash,
+            "commit" => options.on_edits = OnEdits::Commit,
             unknown => return Err(unknown_option(unknown)),
         }
     }

@@ -9,6 +9,7 @@ pub mod records;
 mod records_disk;
 pub mod show;
 mod show_disks;
+mod show_edits;
 mod show_rescue;
 
 mod configure;
@@ -16,6 +17,7 @@ mod deploy;
 mod destroy_project;
 mod disk;
 mod doctor;
+mod edited;
 mod fates;
 mod housekeeping;
 mod keys;
@@ -25,13 +27,15 @@ mod projects;
 mod push;
 mod recover;
 mod releases;
+mod remote;
 mod rescue;
 mod rollback;
 mod serve_git;
 mod sweep;
 mod trash;
+mod visible;
 
-use crate::model::{Actor, Failure, ProjectName};
+use crate::model::{Actor, Failure, ProjectName, Remote};
 use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
 use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
@@ -129,8 +133,12 @@ impl Platform {
             }
             Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
             Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
-            Verb::Project { verb: ProjectVerb::Create { name, mode } } => {
-                self.create_project(&actor, &name, mode).await
+            Verb::Project { verb: ProjectVerb::Create { name, with_remote: true, .. } } => {
+                self.give_remote(&actor, &name).await
+            }
+            Verb::Project { verb: ProjectVerb::Create { name, mode, remote_less, .. } } => {
+                let remote = if remote_less { Remote::Nothing } else { Remote::Git };
+                self.create_project(&actor, &name, (mode, remote)).await
             }
             Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
             Verb::Project { verb: ProjectVerb::Destroy { name, confirm, now } } => {
@@ -144,9 +152,13 @@ impl Platform {
             Verb::Releases { project } => self.releases(&actor, &project),
             Verb::Release { verb } => self.release(&actor, verb).await,
             Verb::Retention { project, next } => self.retention(&actor, &project, next),
-            Verb::Deploy { project } => self.redeploy(&actor, &project, &talk).await,
+            Verb::Deploy { project, only, step } => self.redeploy(&actor, &project, (&only, &step), &talk).await,
             Verb::Cancel { project } => self.cancel(&actor, &project),
             Verb::Rollback(words) => self.rollback(&actor, &words, &talk).await,
+            Verb::Diff { project, stat } => self.diff(&actor, &project, stat).await,
+            Verb::Commit { project, message, branch } => {
+                self.commit_edits(&actor, &project, (&message, branch.as_deref())).await
+            }
             Verb::Config { verb } => self.configure(&actor, verb, &input, &talk).await,
             Verb::Hostkey => Ok(self.host_key()),
             Verb::Doctor => self.doctor(&actor).await,
@@ -203,12 +215,12 @@ impl Platform {
             ConfigVerb::Set { project, variables, deploy } => {
                 let changes = configure::assignments(&variables, input)?;
                 let reply = self.change_config(actor, &project, &changes).await?;
-                if deploy { self.redeploy(actor, &project, talk).await } else { Ok(reply) }
+                if deploy { self.redeploy(actor, &project, (&[], &[]), talk).await } else { Ok(reply) }
             }
             ConfigVerb::Unset { project, names, deploy } => {
                 let changes: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
                 let reply = self.change_config(actor, &project, &changes).await?;
-                if deploy { self.redeploy(actor, &project, talk).await } else { Ok(reply) }
+                if deploy { self.redeploy(actor, &project, (&[], &[]), talk).await } else { Ok(reply) }
             }
             ConfigVerb::Show { project, values } => self.show_config(actor, &project, values),
             ConfigVerb::Check { .. } | ConfigVerb::Template => {

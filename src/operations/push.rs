@@ -10,7 +10,7 @@ use crate::git::refs::{self, Change, PreparedUpdate};
 use crate::git::{self, GitError, HookConversation, HookWriter, Received, Verdict as RefVerdict};
 use crate::model::{Actor, Code, Failure, ProjectName, RefName, Repository, Trigger};
 use crate::notify::words;
-use crate::pipeline::{Goal, Handle, Mover, Verdict};
+use crate::pipeline::{Goal, Handle, Manner, Mover, Verdict};
 use crate::store::ProjectRecord;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -270,7 +270,8 @@ impl Platform {
         let mover = if session.is_shallow() { Mover::Git } else { Mover::Us };
         let previous = Some(old.clone()).filter(|old| !old.is_zero());
         let goal = Goal::Commit { commit: new.clone(), previous, branch: branch.clone(), mover };
-        let wish = Wish { project: (*project).clone(), trigger: Trigger::Push, goal, with_data: None };
+        let manner = Manner { on_edits: options.on_edits, ..Manner::default() };
+        let wish = Wish { project: (*project).clone(), trigger: Trigger::Push, goal, with_data: None, manner };
         let launched = match options.patience == Patience::Refuse && self.desk.foremost(&project.name).is_some() {
             true => Err(Failure::new(Code::Busy, format!("{} is being deployed already", project.name))),
             false => self.launch(&session.actor, wish),

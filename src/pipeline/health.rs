@@ -1,11 +1,11 @@
 //! Asking a release how it is: what its tree declares, then the probes of `runtime::health`.
 
 use super::context::{Context, LiveSet};
-use super::gather::text;
+use super::project_files::text;
+use crate::archives::standing;
 use crate::config::{AppJson, ProjectConfig, ServerConfig};
-use crate::model::{Code, Failure, ProcessName};
+use crate::model::{Failure, ProcessName};
 use crate::runtime::{Condition, HealthCheck, HealthKind, Healthy, SetStatus, Unhealthy, health};
-use crate::system::reading;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,10 +38,10 @@ pub enum Exits {
 /// `BadConfig` naming file and line.
 pub fn spec(tree: &Path, host: &str, config: &ServerConfig) -> Result<Asked, Failure> {
     const SETTINGS: &str = ".commis/project.toml";
-    let read = |name: &str| match reading::read_regular(&tree.join(name), SMALL_FILE) {
-        Ok(bytes) => text(name, bytes).map(Some),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::new(Code::BadConfig, error.to_string())),
+    // By descriptors: what is edited in place may have links that were made for us to follow.
+    let read = |name: &str| {
+        let bytes = standing::content(tree, Path::new(name), SMALL_FILE)?;
+        bytes.map(|bytes| text(name, bytes)).transpose()
     };
     let settings = match read(SETTINGS)? {
         Some(text) => ProjectConfig::parse(&text, SETTINGS)?,

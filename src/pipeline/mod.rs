@@ -4,10 +4,12 @@
 //! A rollback is the same machinery with other steps. Deployments belong to the server, not to connections: doors
 //! hold a [`control::Handle`].
 
+pub mod bound;
 pub mod context;
 pub mod control;
 pub mod data;
 pub mod desk;
+pub mod edits;
 pub mod execute;
 pub mod facts;
 pub mod gather;
@@ -17,6 +19,7 @@ pub mod launch;
 pub mod permissions;
 pub mod phases;
 pub mod plan;
+pub mod project_files;
 pub mod queue;
 pub mod recall;
 pub mod release_policy;
@@ -24,6 +27,9 @@ pub mod rollback;
 pub mod room;
 pub mod step;
 pub mod trimming;
+pub mod selection;
+pub mod standing;
+pub mod survey;
 pub mod view;
 
 use crate::model::{Code, CommitId, DeploymentNumber, Failure, Phase, RefName, ReleaseVersion, Trigger};
@@ -35,6 +41,7 @@ pub use control::{Control, Handle};
 pub use desk::Desk;
 use execute::Execution;
 use step::Step;
+pub use selection::Selection;
 
 /// What is to be deployed.
 pub struct Order {
@@ -45,6 +52,25 @@ pub struct Order {
     pub subject: String,
     /// The deployment whose backup a rollback puts back.
     pub with_data: Option<DeploymentNumber>,
+    pub manner: Manner,
+}
+
+/// What else was asked for.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Manner {
+    pub selection: Selection,
+    pub on_edits: OnEdits,
+}
+
+/// What a push does about what was edited in place and not committed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum OnEdits {
+    #[default]
+    Refuse,
+    /// Keeps it on a branch, and goes on.
+    Stash,
+    /// The same, and says how to merge it.
+    Commit,
 }
 
 /// Where a deployment starts from.
@@ -53,6 +79,9 @@ pub enum Goal {
     Commit { commit: CommitId, previous: Option<CommitId>, branch: RefName, mover: Mover },
     /// A release that is ready.
     Release(ReleaseVersion),
+    /// What stands in `run/`, or, for the first time of a remote-less project, in `project/`. `commit` is what it was
+    /// last brought to.
+    Standing { commit: Option<CommitId> },
 }
 
 /// Who moves the branch when the deployment is live.
@@ -99,7 +128,11 @@ pub async fn deploy(
             return (refused(context, order, log, failure), execute::Tidy::nothing());
         }
     };
-    let plan = plan::plan(&gathered.facts);
+    let plan = match selection::narrow(plan::plan(&gathered.facts), (&order.manner.selection, gathered.facts.building))
+    {
+        Ok(plan) => plan,
+        Err(failure) => return (refused(context, order, log, failure), execute::Tidy::nothing()),
+    };
     let mut execution = Execution::new(context, order, &gathered, (log, control));
     execution.remember(watch.stop(Phase::Gather, LOOK, (StepStatus::Done, String::new())));
     let steps: Vec<_> = plan.steps().collect();

@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::data::{self, Asked, DataFacts, Holds};
-use super::facts::{Building, Facts};
+use super::facts::{Building, EditsFound, Facts, Place};
 use super::gather::{self, Gathered};
 use super::step::Step;
 use super::{Mover, Order};
@@ -120,6 +120,8 @@ fn as_gathered(
         mover: Mover::Nobody,
         previous: order.project.live,
         data: DataFacts { policy, declared: None, asked: None, restorer },
+        place: Place::Beside,
+        edits: EditsFound::Nothing,
     };
     Ok(Gathered {
         common: gather::common(order, mode, &config, &Value::Map(Vec::new())),
@@ -130,6 +132,7 @@ fn as_gathered(
         environment: release.as_ref().map(ReleaseRecord::variables).unwrap_or_default(),
         settings: settings_of(new),
         warnings: Vec::new(),
+        ground: None,
         config,
     })
 }

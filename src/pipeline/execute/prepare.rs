@@ -6,11 +6,12 @@ use crate::git;
 use crate::layouts::ProjectPlaces;
 use crate::layouts::catalogue::{self, Owner};
 use crate::layouts::places::COMMON_FILE;
-use crate::model::{Failure, Repository};
+use crate::model::{Failure, Mode, Repository};
 use crate::store::ProjectRecord;
 use crate::system::UserIds;
 use crate::system::files::Durability;
 use crate::system::privileged::{Content, Operation};
+use crate::system::reading;
 use std::path::{Path, PathBuf};
 
 /// Threads that write a tree: the machine's processors, but never a crowd.
@@ -69,7 +70,7 @@ impl Execution<'_> {
 
 /// Makes what is missing of a project's directories.
 pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: UserIds) -> Result<(), Failure> {
-    for directory in catalogue::directories() {
+    for directory in catalogue::directories(shape(project, places)) {
         let id = |owner: &Owner| match owner {
             Owner::Root => 0,
             Owner::Git => git.uid,
@@ -81,6 +82,14 @@ pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: Us
     }
     make(places.logs(), UserIds::of(0), 0o750)?;
     make(places.runtime(), UserIds::of(0), 0o711)
+}
+
+/// Whose `run/` is, while it is edited: known from the row, or, where a deployment was interrupted before it could write
+/// that, from `run/` being seen at `project/`, where nothing else may be set right then.
+fn shape(project: &ProjectRecord, places: &ProjectPlaces) -> Mode {
+    let place = |path: PathBuf| Some((reading::device(&path).ok()?, reading::inode(&path).ok()?));
+    let bound = place(places.run()).is_some_and(|run| place(places.project()) == Some(run));
+    if bound || project.filled.is_some() { Mode::Editable } else { Mode::Cooking }
 }
 
 /// An empty directory in the place of whatever was there.
