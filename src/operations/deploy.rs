@@ -5,7 +5,9 @@ use super::records::Reply;
 use super::{Platform, Talk, outcome};
 use crate::git;
 use crate::hooks::Who;
-use crate::model::{Actor, Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, Remote, Repository, Trigger};
+use crate::model::{
+    Actor, Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, Remote, Repository, Trigger,
+};
 use crate::notify::{DeploymentLog, words};
 use crate::pipeline::queue::{Standing, Ticket};
 use crate::pipeline::{self, Control, Goal, Handle, Manner, Mover, Order, Selection, Verdict};

@@ -63,7 +63,13 @@ impl Platform {
             WayOut::Data(number) => (live(&project)?, Some(DeploymentNumber(number))),
             WayOut::Forward => (self.failed_release(&project)?, None),
         };
-        let wish = Wish { project, trigger: Trigger::Rescue, goal: Goal::Release(version), with_data, manner: Manner::default() };
+        let wish = Wish {
+            project,
+            trigger: Trigger::Rescue,
+            goal: Goal::Release(version),
+            with_data,
+            manner: Manner::default(),
+        };
         let handle = self.launch(actor, wish)?;
         self.follow(name, handle, talk).await
     }

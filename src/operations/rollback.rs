@@ -59,7 +59,8 @@ impl Platform {
             DataWish::Unsaid | DataWish::CodeOnly => None,
         };
         let goal = Goal::Release(target.version);
-        let handle = self.launch(actor, Wish { project, trigger: Trigger::Rollback, goal, with_data, manner: Manner::default() })?;
+        let handle = self
+            .launch(actor, Wish { project, trigger: Trigger::Rollback, goal, with_data, manner: Manner::default() })?;
         self.follow(name, handle, talk).await
     }
 

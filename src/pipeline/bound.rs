@@ -67,7 +67,11 @@ pub fn settle(places: &ProjectPlaces, wanted: Wanted) -> Result<Settled, Failure
 }
 
 /// Pure.
-fn decide(table: &[Mounted], (root, source, target): (&Path, &Path, &Path), wanted: Wanted) -> Result<Vec<Act>, Foreign> {
+fn decide(
+    table: &[Mounted],
+    (root, source, target): (&Path, &Path, &Path),
+    wanted: Wanted,
+) -> Result<Vec<Act>, Foreign> {
     let layers = mount_table::layers(table, &root.join(target));
     let run = mount_table::below_mounts(table, &root.join(source));
     let ours = mount_table::below_mounts(table, &root.join("."));

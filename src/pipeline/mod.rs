@@ -25,11 +25,11 @@ pub mod recall;
 pub mod release_policy;
 pub mod rollback;
 pub mod room;
-pub mod step;
-pub mod trimming;
 pub mod selection;
 pub mod standing;
+pub mod step;
 pub mod survey;
+pub mod trimming;
 pub mod view;
 
 use crate::model::{Code, CommitId, DeploymentNumber, Failure, Phase, RefName, ReleaseVersion, Trigger};
@@ -40,8 +40,8 @@ pub use context::{Context, Handles, LiveSet};
 pub use control::{Control, Handle};
 pub use desk::Desk;
 use execute::Execution;
-use step::Step;
 pub use selection::Selection;
+use step::Step;
 
 /// What is to be deployed.
 pub struct Order {

@@ -66,7 +66,10 @@ pub fn still(step: Step, failed: &[Step], begun: &[Step]) -> bool {
         Step::RestoreData(_) | Step::Hook(Hook::Restore) => !broke(&[copy, Step::ExchangeBack]) && !broke(&data),
         Step::StartOld | Step::CheckOld => {
             let stopped_before = begun.contains(&Step::StopOld);
-            !(broke(&data) || broke(&[Step::RestoreRun]) || broke(&[Step::StartOld]) || (stopped_before && broke(&[copy])))
+            !(broke(&data)
+                || broke(&[Step::RestoreRun])
+                || broke(&[Step::StartOld])
+                || (stopped_before && broke(&[copy])))
         }
         Step::DiscardRelease | Step::DiscardTree | Step::DiscardBackup => failed.is_empty(),
         _ => true,

@@ -125,7 +125,9 @@ impl Store {
     pub fn releases(&self, project: &ProjectName) -> Result<Vec<ReleaseRecord>> {
         let connection = self.lock();
         let mut statement = connection
-            .prepare_cached("SELECT * FROM releases WHERE project = ?1 AND pruned = 0 AND file_name <> '' ORDER BY version DESC")
+            .prepare_cached(
+                "SELECT * FROM releases WHERE project = ?1 AND pruned = 0 AND file_name <> '' ORDER BY version DESC",
+            )
             .map_err(during("list releases"))?;
         let rows = statement.query_map([project.as_str()], read).map_err(during("list releases"))?;
         rows.collect::<rusqlite::Result<_>>().map_err(during("list releases"))

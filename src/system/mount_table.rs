@@ -21,7 +21,7 @@ pub struct Mounted {
 }
 
 /// A directory, whatever its names are: a bind mount is known by what it shows.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Shown {
     /// `254:0`
     pub file_system: String,

@@ -78,13 +78,20 @@ fn somebody_elses_mount_stops_deployments_until_it_is_gone() {
         .push("main")
         .is_rejected("rollback-failed")
         .says("needs an admin");
-    world.commis(&["deploy", "blog"]).failed(1).says("something else is mounted on").says("umount");
-    world.commis(&["project", "destroy", "blog", "--confirm", "blog"]).failed(1).says("something is mounted on");
+    world.commis(&["deploy", "blog"]).failed(75).says("needs an admin");
+    world.commis(&["rescue", "blog", "--accept"]).failed(1).says("something else is mounted on").says("umount");
     assert_eq!(fs::read_to_string(outside.join("precious")).expect("the file"), "precious");
     umount(&point(&world));
+    world.commis(&["rescue", "blog", "--accept"]).succeeded();
+    assert_eq!((trouble(&world), mounted_on(&point(&world)).len()), (None, 1));
     world.commis(&["deploy", "blog"]).succeeded();
-    assert_eq!((trouble(&world), world.page("blog").body.as_str()), (None, "edited"));
-    assert_eq!(mounted_on(&point(&world)).len(), 1);
+    assert_eq!(world.page("blog").body, "edited");
+    // While the server lives: found before anything is done.
+    bind(&outside, &point(&world));
+    world.commis(&["deploy", "blog"]).failed(1).says("something else is mounted on").says("rescue blog --accept");
+    assert!(trouble(&world).is_some());
+    umount(&point(&world));
+    world.commis(&["rescue", "blog", "--accept"]).succeeded();
 }
 
 #[test]
@@ -131,13 +138,24 @@ fn a_project_in_use_is_not_destroyed_and_one_that_is_destroyed_takes_nothing_alo
     let inside: &Path = &world.path("srv/blog/run/shared");
     bind(&outside, inside);
     assert!(inside.join("precious").exists(), "known-bad: it can be reached");
-    destroy().failed(1).says("something is mounted on");
     world.commis(&["deploy", "blog"]).failed(1).says("something is mounted on");
-    umount(inside);
-    assert_eq!(fs::read_to_string(outside.join("precious")).expect("the file"), "precious");
-    world.commis(&["deploy", "blog"]).succeeded();
-    world.settle();
     destroy().succeeded();
+    assert_eq!(fs::read_to_string(outside.join("precious")).expect("the file"), "precious");
     assert!(!world.path("srv/blog").exists());
+    assert_eq!((mounted_on(&point(&world)), mounted_on(inside)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_project_that_comes_back_is_edited_where_it_was() {
+    let (world, directory) = edited();
+    world.commis(&["project", "destroy", "blog", "--confirm", "blog"]).succeeded();
     assert_eq!(mounted_on(&point(&world)), Vec::<String>::new());
+    world.commis(&["undestroy", "blog"]).succeeded().says("v1 is live again");
+    assert_eq!((world.page_when_up("blog").body.as_str(), mounted_on(&point(&world)).len()), ("edited", 1));
+    fs::write(point(&world).join("page.txt"), "again").expect("an edit");
+    assert_eq!(world.page("blog").body, "again");
+    world.commis(&["diff", "blog", "--stat"]).succeeded().says("page.txt");
+    world.commis(&["fixperms", "blog"]).succeeded();
+    let blog = Project::at(&world, "blog", &directory).write("page.txt", "again").commit("the same");
+    blog.push("main").succeeds();
 }

@@ -77,14 +77,13 @@ impl Execution<'_> {
         let version = self.context.store.take_version(name, number)?;
         self.work.version = Some(version);
         let manifest = Manifest::of_edited(self.manifest_base(version, (&commit, Origin::Build)).await?);
-        let release = ReleaseRecord {
-            file_name: String::new(),
-            ..self.row(&manifest, ("", 0))
-        };
+        let release = ReleaseRecord { file_name: String::new(), ..self.row(&manifest, ("", 0)) };
         self.context.store.add_release(name, &release)?;
         self.work.release = Some(release);
         self.work.manifest = Some(manifest);
-        self.close_stage(Stage::Package, &words::skipped(Because::EditedInPlace));
+        let skipped = words::skipped(Because::EditedInPlace);
+        self.close_stage(Stage::Package, &skipped);
+        self.close_stage(Stage::BackUp, &skipped);
         Done::quietly()
     }
 

@@ -147,13 +147,11 @@ impl Execution<'_> {
     /// The counterpart of the exchange.
     pub(super) fn stay(&mut self) -> Result<Done, Failure> {
         self.control.pass_the_gate().map_err(|_| cancelled())?;
-        let skipped = words::skipped(Because::EditedInPlace);
-        self.close_stage(Stage::BackUp, &skipped);
         self.make_durable()?;
         if !self.begun.contains(&Step::Snapshot) {
             self.work.old_restarts = self.restarts_of_old();
         }
-        self.close_stage(Stage::Switch, &skipped);
+        self.close_stage(Stage::Switch, &words::skipped(Because::EditedInPlace));
         Done::quietly()
     }
 

@@ -4,7 +4,7 @@ use super::{Done, Execution, as_root, missing};
 use crate::archives::trees;
 use crate::git;
 use crate::layouts::ProjectPlaces;
-use crate::layouts::catalogue::{self, Owner};
+use crate::layouts::catalogue::{self, DirectorySpec, Owner};
 use crate::layouts::places::COMMON_FILE;
 use crate::model::{Failure, Mode, Repository};
 use crate::store::ProjectRecord;
@@ -70,7 +70,12 @@ impl Execution<'_> {
 
 /// Makes what is missing of a project's directories.
 pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: UserIds) -> Result<(), Failure> {
-    for directory in catalogue::directories(shape(project, places)) {
+    let bound = is_bound(places);
+    let edited = bound || project.filled.is_some();
+    for directory in catalogue::directories(if edited { Mode::Editable } else { Mode::Cooking }) {
+        // What is below the mount stays ours: nobody else fills it.
+        let below = !bound && places.directory(&directory.name) == places.project();
+        let directory = if below { unmounted(directory) } else { directory };
         let id = |owner: &Owner| match owner {
             Owner::Root => 0,
             Owner::Git => git.uid,
@@ -84,12 +89,15 @@ pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: Us
     make(places.runtime(), UserIds::of(0), 0o711)
 }
 
-/// Whose `run/` is, while it is edited: known from the row, or, where a deployment was interrupted before it could write
-/// that, from `run/` being seen at `project/`, where nothing else may be set right then.
-fn shape(project: &ProjectRecord, places: &ProjectPlaces) -> Mode {
+/// Whether `run/` is seen at `project/`: also where a deployment was interrupted before it could write that down.
+fn is_bound(places: &ProjectPlaces) -> bool {
     let place = |path: PathBuf| Some((reading::device(&path).ok()?, reading::inode(&path).ok()?));
-    let bound = place(places.run()).is_some_and(|run| place(places.project()) == Some(run));
-    if bound || project.filled.is_some() { Mode::Editable } else { Mode::Cooking }
+    place(places.run()).is_some_and(|run| place(places.project()) == Some(run))
+}
+
+fn unmounted(directory: DirectorySpec) -> DirectorySpec {
+    let all = catalogue::directories(Mode::Cooking);
+    all.into_iter().find(|other| other.name == directory.name).unwrap_or(directory)
 }
 
 /// An empty directory in the place of whatever was there.
