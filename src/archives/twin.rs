@@ -15,7 +15,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -139,6 +139,8 @@ impl Work {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let new = File::from(openat(to, GROWING, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
             let mut source = File::from(source.try_clone()?);
+            // It may have been read to be compared.
+            source.rewind()?;
             copy_content(&mut source, &new)?;
             set_attributes(&source, &new)?;
             Ok::<_, io::Error>(())

@@ -76,7 +76,7 @@ fn somebody_elses_mount_stops_deployments_until_it_is_gone() {
     Project::at(&world, "blog", &directory)
         .saying("second")
         .push("main")
-        .is_rejected("rollback-failed")
+        .is_rejected("needs-admin")
         .says("needs an admin");
     world.commis(&["deploy", "blog"]).failed(75).says("needs an admin");
     world.commis(&["rescue", "blog", "--accept"]).failed(1).says("something else is mounted on").says("umount");

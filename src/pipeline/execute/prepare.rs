@@ -71,7 +71,9 @@ impl Execution<'_> {
 /// Makes what is missing of a project's directories.
 pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: UserIds) -> Result<(), Failure> {
     let bound = is_bound(places);
-    let edited = bound || project.filled.is_some();
+    // Another tree may stand in its place by now.
+    let is_run = |filled: u64| reading::inode(&places.run()).is_ok_and(|inode| inode == filled);
+    let edited = bound || project.filled.is_some_and(is_run);
     for directory in catalogue::directories(if edited { Mode::Editable } else { Mode::Cooking }) {
         // What is below the mount stays ours: nobody else fills it.
         let below = !bound && places.directory(&directory.name) == places.project();
