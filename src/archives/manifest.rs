@@ -4,7 +4,7 @@
 //! Signatures cover the archive as a whole and stand beside it.
 
 use super::faults::refused;
-use super::listing::TreeSum;
+use super::listing::{Listing, TreeSum};
 use crate::model::{CommitId, Failure, Mode, ProcessType, ProjectName, ReleaseVersion};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -125,6 +125,11 @@ impl Head {
 }
 
 impl Manifest {
+    /// Of a tree that changes under the hands of people: what it runs is known, what it adds up to is not.
+    pub fn of_edited(base: ManifestBase) -> Self {
+        Self { base, tree: Listing::default().finish() }
+    }
+
     /// One document with everything, to be kept beside an archive or in a record.
     pub fn to_json(&self) -> Vec<u8> {
         document(&self.base.wire(Some(TreeWire::of(&self.tree))))

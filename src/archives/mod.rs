@@ -17,8 +17,10 @@ pub mod shelf;
 pub mod signers;
 pub mod signing;
 pub mod stamps;
+pub mod standing;
 pub mod statement;
 pub mod trees;
+pub mod twin;
 pub mod unpack;
 pub mod verify;
 

@@ -5,6 +5,7 @@
 //! somebody's work tree. What a push *means* (which branch deploys, who may) is decided in `pipeline/` and
 //! `operations/`; the SSH side of a push is in `ssh/`.
 
+pub mod apply;
 pub mod checkout;
 pub mod commit;
 pub mod conversation;
@@ -12,6 +13,7 @@ pub mod failed;
 pub mod install;
 pub mod names;
 pub mod objects;
+pub mod patch;
 pub mod pktline;
 pub mod proc_receive;
 pub mod refs;
@@ -31,4 +33,4 @@ pub use failed::GitError;
 pub use objects::{Objects, open};
 pub use proc_receive::{PushCommand, Received, Verdict};
 pub use repository::Git;
-pub use tree::{Entry, Kind, Tree, TreeLimits};
+pub use tree::{Entry, Kind, ObjectId, Tree, TreeLimits};

@@ -183,7 +183,7 @@ fn oid(commit: &CommitId) -> Result<Oid, git2::Error> {
     Oid::from_str(commit.as_str())
 }
 
-fn object_id(oid: Oid) -> ObjectId {
+pub(super) fn object_id(oid: Oid) -> ObjectId {
     let mut id = ObjectId([0; 20]);
     id.0.iter_mut().zip(oid.as_bytes()).for_each(|(to, from)| *to = *from);
     id

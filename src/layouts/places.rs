@@ -242,6 +242,37 @@ impl ProjectPlaces {
         self.failed_run(number).join("log")
     }
 
+    /// A copy that deployment `number` makes of something, until it is whole.
+    pub fn half_archived(&self, number: DeploymentNumber) -> PathBuf {
+        self.archives().join(format!("{}.partial", number.0))
+    }
+
+    /// `run/` in it.
+    pub fn half_archived_run(&self, number: DeploymentNumber) -> PathBuf {
+        self.half_archived(number).join("run")
+    }
+
+    /// The list of what was built that belongs to the `run/` beside it.
+    pub fn archived_built_list(&self, number: DeploymentNumber) -> PathBuf {
+        self.archived(number).join("built.json")
+    }
+
+    /// What an attempt to restore `run/` put aside.
+    pub fn failed_in_place(&self, number: DeploymentNumber, attempt: u32) -> PathBuf {
+        let name = if attempt == 0 { "run".to_owned() } else { format!("run.{attempt}") };
+        self.failed_run(number).join(name)
+    }
+
+    /// What stood in `project/` of a remote-less project when deployment `number` took `run/` into use.
+    pub fn archived_project(&self, number: DeploymentNumber) -> PathBuf {
+        self.archived(number).join("project")
+    }
+
+    /// What the last build left in an edited `run/` besides the commit: a list of paths, root's.
+    pub fn built_list(&self) -> PathBuf {
+        self.root.join("built.json")
+    }
+
     /// What did not work, kept for a look.
     pub fn failed_run(&self, number: DeploymentNumber) -> PathBuf {
         self.archives().join(format!("{}.failed", number.0))

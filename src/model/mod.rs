@@ -21,7 +21,7 @@ pub use failure::{Code, Failure, chain};
 pub use mode::{Because, Mode, Verdict};
 pub use phase::Phase;
 pub use process::{Exit, ProcessName, ProcessType};
-pub use project::{ProjectName, Repository};
+pub use project::{ProjectName, Remote, Repository};
 pub use push::{CommitId, RefName};
 pub use release::{ReleasePart, ReleaseVersion, RollbackClass};
 pub use time::Time;

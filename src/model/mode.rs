@@ -39,6 +39,8 @@ pub enum Because {
     NoBackupHook,
     /// There is a dump, and no hook `restore` to read it.
     NoRestoreHook,
+    /// Other phases or steps were asked for.
+    NotAskedFor,
 }
 
 impl Because {
@@ -54,6 +56,7 @@ impl Because {
             Because::DataIsEmpty => "data is empty",
             Because::NoBackupHook => "no hook backup",
             Because::NoRestoreHook => "no hook restore",
+            Because::NotAskedFor => "not asked for",
         }
     }
 }

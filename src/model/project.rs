@@ -37,6 +37,29 @@ pub enum Repository {
     Pillar,
 }
 
+/// Where the code of a project comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Remote {
+    /// From its repositories, by pushes.
+    #[default]
+    Git,
+    /// From what stands in its directories on the server: it has no repositories.
+    Nothing,
+}
+
+impl Remote {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Remote::Git => "git",
+            Remote::Nothing => "none",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Remote::Git, Remote::Nothing].into_iter().find(|remote| remote.as_str() == text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,12 +5,17 @@
 use super::Platform;
 use super::authorize::Action;
 use super::records::{Reply, Variable};
+use crate::archives::standing;
 use crate::config::pillar;
 use crate::git::commit::{CommitFile, commit_file};
 use crate::git::{self, refs};
-use crate::model::{Actor, Code, CommitId, Failure, RefName, Repository};
+use crate::model::{Actor, Code, CommitId, Failure, RefName, Remote, Repository};
 use crate::pipeline::gather;
 use crate::store::ProjectRecord;
+use crate::system::UserIds;
+use crate::system::files::Durability;
+use crate::system::privileged::{self, Content, Operation};
+use std::path::Path;
 
 const FILE: &str = "config.yaml";
 const FILE_MAX: usize = 1 << 20;
@@ -38,6 +43,9 @@ impl Platform {
     pub(super) async fn change_config(&self, actor: &Actor, name: &str, changes: &[Change]) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Configure, name)?;
         self.recovered(&project.name).await;
+        if project.remote == Remote::Nothing {
+            return self.change_config_file(&project, changes);
+        }
         let (branch, head) = self.pillar_head(&project)?;
         let path = self.context.project_places(&project.name).repository(Repository::Pillar);
         let before = match &head {
@@ -45,21 +53,38 @@ impl Platform {
             None => None,
         };
         let after = pillar::set_config(before.as_deref(), changes)?;
-        let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
         if before.as_deref() == Some(after.as_str()) {
-            return Ok(Reply::Done { done: format!("{} already so", names.join(" ")), changed: false });
+            return Ok(already(changes));
         }
-        let verb = if changes.iter().any(|(_, value)| value.is_some()) { "set" } else { "unset" };
-        let message = format!("config {verb} {}", names.join(" "));
+        let what = words(changes);
+        let message = format!("config {what}");
         let file = CommitFile { branch, file: FILE, content: after.as_bytes(), message: &message, author: &actor.name };
         let commit = commit_file(&self.context.git, &path, file).await.map_err(Failure::from)?;
         tokio::task::block_in_place(|| refs::sync(&path))
             .map_err(|e| Failure::internal("make the pillar durable", &e))?;
-        let done = format!(
-            "{verb} {} (pillar {}); takes effect with the next deployment: commis deploy {name}",
-            names.join(" "),
-            commit.short()
-        );
+        let done =
+            format!("{what} (pillar {}); takes effect with the next deployment: commis deploy {name}", commit.short());
+        Ok(Reply::Done { done, changed: true })
+    }
+
+    /// Without a repository the file stands in `pillar/`.
+    fn change_config_file(&self, project: &ProjectRecord, changes: &[Change]) -> Result<Reply, Failure> {
+        let pillar = self.context.project_places(&project.name).pillar();
+        let before = standing::content(&pillar, Path::new(FILE), FILE_MAX as u64)?;
+        let before = before.map(|bytes| String::from_utf8(bytes).map_err(|_| not_text())).transpose()?;
+        let after = pillar::set_config(before.as_deref(), changes)?;
+        if before.as_deref() == Some(after.as_str()) {
+            return Ok(already(changes));
+        }
+        privileged::perform(&Operation::WriteFile {
+            path: pillar.join(FILE),
+            content: Content(after.into_bytes()),
+            owner: UserIds::of(0),
+            mode: 0o600,
+            durability: Durability::Durable,
+        })?;
+        let name = &project.name;
+        let done = format!("{}; takes effect with the next deployment: commis deploy {name}", words(changes));
         Ok(Reply::Done { done, changed: true })
     }
 
@@ -90,6 +115,18 @@ impl Platform {
         let bytes = objects.read_file(commit, FILE, FILE_MAX).map_err(Failure::from)?;
         bytes.map(|bytes| String::from_utf8(bytes).map_err(|_| not_text())).transpose()
     }
+}
+
+/// `set A B`.
+fn words(changes: &[Change]) -> String {
+    let verb = if changes.iter().any(|(_, value)| value.is_some()) { "set" } else { "unset" };
+    let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
+    format!("{verb} {}", names.join(" "))
+}
+
+fn already(changes: &[Change]) -> Reply {
+    let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
+    Reply::Done { done: format!("{} already so", names.join(" ")), changed: false }
 }
 
 fn not_text() -> Failure {

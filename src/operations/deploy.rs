@@ -4,10 +4,13 @@ use super::authorize::Action;
 use super::records::Reply;
 use super::{Platform, Talk, outcome};
 use crate::git;
-use crate::model::{Actor, Code, CommitId, DeploymentNumber, Failure, Mode, ProjectName, RefName, Repository, Trigger};
+use crate::hooks::Who;
+use crate::model::{
+    Actor, Code, CommitId, DeploymentNumber, Failure, Mode, ProjectName, RefName, Remote, Repository, Trigger,
+};
 use crate::notify::{DeploymentLog, words};
 use crate::pipeline::queue::{Standing, Ticket};
-use crate::pipeline::{self, Control, Goal, Handle, Mover, Order, Verdict};
+use crate::pipeline::{self, Control, Goal, Handle, Manner, Mover, Order, Selection, Verdict};
 use crate::store::{NewDeployment, ProjectRecord};
 use crate::system::{clock, files};
 use std::sync::Arc;
@@ -22,22 +25,58 @@ pub(super) struct Wish {
     pub goal: Goal,
     /// The deployment whose backup is put back.
     pub with_data: Option<DeploymentNumber>,
+    pub manner: Manner,
 }
 
 impl Platform {
-    pub(super) async fn redeploy(&self, actor: &Actor, name: &str, talk: &Talk) -> Result<Reply, Failure> {
+    pub(super) async fn redeploy(
+        &self,
+        actor: &Actor,
+        name: &str,
+        (phases, hooks): (&[String], &[String]),
+        talk: &Talk,
+    ) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Deploy, name)?;
         if self.context.mode_of(&project) == Mode::Final {
             return self.redeploy_release(actor, project, talk).await;
         }
-        let Some((branch, commit)) = self.deployed(&project)? else {
+        let selection = Selection::parse(phases, hooks)?;
+        let goal = match (project.filled.is_some() || project.remote == Remote::Nothing, selection.is_everything()) {
+            (true, _) => Goal::Standing { commit: project.edited.clone() },
+            (false, false) => self.parts_of_live(&project, &selection)?,
+            (false, true) => self.head_again(&project)?,
+        };
+        let manner = Manner { selection, ..Manner::default() };
+        let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal, with_data: None, manner })?;
+        self.follow(name, handle, talk).await
+    }
+
+    /// The branch's commit once more.
+    fn head_again(&self, project: &ProjectRecord) -> Result<Goal, Failure> {
+        let Some((branch, commit)) = self.deployed(project)? else {
             let failure = Failure::new(Code::NotFound, format!("{} has no commit to deploy", project.name));
             let remote = self.context.remote_of(&project.name);
             return Err(failure.hint(format!("push one: git push {remote} HEAD:refs/heads/main")));
         };
-        let goal = Goal::Commit { previous: Some(commit.clone()), commit, branch, mover: Mover::Nobody };
-        let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal, with_data: None })?;
-        self.follow(name, handle, talk).await
+        Ok(Goal::Commit { previous: Some(commit.clone()), commit, branch, mover: Mover::Nobody })
+    }
+
+    /// Hooks of a release that is live may run again; phases make releases whole or not at all.
+    fn parts_of_live(&self, project: &ProjectRecord, selection: &Selection) -> Result<Goal, Failure> {
+        let name = &project.name;
+        let refuse = |why: &str, hint: String| Err(Failure::new(Code::Refused, format!("{name} {why}")).hint(hint));
+        if !selection.phases.is_empty() {
+            return refuse("is not edited in place: a release is made whole", format!("commis deploy {name}"));
+        }
+        if let Some(hook) = selection.hooks.iter().find(|hook| hook.runs_as() == Who::BuildUser) {
+            let why = format!("is not edited in place: hook {} runs when a release is made", hook.name());
+            return refuse(&why, format!("commis deploy {name}"));
+        }
+        let Some(version) = project.live else {
+            return refuse("has no live release yet", format!("commis deploy {name}"));
+        };
+        let release = self.context.store.release(name, version)?;
+        Ok(Goal::Standing { commit: release.and_then(|release| release.commit_id()) })
     }
 
     pub(super) fn cancel(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
@@ -69,7 +108,7 @@ impl Platform {
 
     /// Queues a deployment and lets it go; it belongs to the server from here on.
     pub(super) fn launch(&self, actor: &Actor, wish: Wish) -> Result<Handle, Failure> {
-        let Wish { project, trigger, goal, with_data } = wish;
+        let Wish { project, trigger, goal, with_data, manner } = wish;
         free_of_trouble(&project, trigger)?;
         let running = self.tasks.clone().try_read_owned().map_err(|_| {
             Failure::new(Code::Busy, "the server is stopping").hint("push again when it has started again")
@@ -88,7 +127,7 @@ impl Platform {
         if let Some(replaced) = joined.superseded {
             tracing::info!(project = %project.name, %replaced, by = %number, "superseded");
         }
-        let order = Order { project, number, trigger, goal, subject, with_data };
+        let order = Order { project, number, trigger, goal, subject, with_data, manner };
         tokio::spawn(self.clone().guard(order, handle.clone(), (sender, running)));
         Ok(handle)
     }
@@ -148,6 +187,7 @@ impl Platform {
                 }
                 None => format!("release {} from {}", promotion.version, promotion.environment),
             },
+            Goal::Standing { .. } => "what stands here".to_owned(),
         }
     }
 
@@ -159,7 +199,7 @@ impl Platform {
         with_data: Option<DeploymentNumber>,
     ) -> Result<DeploymentNumber, Failure> {
         let release = match goal {
-            Goal::Commit { .. } | Goal::Promotion(_) => None,
+            Goal::Commit { .. } | Goal::Promotion(_) | Goal::Standing { .. } => None,
             Goal::Release(version) => self.context.store.release(&project.name, *version)?,
         };
         let released = release.and_then(|release| release.commit_id());
@@ -171,6 +211,7 @@ impl Platform {
                 let previous = branch.and_then(|branch| branch.previous.as_ref());
                 (Some(&promotion.commit), previous, branch.map(|branch| branch.name.as_str()))
             }
+            Goal::Standing { commit } => (commit.as_ref(), None, None),
         };
         let new = NewDeployment {
             trigger: trigger.as_str(),
@@ -200,6 +241,7 @@ impl Platform {
         let _ = verdict.send(Some(result));
         if let Some((tidy, lock)) = tidy {
             tidy.carry_out(&self.context).await;
+            self.show_what_is_edited(&order.project.name);
             drop(lock);
         }
     }
@@ -259,6 +301,7 @@ impl Platform {
             tracing::warn!(project = %name, "not swept: {failure}");
         }
         self.look_again(order)?;
+        self.settle_bound(&order.project)?;
         self.context.store.start_deployment(&name, order.number, clock::now())?;
         Ok(lock)
     }

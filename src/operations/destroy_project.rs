@@ -9,6 +9,7 @@ use crate::archives::trees;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure, ProjectName, Time};
 use crate::notify::words::size;
+use crate::pipeline::bound::{self, Wanted};
 use crate::pipeline::desk::Closed;
 use crate::pipeline::execute::{self, revive};
 use crate::store::{DestroyedRecord, ProjectRecord, Trashed};
@@ -46,8 +47,10 @@ impl Platform {
         let _closed = self.close_when_tidied(name, "destroy").await?;
         let _making = self.making.lock().await;
         let _lock = self.lock(name)?;
-        self.stop_serving(name).await;
         let places = self.context.project_places(name);
+        // Ours: it is made again with the project. Before anything ends, because it may be in use.
+        tokio::task::block_in_place(|| bound::settle(&places, Wanted::Unbound))?;
+        self.stop_serving(name).await;
         let mounted = mounted_below(&places)?;
         if asked.keep == Keep::ForAWhile
             && let Err(failure) = tokio::task::block_in_place(|| keep_mounted_data(&project, &places, &mounted))
@@ -102,6 +105,7 @@ impl Platform {
     /// What was live before a destruction that came to nothing; what does not start again is trouble.
     pub(super) async fn serve_again(&self, project: &ProjectRecord) {
         let name = &project.name;
+        self.show_what_is_edited(name);
         let started = match project.live {
             Some(version) => revive::revive(&self.context, project, version).await,
             None => self.context.point_router_at(name, None),

@@ -5,6 +5,7 @@ use crate::git::{PushCommand, Received};
 use crate::model::words::is_near;
 use crate::model::{Code, Failure, ProjectName, RefName, ReleaseVersion, Repository};
 use crate::notify::{clean_line, words};
+use crate::pipeline::OnEdits;
 
 /// What a ref's fate is.
 pub enum Fate {
@@ -49,6 +50,7 @@ pub struct PushOptions {
     pub patience: Patience,
     /// `-o release=v42`: which of a commit's releases, in mode final.
     pub release: Option<ReleaseVersion>,
+    pub on_edits: OnEdits,
 }
 
 /// What to do when another deployment runs.
@@ -61,7 +63,7 @@ pub enum Patience {
 }
 
 /// Everything that `-o` understands.
-const OPTIONS: [&str; 2] = ["no-wait", "release=v42"];
+const OPTIONS: [&str; 4] = ["no-wait", "stash", "commit", "release=v42"];
 
 /// Things that concern a push as a whole.
 pub fn acceptable(received: &Received, most: usize) -> Result<PushOptions, Failure> {
@@ -76,6 +78,8 @@ pub fn acceptable(received: &Received, most: usize) -> Result<PushOptions, Failu
     for option in &received.options {
         match option.as_str() {
             "no-wait" => options.patience = Patience::Refuse,
+            "stash" => options.on_edits = OnEdits::Stash,
+            "commit" => options.on_edits = OnEdits::Commit,
             other => options.release = Some(release_option(other)?),
         }
     }

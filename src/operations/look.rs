@@ -40,6 +40,7 @@ impl Platform {
             row.version.map(|version| self.context.store.release(&row.project, version)).transpose()?.flatten();
         let platform = self.context.config().platform;
         let url = self.context.url_of(&row.project);
+        let release = release.filter(ReleaseRecord::has_archive);
         let artifacts = release.map(|release| self.artifacts(&row.project, &release)).unwrap_or_default();
         Ok(Deployment::of(row, &steps, artifacts, (platform.as_str(), &url)))
     }

@@ -3,7 +3,8 @@
 use super::authorize::{Action, authorize};
 use super::records::Reply;
 use super::{Platform, records};
-use crate::model::{Actor, Code, Failure, Mode, ProjectName, Repository};
+use crate::layouts::ProjectPlaces;
+use crate::model::{Actor, Code, Failure, Mode, ProjectName, Remote, Repository};
 use crate::pipeline::execute::make_directories;
 use crate::storage::limits;
 use crate::store::{ProjectRecord, Trashed, UserRange};
@@ -15,19 +16,33 @@ impl Platform {
         &self,
         actor: &Actor,
         name: &str,
-        mode: Option<ModeWord>,
+        (mode, remote): (Option<ModeWord>, Remote),
     ) -> Result<Reply, Failure> {
         authorize(actor, Action::ManageProjects, None)?;
         let name = ProjectName::parse(name).ok_or_else(|| bad_name(name))?;
+        let in_effect = mode.map_or(self.context.config().mode_default(), to_mode);
+        if remote == Remote::Nothing && in_effect != Mode::Editable {
+            let what = format!("only mode editable works without a remote, and {name} would be {}", in_effect.as_str());
+            return Err(Failure::new(Code::Usage, what).hint("add --mode editable"));
+        }
         if let Some(project) = self.context.store.project(&name)? {
+            if project.remote != remote {
+                return Err(other_remote(&project));
+            }
             if mode.is_none_or(|mode| project.mode == Some(to_mode(mode))) {
                 return Ok(Reply::Done { done: format!("{name} is there already"), changed: false });
             }
             return Err(Failure::new(Code::Exists, format!("{name} is there already, in another mode")));
         }
-        let project = self.make_project(actor, &name, mode.map(to_mode)).await?;
-        let remote = self.context.remote_of(&project.name);
-        Ok(Reply::Done { done: format!("created {name}; push to {remote}"), changed: true })
+        let project = self.make_project(actor, &name, (mode.map(to_mode), remote)).await?;
+        let next = match remote {
+            Remote::Git => format!("push to {}", self.context.remote_of(&project.name)),
+            Remote::Nothing => {
+                let place = self.context.project_places(&name).project();
+                format!("put its files into {}, then: commis deploy {name}", place.display())
+            }
+        };
+        Ok(Reply::Done { done: format!("created {name}; {next}"), changed: true })
     }
 
     /// Rows, users, directories and both repositories.
@@ -35,7 +50,7 @@ impl Platform {
         &self,
         actor: &Actor,
         name: &ProjectName,
-        mode: Option<Mode>,
+        shape: (Option<Mode>, Remote),
     ) -> Result<ProjectRecord, Failure> {
         // Whoever finds the project's row finds its directories too.
         let _making = self.making.lock().await;
@@ -43,7 +58,7 @@ impl Platform {
         let is_new = self.context.project_places(name).root().symlink_metadata().is_err();
         let config = self.context.config();
         let range = UserRange { first: config.users.first, count: config.users.count };
-        let made = self.context.store.create_project(name, mode, (&actor.name, clock::now()), range)?;
+        let made = self.context.store.create_project(name, shape, (&actor.name, clock::now()), range)?;
         let Some(project) = made else {
             return match self.context.store.project(name)? {
                 Some(project) => Ok(project),
@@ -79,7 +94,7 @@ impl Platform {
     /// Waits for whoever is just making the project, and makes what an earlier life left unmade.
     pub(super) async fn complete(&self, project: &ProjectRecord, kind: Repository) -> Result<(), Failure> {
         let repository = self.context.project_places(&project.name).repository(kind);
-        if project.live.is_some() || repository.is_dir() {
+        if project.live.is_some() || project.remote == Remote::Nothing || repository.is_dir() {
             return Ok(());
         }
         let _making = self.making.lock().await;
@@ -93,6 +108,13 @@ impl Platform {
             tracing::warn!(project = %project.name, "data/ cannot have a limit of btrfs: {failure}");
         }
         make_directories(project, &places, self.context.git.user)?;
+        if project.remote == Remote::Nothing {
+            return Ok(());
+        }
+        self.make_repositories(&places).await
+    }
+
+    pub(super) async fn make_repositories(&self, places: &ProjectPlaces) -> Result<(), Failure> {
         for kind in [Repository::Project, Repository::Pillar] {
             self.context.git.create(&places.repository(kind)).await.map_err(Failure::from)?;
         }
@@ -118,7 +140,8 @@ impl Platform {
             live: project.live.map(|version| version.to_string()),
             commit: live.map(|release| release.commit),
             url: self.context.url_of(name),
-            remote: self.context.remote_of(name),
+            remote: (project.remote == Remote::Git).then(|| self.context.remote_of(name)),
+            edited_in: project.filled.map(|_| self.context.project_places(name).project().display().to_string()),
             created_at: clock::rfc3339(project.created_at),
             trouble: project.trouble.clone(),
             processes: status
@@ -133,6 +156,15 @@ impl Platform {
                 .collect(),
             deployments: Vec::new(),
         })
+    }
+}
+
+fn other_remote(project: &ProjectRecord) -> Failure {
+    let name = &project.name;
+    match project.remote {
+        Remote::Git => Failure::new(Code::Exists, format!("{name} is there already, and has repositories")),
+        Remote::Nothing => Failure::new(Code::Exists, format!("{name} is there already, and is remote-less"))
+            .hint(format!("to give it repositories: commis project create {name} --with-remote")),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::git::{self, GitError, HookConversation, HookWriter, Received, Verdict
 use crate::model::{Actor, Code, CommitId, Failure, Mode, ProjectName, RefName, Repository, Trigger};
 use crate::notify::words;
 use crate::pipeline::promotion::Branch;
-use crate::pipeline::{Goal, Handle, Mover, Verdict};
+use crate::pipeline::{Goal, Handle, Manner, Mover, Verdict};
 use crate::store::ProjectRecord;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -268,12 +268,13 @@ impl Platform {
     /// Launches the deployment, shows its log, and turns its verdict into the ref's.
     async fn deploy_pushed(&self, push: &Push<'_>, (branch, old, new): &Change) -> RefVerdict {
         let Push { session, project, pusher, options } = push;
+        let manner = Manner { on_edits: options.on_edits, ..Manner::default() };
         let launched = match options.patience == Patience::Refuse && self.desk.foremost(&project.name).is_some() {
             true => Err(Failure::new(Code::Busy, format!("{} is being deployed already", project.name))),
             false => self.goal_of_push(push, (branch, old, new)).await.and_then(|goal| {
                 self.launch(
                     &session.actor,
-                    Wish { project: (*project).clone(), trigger: Trigger::Push, goal, with_data: None },
+                    Wish { project: (*project).clone(), trigger: Trigger::Push, goal, with_data: None, manner },
                 )
             }),
         };

@@ -42,6 +42,7 @@ pub enum Reply {
         max_bytes: Option<u64>,
     },
     ReleaseHead(Box<ReleaseHead>),
+    Diff(Box<Diff>),
     HostKey {
         known_hosts: String,
         fingerprint: String,
@@ -77,7 +78,11 @@ pub struct Project {
     pub live: Option<String>,
     pub commit: Option<String>,
     pub url: String,
-    pub remote: String,
+    /// What to push to; `None`: remote-less.
+    pub remote: Option<String>,
+    /// Where people edit it on the server; `None`: nowhere.
+    #[serde(default)]
+    pub edited_in: Option<String>,
     pub created_at: String,
     /// Why an admin is needed.
     pub trouble: Option<String>,
@@ -296,6 +301,29 @@ pub struct Check {
     pub verdict: String,
     pub check: String,
     pub found: String,
+}
+
+/// What was edited in place and is in no commit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Diff {
+    pub project: String,
+    /// The commit that it was made to.
+    pub base: String,
+    pub files: Vec<EditedFile>,
+    /// As `git diff` shows it; `null` with `--stat`.
+    pub diff: Option<String>,
+    /// Not everything is in `diff`.
+    pub cut: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EditedFile {
+    pub path: String,
+    /// added, changed or removed.
+    pub edited: String,
+    /// Lines; `null` for what is no text.
+    pub added: Option<usize>,
+    pub removed: Option<usize>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,13 +7,13 @@ use super::Platform;
 use super::authorize::no_project;
 use crate::git::{self, refs};
 use crate::model::{
-    Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, ReleaseVersion, Repository, Time, Trigger,
+    Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, ReleaseVersion, Remote, Repository, Time, Trigger,
 };
 use crate::notify::DeploymentLog;
 use crate::pipeline::desk::Closed;
-use crate::pipeline::execute::revive;
-use crate::pipeline::{self, Goal, Mover, Order};
-use crate::store::{DataState, DeploymentRecord, ProjectRecord, Status, Switch};
+use crate::pipeline::execute::{self, revive};
+use crate::pipeline::{self, Goal, Manner, Mover, Order};
+use crate::store::{DataState, DeploymentRecord, InPlace, ProjectRecord, Status, Switch};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, files, reading};
 use futures_util::StreamExt;
@@ -133,8 +133,10 @@ impl Platform {
             // One that was half made is whole afterwards.
             self.make_places(project).await?;
         }
-        for kind in [Repository::Project, Repository::Pillar] {
-            self.clear_repository(name, kind).await?;
+        if project.remote == Remote::Git {
+            for kind in [Repository::Project, Repository::Pillar] {
+                self.clear_repository(name, kind).await?;
+            }
         }
         for row in unfinished.iter().filter(|row| row.project == *name) {
             report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row).await)));
@@ -143,10 +145,14 @@ impl Platform {
         if let Err(failure) = self.sweep_incoming(name) {
             report.push(Recovered::of(name, format!("incoming/ not swept: {failure}")));
         }
+        let project = self.context.store.project(name)?.unwrap_or_else(|| project.clone());
+        // Before its processes start, and whether or not they do.
+        if let Err(failure) = self.settle_bound(&project) {
+            report.push(Recovered::of(name, format!("needs an admin: {failure}")));
+        }
         if let Err(failure) = self.sweep(name) {
             report.push(Recovered::of(name, format!("not swept: {failure}")));
         }
-        let Some(project) = self.context.store.project(name)? else { return Ok(()) };
         let Some(version) = project.live else { return Ok(()) };
         if self.is_half_restored(&project)? {
             report.push(Recovered::of(name, format!("{version} not started: data is half put back")));
@@ -201,8 +207,14 @@ impl Platform {
 
     async fn end_unfinished(&self, row: &DeploymentRecord) -> Result<&'static str, Failure> {
         let now = clock::now();
+        if matches!(row.in_place, InPlace::Saved | InPlace::Restoring) {
+            return self.end_in_place(row);
+        }
         let touched = matches!(row.data.state, DataState::Touched | DataState::Restoring);
         let live = row.switch != Switch::Undoing && self.is_exchanged(row)? && self.branch_moved(row)?;
+        if !live {
+            self.take_from_project(row)?;
+        }
         if touched && !live {
             self.put_data_back(row).await?;
             self.forget_release(row)?;
@@ -225,6 +237,22 @@ impl Platform {
         }
         self.forget_release(row)?;
         self.note_interrupted(row, now)?;
+        Ok("undone: what was live before is live")
+    }
+
+    /// What worked in `run/` itself is finished when its branch has moved; else `run/` is made what it was.
+    fn end_in_place(&self, row: &DeploymentRecord) -> Result<&'static str, Failure> {
+        let version = row.version.filter(|_| row.in_place == InPlace::Saved);
+        if let Some(version) = version
+            && self.branch_moved(row)?
+        {
+            self.context.store.finish_live(&row.project, row.number, version, clock::now())?;
+            return Ok("finished: what it made is live");
+        }
+        let places = self.context.project_places(&row.project);
+        execute::restore(&self.context.store, &row.project, (&places, row.number))?;
+        self.forget_release(row)?;
+        self.note_interrupted(row, clock::now())?;
         Ok("undone: what was live before is live")
     }
 
@@ -297,6 +325,7 @@ fn interrupted_order(project: ProjectRecord, row: &DeploymentRecord) -> Order {
         goal,
         subject: row.subject.clone(),
         with_data: row.data.asked,
+        manner: Manner::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::records::{Choice, Kept, Reply, Rescue};
 use super::{Talk, records};
 use crate::model::{Actor, Code, DeploymentNumber, Failure, ReleaseVersion, Trigger};
 use crate::pipeline::execute::revive;
-use crate::pipeline::{Goal, recall};
+use crate::pipeline::{Goal, Manner, recall};
 use crate::store::{DataState, DeploymentRecord, ProjectRecord};
 use crate::system::{clock, reading};
 use crate::verbs::RescueWords;
@@ -63,7 +63,13 @@ impl Platform {
             WayOut::Data(number) => (live(&project)?, Some(DeploymentNumber(number))),
             WayOut::Forward => (self.failed_release(&project)?, None),
         };
-        let wish = Wish { project, trigger: Trigger::Rescue, goal: Goal::Release(version), with_data };
+        let wish = Wish {
+            project,
+            trigger: Trigger::Rescue,
+            goal: Goal::Release(version),
+            with_data,
+            manner: Manner::default(),
+        };
         let handle = self.launch(actor, wish)?;
         self.follow(name, handle, talk).await
     }
@@ -74,6 +80,7 @@ impl Platform {
         let busy = || Failure::new(Code::Busy, format!("{name} is being deployed")).hint(format!("commis show {name}"));
         let _closed = self.desk.close(name, "rescue").ok_or_else(busy)?;
         let _lock = self.lock(name)?;
+        self.settle_bound(project)?;
         let in_run = self.in_run(project)?.and_then(|row| row.version).or(project.live);
         if let Some(row) = self.troubled(project)?.filter(|row| row.data.state == DataState::Restoring) {
             self.context.store.note_data_state(name, row.number, DataState::Touched)?;

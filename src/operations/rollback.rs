@@ -7,7 +7,8 @@ use super::deploy::Wish;
 use super::records::Reply;
 use super::{Talk, records};
 use crate::model::{Actor, Code, DeploymentNumber, Failure, ReleaseVersion, RollbackClass, Trigger};
-use crate::pipeline::Goal;
+use crate::pipeline::standing::may_go_back;
+use crate::pipeline::{Goal, Manner};
 use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::system::clock;
 use crate::verbs::RollbackWords;
@@ -45,6 +46,7 @@ impl Platform {
         let name = words.project.as_str();
         let (data, force) = (DataWish::of(words), if words.force { Force::Yes } else { Force::No });
         let project = self.project(actor, Action::Deploy, name)?;
+        may_go_back(&project)?;
         super::deploy::free_of_trouble(&project, Trigger::Rollback)?;
         let target = self.rollback_target(&project, words.release.as_deref())?;
         let replaced_by = self.ended_by(&project, &target)?;
@@ -57,7 +59,8 @@ impl Platform {
             DataWish::Unsaid | DataWish::CodeOnly => None,
         };
         let goal = Goal::Release(target.version);
-        let handle = self.launch(actor, Wish { project, trigger: Trigger::Rollback, goal, with_data })?;
+        let handle = self
+            .launch(actor, Wish { project, trigger: Trigger::Rollback, goal, with_data, manner: Manner::default() })?;
         self.follow(name, handle, talk).await
     }
 

@@ -6,7 +6,7 @@ use super::push::PushSession;
 use crate::git::pktline;
 use crate::git::report::{Report, Unstored, Wording};
 use crate::git::transport::{ReceiveOptions, receive_pack, upload_pack};
-use crate::model::{Actor, Code, Failure, ProjectName, Repository};
+use crate::model::{Actor, Code, Failure, ProjectName, Remote, Repository};
 use crate::notify::words;
 use crate::store::ProjectRecord;
 use crate::system::{entropy, files};
@@ -100,12 +100,17 @@ impl Platform {
         match self.project(actor, action, service.project.as_str()) {
             Err(failure) if failure.code == Code::NotFound && may_create => {
                 tracing::info!(project = %service.project, by = %actor.name, "made by its first push");
-                self.make_project(actor, &service.project, None).await
+                self.make_project(actor, &service.project, (None, Remote::Git)).await
             }
             Err(failure) if failure.code == Code::NotFound && service.direction == Direction::Receive => {
                 Err(failure.hint("an admin's key creates a project by pushing to it"))
             }
             Err(failure) => Err(failure),
+            Ok(project) if project.remote == Remote::Nothing => {
+                let name = &project.name;
+                let what = format!("{name} is remote-less: it is edited on the server and has no repositories");
+                Err(Failure::new(Code::Refused, what).hint(format!("commis project create {name} --with-remote")))
+            }
             Ok(project) => {
                 self.recovered(&project.name).await;
                 self.complete(&project, service.repository).await?;

@@ -3,6 +3,7 @@
 //! The JSON form is the record itself.
 
 use super::show_disks as disks;
+use super::show_edits as edits;
 use super::show_rescue as rescue;
 use crate::operations::records::{Artifact, Check, Deployment, Project, Release, ReleaseHead, Reply};
 use crate::operations::records::{Retained, Status, VerifiedRelease};
@@ -38,6 +39,7 @@ pub fn human(reply: &Reply) -> String {
         Reply::Signer(signer) => format!("{}\n", signer.allowed_signers),
         Reply::Retention { retained, .. } => table(retained.iter().map(retained_row).collect()),
         Reply::ReleaseHead(head) => one_head(head),
+        Reply::Diff(diff) => edits::whole_diff(diff),
         Reply::HostKey { known_hosts, .. } => format!("{known_hosts}\n"),
         Reply::Done { done, .. } => format!("{done}\n"),
         Reply::Disk(disk) => disks::disk(disk),
@@ -84,7 +86,15 @@ fn one_project(project: &Project) -> String {
     if let Some(trouble) = &project.trouble {
         let _ = writeln!(out, "error: needs an admin: {trouble}");
     }
-    let _ = writeln!(out, "  push to {}", project.remote);
+    match &project.remote {
+        Some(remote) => {
+            let _ = writeln!(out, "  push to {remote}");
+        }
+        None => out.push_str("  remote-less\n"),
+    }
+    if let Some(place) = &project.edited_in {
+        let _ = writeln!(out, "  edited in {place}");
+    }
     for process in &project.processes {
         let _ = writeln!(out, "  {}  {}  {} restarts", process.process, process.state, process.restarts);
     }

@@ -24,6 +24,34 @@ pub struct Facts {
     /// What is live now.
     pub previous: Option<ReleaseVersion>,
     pub data: DataFacts,
+    pub place: Place,
+    pub edits: EditsFound,
+}
+
+/// Which tree is worked on, and how it comes to be `run/`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// `build/` becomes a release, which takes the place of `run/`.
+    Beside,
+    /// The first tree that will be edited in place is made below `deploy/` and takes the place of `run/`.
+    Fresh(From),
+    /// `run/` itself, where people edit.
+    InPlace,
+}
+
+/// What a tree is filled from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum From {
+    Commit,
+    /// What stands in `project/` of a remote-less project.
+    Directory,
+}
+
+/// Whether something that was edited in place must be kept somewhere before it is overwritten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EditsFound {
+    Nothing,
+    ToKeep,
 }
 
 /// Where the release comes from.

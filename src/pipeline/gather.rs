@@ -4,24 +4,26 @@
 
 use super::context::Context;
 use super::data::{self, DataFacts};
-use super::facts::{self, Building, Facts, Supply};
+use super::facts::{self, Building, EditsFound, Facts, From, Place, Supply};
+use super::project_files::{Origin, ProjectFiles, Recipe, SMALL_FILE, hook_entry, text, with_files};
 use super::recall::{self, live_hooks};
 use super::room::{self, Writes};
+use super::standing;
 use super::{Goal, Mover, Order};
 use crate::archives::Manifest;
 use crate::archives::backup::Exclude;
 use crate::buildpacks::{self, Choice, ReleaseInfo};
 use crate::config::pillar::{self, PillarSources, Value};
 use crate::config::project::BackupPolicy;
-use crate::config::{AppJson, ProjectConfig, ServerConfig, procfile};
-use crate::git::{self, Kind, Tree, TreeLimits};
+use crate::config::{ProjectConfig, ServerConfig};
+use crate::git::{self, Tree, TreeLimits};
 use crate::hooks::{self, Hook};
-use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, ReleaseVersion, Repository};
+use crate::layouts::ProjectPlaces;
+use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, ReleaseVersion, Remote, Repository};
 use crate::storage::Usage;
 use crate::storage::fitting::Makes;
 use crate::store::{ProjectRecord, ReleaseRecord};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Everything that was seen. No `Debug`: it holds the pillar.
@@ -41,6 +43,8 @@ pub struct Gathered {
     pub settings: ProjectConfig,
     /// What people must know before the work begins.
     pub warnings: Vec<String>,
+    /// The edited `run/`, when this deployment writes there.
+    pub ground: Option<standing::Ground>,
 }
 
 /// A commit that will be built.
@@ -56,8 +60,6 @@ pub struct Source {
 /// Files with their names, for messages.
 pub type NamedTexts = Vec<(String, String)>;
 
-const SMALL_FILE: usize = 1 << 20;
-
 mod elsewhere;
 pub use elsewhere::{assemble, tree_defaults};
 
@@ -70,6 +72,7 @@ pub fn look(context: &Context, order: &Order) -> Result<Gathered, Failure> {
         Goal::Commit { commit, mover, .. } => look_at(context, order, (commit, *mover)),
         Goal::Release(version) => look_back(context, order, *version),
         Goal::Promotion(promotion) => elsewhere::look(context, order, promotion),
+        Goal::Standing { commit } => standing::look_here(context, order, commit.as_ref()),
     }
 }
 
@@ -77,57 +80,107 @@ pub fn look(context: &Context, order: &Order) -> Result<Gathered, Failure> {
 fn look_at(context: &Context, order: &Order, (commit, mover): (&CommitId, Mover)) -> Result<Gathered, Failure> {
     let config = context.config();
     let places = context.project_places(&order.project.name);
-    let (pillar_commit, pillar) = read_pillar(&places.repository(Repository::Pillar), &config)?;
+    let (pillar_commit, pillar) = read_pillar(&places, &order.project, &config)?;
     let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
     let tree = objects.tree(commit, &limits(&config))?;
-    let files = ProjectFiles { objects: &objects, commit, tree: &tree };
+    let files = ProjectFiles { origin: Origin::Commit(&objects, commit), tree: &tree };
     let settings = files.settings()?;
     let mode = settings.mode.unwrap_or(context.mode_of(&order.project));
-    require_cooking(&order.project.name, mode)?;
+    require_deployable(&order.project.name, mode)?;
     let sources = PillarSources { defaults: files.pillar_defaults()?, pillar };
-    let (hooks, choice) = files.recipe(&settings)?;
-    let merged = pillar::assemble(&sources, &about(&order.project.name, mode, &config))?;
-    let environment = pillar::environment(&merged)?;
-    let known = choice.as_ref().and_then(|choice| known_release(choice, &tree, (&settings, &environment)));
-    let declared: BTreeSet<Hook> = hooks.keys().copied().collect();
-    let facts = Facts {
-        mode,
-        trigger: order.trigger,
-        building: facts::building(&declared, known.as_ref()),
-        supply: Supply::Cooked,
-        hooks: declared.clone(),
-        buildpack: choice.as_ref().map(|choice| choice.pack.name.clone()),
-        mover,
-        previous: order.project.live,
-        data: DataFacts {
-            policy: settings.data.backup,
-            declared: settings.data.rollback,
-            asked: None,
-            restorer: data::restorer(&declared, &live_hooks(&places)),
-        },
-    };
-    let warnings = fits(context, order, (&tree, facts.building), &settings)?;
-    let common = common(order, mode, &config, &merged);
-    let source = Some(Source { commit: commit.clone(), tree, hooks, choice, known });
-    let pillar = sources.pillar;
-    Ok(Gathered { config, facts, mode, source, pillar_commit, pillar, common, environment, settings, warnings })
+    let recipe = files.recipe(&settings)?;
+    let place = standing::place_of(&order.project, (mode, From::Commit), &places)?;
+    let ground = standing::ground(context, order, (&objects, &tree))?;
+    let edits = ground.as_ref().map_or(EditsFound::Nothing, standing::Ground::found);
+    let seen = Seen { config, mode, settings, sources, pillar_commit, place };
+    let mut gathered = seen.assemble(context, order, (commit.clone(), tree), recipe)?;
+    gathered.facts = Facts { mover, edits, ..gathered.facts };
+    gathered.ground = ground;
+    Ok(gathered)
 }
 
-/// Whether there is room for all that a commit comes to.
-fn fits(
+/// What was read of a tree, on its way to being [`Gathered`].
+pub(super) struct Seen {
+    pub config: Arc<ServerConfig>,
+    pub mode: Mode,
+    pub settings: ProjectConfig,
+    pub sources: PillarSources,
+    pub pillar_commit: Option<CommitId>,
+    pub place: Place,
+}
+
+impl Seen {
+    /// Puts together what every tree has: recipe, pillar, environment, room.
+    pub(super) fn assemble(
+        self,
+        context: &Context,
+        order: &Order,
+        (commit, tree): (CommitId, Tree),
+        (hooks, choice): Recipe,
+    ) -> Result<Gathered, Failure> {
+        let Self { config, mode, settings, sources, pillar_commit, place } = self;
+        let merged = pillar::assemble(&sources, &about(&order.project.name, mode, &config))?;
+        let environment = pillar::environment(&merged)?;
+        let known = choice.as_ref().and_then(|choice| known_release(choice, &tree, (&settings, &environment)));
+        let declared: BTreeSet<Hook> = hooks.keys().copied().collect();
+        let live = live_hooks(&context.project_places(&order.project.name));
+        let facts = Facts {
+            mode,
+            trigger: order.trigger,
+            building: facts::building(&declared, known.as_ref()),
+            supply: Supply::Cooked,
+            hooks: declared.clone(),
+            buildpack: choice.as_ref().map(|choice| choice.pack.name.clone()),
+            mover: Mover::Nobody,
+            previous: order.project.live,
+            data: DataFacts {
+                policy: settings.data.backup,
+                declared: settings.data.rollback,
+                asked: None,
+                restorer: data::restorer(&declared, &live),
+            },
+            place,
+            edits: EditsFound::Nothing,
+        };
+        let warnings = has_room(context, order, (&facts, &settings), &tree)?;
+        let common = common(order, mode, &config, &merged);
+        let source = Some(Source { commit, tree, hooks, choice, known });
+        let (ground, pillar) = (None, sources.pillar);
+        Ok(Gathered {
+            config,
+            facts,
+            mode,
+            source,
+            pillar_commit,
+            pillar,
+            common,
+            environment,
+            settings,
+            warnings,
+            ground,
+        })
+    }
+}
+
+/// Refuses what cannot fit. What is edited in place has no backup of its data.
+fn has_room(
     context: &Context,
     order: &Order,
-    (tree, building): (&Tree, Building),
-    settings: &ProjectConfig,
+    (facts, settings): (&Facts, &ProjectConfig),
+    tree: &Tree,
 ) -> Result<Vec<String>, Failure> {
-    let makes = match building {
+    let makes = match facts.building {
         Building::Runs => Makes::Build,
         Building::Nothing => Makes::Release,
     };
     let exclude = Exclude::new(&settings.data.exclude)?;
-    let backs_up = (settings.data.backup == BackupPolicy::Full).then_some(&exclude);
-    let tree = Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 };
-    room::look(context, &order.project, &Writes { tree, makes, backs_up })
+    let copies = settings.data.backup == BackupPolicy::Full && facts.place == Place::Beside;
+    let writes = Writes {
+        tree: Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 },
+        makes,
+        backs_up: copies.then_some(&exclude),
+    };
+    room::look(context, &order.project, &writes)
 }
 
 /// What the buildpack comes to, when no variable steers its scripts and there is nothing to compile.
@@ -144,6 +197,7 @@ fn known_release(
 /// An earlier release: its own variables, and what it was cooked from. Today's pillar has no say: the way back must be
 /// open also when that is what broke.
 fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Result<Gathered, Failure> {
+    standing::may_go_back(&order.project)?;
     let config = context.config();
     let mode = context.mode_of(&order.project);
     let release = context.store.release(&order.project.name, version)?;
@@ -165,11 +219,14 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         mover: Mover::Nobody,
         previous: order.project.live,
         data,
+        place: Place::Beside,
+        edits: EditsFound::Nothing,
     };
     // Its backup is compared when it is made; the way back is not closed here by what may yet fit.
     let tree = release.as_ref().map(unpacked).unwrap_or_default();
     let writes = Writes { tree, makes: Makes::Tree, backs_up: None };
     Ok(Gathered {
+        ground: None,
         warnings: room::look(context, &order.project, &writes)?,
         common: common(order, mode, &config, &merged),
         facts,
@@ -203,7 +260,7 @@ fn remember(
     let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
     let tree = objects.tree(&commit, &limits(&config))?;
     let hooks = hooks::find(tree.entries.iter().map(hook_entry))?.into_keys().collect();
-    let files = ProjectFiles { objects: &objects, commit: &commit, tree: &tree };
+    let files = ProjectFiles { origin: Origin::Commit(&objects, &commit), tree: &tree };
     let (defaults, settings) = (files.pillar_defaults()?, files.settings()?);
     let pillar = match release.pillar_commit_id() {
         Some(commit) => {
@@ -222,34 +279,34 @@ fn remember(
 pub fn pillar_environment(context: &Context, project: &ProjectRecord) -> Result<Vec<(String, String)>, Failure> {
     let config = context.config();
     let places = context.project_places(&project.name);
-    let (_, pillar) = read_pillar(&places.repository(Repository::Pillar), &config)?;
-    let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
-    let mut defaults = Vec::new();
-    if let Some(commit) = head(&objects, &config)? {
-        let tree = objects.tree(&commit, &limits(&config))?;
-        defaults = ProjectFiles { objects: &objects, commit: &commit, tree: &tree }.pillar_defaults()?;
-    }
+    let (_, pillar) = read_pillar(&places, project, &config)?;
+    let defaults = match project.remote {
+        Remote::Nothing => standing::defaults(project, &places)?,
+        Remote::Git => head_defaults(&places, &config)?,
+    };
     let about = about(&project.name, context.mode_of(project), &config);
     pillar::environment(&pillar::assemble(&PillarSources { defaults, pillar }, &about)?)
 }
 
-/// A commit is built in mode cooking only.
-fn require_cooking(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
+fn head_defaults(places: &ProjectPlaces, config: &ServerConfig) -> Result<NamedTexts, Failure> {
+    let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
+    let Some(commit) = head(&objects, config)? else { return Ok(Vec::new()) };
+    let tree = objects.tree(&commit, &limits(config))?;
+    ProjectFiles { origin: Origin::Commit(&objects, &commit), tree: &tree }.pillar_defaults()
+}
+
+/// In mode final nothing is built.
+pub(super) fn require_deployable(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
     match mode {
-        Mode::Cooking => Ok(()),
+        Mode::Cooking | Mode::Editable => Ok(()),
         Mode::Final => {
             let what = format!("{project} is in mode final here: nothing is built, releases come from elsewhere");
             Err(Failure::new(Code::Refused, what).hint(format!("commis promote {project}")))
         }
-        Mode::Editable => {
-            let what = format!("{project} is in mode {}, which this version does not deploy yet", mode.as_str());
-            let hint = "set platform = \"staging\" in commis.toml, or mode = \"cooking\" in .commis/project.toml";
-            Err(Failure::new(Code::Refused, what).hint(hint))
-        }
     }
 }
 
-fn limits(config: &ServerConfig) -> TreeLimits {
+pub fn limits(config: &ServerConfig) -> TreeLimits {
     TreeLimits {
         max_files: config.trees.max_files as usize,
         max_bytes: config.trees.max_bytes,
@@ -259,9 +316,16 @@ fn limits(config: &ServerConfig) -> TreeLimits {
     }
 }
 
-/// The head of the pillar and its files, in merge order.
-fn read_pillar(repository: &Path, config: &ServerConfig) -> Result<(Option<CommitId>, NamedTexts), Failure> {
-    let objects = git::open(repository).map_err(Failure::from)?;
+/// The head of the pillar and its files, in merge order. Without a repository they stand in `pillar/`.
+pub(super) fn read_pillar(
+    places: &ProjectPlaces,
+    project: &ProjectRecord,
+    config: &ServerConfig,
+) -> Result<(Option<CommitId>, NamedTexts), Failure> {
+    if project.remote == Remote::Nothing {
+        return Ok((None, standing::pillar_files(&places.pillar())?));
+    }
+    let objects = git::open(&places.repository(Repository::Pillar)).map_err(Failure::from)?;
     let Some(commit) = head(&objects, config)? else { return Ok((None, Vec::new())) };
     let files = pillar_at(&objects, &commit, config)?;
     Ok((Some(commit), files))
@@ -279,89 +343,11 @@ fn pillar_at(objects: &git::Objects, commit: &CommitId, config: &ServerConfig) -
 }
 
 /// The head of the deploy branch.
-fn head(objects: &git::Objects, config: &ServerConfig) -> Result<Option<CommitId>, Failure> {
+pub(super) fn head(objects: &git::Objects, config: &ServerConfig) -> Result<Option<CommitId>, Failure> {
     let branch = |name: &String| RefName::parse(&format!("refs/heads/{name}"));
     let branches: Vec<RefName> = config.git.deploy_branches.iter().filter_map(branch).collect();
     let found = objects.branch_in_use(&branches).map_err(Failure::from)?;
     Ok(found.map(|(_, commit)| commit))
-}
-
-/// The files of a commit that configure us.
-struct ProjectFiles<'a> {
-    objects: &'a git::Objects,
-    commit: &'a CommitId,
-    tree: &'a Tree,
-}
-
-impl ProjectFiles<'_> {
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
-        if !self.tree.entries.iter().any(|entry| entry.path == path) {
-            return Ok(None);
-        }
-        self.objects.read_file(self.commit, path, SMALL_FILE).map_err(Failure::from)
-    }
-
-    fn settings(&self) -> Result<ProjectConfig, Failure> {
-        const FILE: &str = ".commis/project.toml";
-        match self.read(FILE)? {
-            Some(bytes) => ProjectConfig::parse(&text(FILE, bytes)?, FILE),
-            None => Ok(ProjectConfig::default()),
-        }
-    }
-
-    fn pillar_defaults(&self) -> Result<Vec<(String, String)>, Failure> {
-        let names: Vec<&str> = self.tree.entries.iter().map(|entry| entry.path.as_str()).collect();
-        let mut files = Vec::new();
-        for name in pillar::default_files(&names) {
-            if let Some(bytes) = self.read(name)? {
-                files.push((name.to_owned(), text(name, bytes)?));
-            }
-        }
-        Ok(files)
-    }
-
-    /// Hooks and buildpack; also reads what would only fail later: Procfile and app.json.
-    fn recipe(&self, settings: &ProjectConfig) -> Result<(BTreeMap<hooks::Hook, String>, Option<Choice>), Failure> {
-        if self.tree.entries.is_empty() {
-            return Err(
-                Failure::new(Code::Refused, "the pushed commit has no files").hint("add files, commit, push again")
-            );
-        }
-        if let Some(bytes) = self.read("Procfile")? {
-            procfile::parse(&bytes)?;
-        }
-        if let Some(bytes) = self.read("app.json")? {
-            AppJson::parse(&text("app.json", bytes)?)?;
-        }
-        let hooks = hooks::find(self.tree.entries.iter().map(hook_entry))?;
-        let declared = hooks.keys().copied().collect();
-        let choice = with_files(self.tree, |tree| facts::buildpack(&declared, tree, settings.buildpack.as_deref()))?;
-        Ok((hooks, choice))
-    }
-}
-
-/// Questions that buildpacks ask about a tree's files.
-pub fn with_files<R>(tree: &Tree, ask: impl FnOnce(buildpacks::Tree<'_>) -> R) -> R {
-    let files: HashMap<&str, &Kind> = tree.entries.iter().map(|entry| (entry.path.as_str(), &entry.kind)).collect();
-    let executable = |path: &str| matches!(files.get(path), Some(Kind::File { executable: true }));
-    ask(buildpacks::Tree { exists: &|path| files.contains_key(path), executable: &executable })
-}
-
-fn hook_entry(entry: &git::Entry) -> hooks::Entry<'_> {
-    let kind = match entry.kind {
-        Kind::File { executable: true } => hooks::Kind::Executable,
-        Kind::File { executable: false } => hooks::Kind::Plain,
-        Kind::Symlink { .. } => hooks::Kind::Link,
-    };
-    hooks::Entry { path: &entry.path, kind }
-}
-
-/// A file's bytes as text; the failure names the line that is not UTF-8.
-pub fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
-    String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-        Failure::new(Code::BadConfig, format!("{name} line {line}: not UTF-8")).hint("save the file as UTF-8")
-    })
 }
 
 /// What Jinja in a pillar may name.

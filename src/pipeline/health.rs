@@ -1,7 +1,7 @@
 //! Asking a release how it is: what its tree declares, then the probes of `runtime::health`.
 
 use super::context::{Context, LiveSet};
-use super::gather::text;
+use super::project_files::text;
 use crate::config::{AppJson, ProjectConfig, ServerConfig};
 use crate::model::{Code, Failure, ProcessName};
 use crate::runtime::{Condition, HealthCheck, HealthKind, Healthy, SetStatus, Unhealthy, health};

@@ -4,10 +4,12 @@
 //! A rollback is the same machinery with other steps. Deployments belong to the server, not to connections: doors
 //! hold a [`control::Handle`].
 
+pub mod bound;
 pub mod context;
 pub mod control;
 pub mod data;
 pub mod desk;
+pub mod edits;
 pub mod execute;
 pub mod facts;
 pub mod gather;
@@ -17,14 +19,18 @@ pub mod launch;
 pub mod permissions;
 pub mod phases;
 pub mod plan;
+pub mod project_files;
 pub mod promotion;
 pub mod queue;
 pub mod recall;
 pub mod release_policy;
 pub mod rollback;
 pub mod room;
+pub mod selection;
 pub mod shelving;
+pub mod standing;
 pub mod step;
+pub mod survey;
 pub mod trimming;
 pub mod view;
 
@@ -37,6 +43,7 @@ pub use control::{Control, Handle};
 pub use desk::Desk;
 use execute::Execution;
 pub use promotion::Promotion;
+pub use selection::Selection;
 use step::Step;
 
 /// What is to be deployed.
@@ -48,6 +55,25 @@ pub struct Order {
     pub subject: String,
     /// The deployment whose backup a rollback puts back.
     pub with_data: Option<DeploymentNumber>,
+    pub manner: Manner,
+}
+
+/// What else was asked for.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Manner {
+    pub selection: Selection,
+    pub on_edits: OnEdits,
+}
+
+/// What a push does about what was edited in place and not committed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum OnEdits {
+    #[default]
+    Refuse,
+    /// Keeps it on a branch, and goes on.
+    Stash,
+    /// The same, and says how to merge it.
+    Commit,
 }
 
 /// Where a deployment starts from.
@@ -58,6 +84,9 @@ pub enum Goal {
     Release(ReleaseVersion),
     /// A release that was cooked elsewhere, with today's pillar.
     Promotion(Box<Promotion>),
+    /// What stands in `run/`, or, for the first time of a remote-less project, in `project/`. `commit` is what it was
+    /// last brought to.
+    Standing { commit: Option<CommitId> },
 }
 
 impl Goal {
@@ -65,7 +94,7 @@ impl Goal {
     pub fn branch(&self) -> Option<(&CommitId, &RefName, Option<&CommitId>)> {
         match self {
             Goal::Commit { commit, previous, branch, .. } => Some((commit, branch, previous.as_ref())),
-            Goal::Release(_) => None,
+            Goal::Release(_) | Goal::Standing { .. } => None,
             Goal::Promotion(promotion) => {
                 let branch = promotion.branch.as_ref()?;
                 Some((&promotion.commit, &branch.name, branch.previous.as_ref()))
@@ -118,7 +147,11 @@ pub async fn deploy(
             return (refused(context, order, log, failure), execute::Tidy::nothing());
         }
     };
-    let plan = plan::plan(&gathered.facts);
+    let plan = match selection::narrow(plan::plan(&gathered.facts), (&order.manner.selection, gathered.facts.building))
+    {
+        Ok(plan) => plan,
+        Err(failure) => return (refused(context, order, log, failure), execute::Tidy::nothing()),
+    };
     let mut execution = Execution::new(context, order, &gathered, (log, control));
     execution.remember(watch.stop(Phase::Gather, LOOK, (StepStatus::Done, String::new())));
     let steps: Vec<_> = plan.steps().collect();

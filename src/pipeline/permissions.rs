@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::execute::make_directories;
 use crate::layouts::ProjectPlaces;
-use crate::model::{Failure, Mode};
+use crate::model::Failure;
 use crate::store::ProjectRecord;
 use crate::system::UserIds;
 use crate::system::ownership::{Enforced, Modes, Rule};
@@ -37,6 +37,27 @@ pub fn fix(context: &Context, project: &ProjectRecord, extent: Extent) -> Result
     Ok(all)
 }
 
+/// Gives what stands in a tree that people edit to those who build there.
+pub fn give_edited(context: &Context, project: &ProjectRecord, path: PathBuf) -> Result<(), Failure> {
+    let users = &context.config().users;
+    let rule = Rule {
+        path,
+        owner: edited_owner(project),
+        modes: Modes::NoSetId,
+        strangers: (users.first, users.first.saturating_add(users.count)),
+        own: vec![project.build_user.uid, project.app_user.uid, context.git.user.uid],
+    };
+    for path in privileged::enforce(&rule)?.left_alone {
+        tracing::warn!(path = %path.display(), "a device, a file with several names, or somebody else's: not given away");
+    }
+    Ok(())
+}
+
+/// Builds write what is edited; the application reads it.
+pub fn edited_owner(project: &ProjectRecord) -> UserIds {
+    UserIds { uid: project.build_user.uid, gid: project.app_user.gid }
+}
+
 fn trees(
     context: &Context,
     project: &ProjectRecord,
@@ -52,7 +73,7 @@ fn trees(
             (places.cache(), project.build_user, Modes::NoSetId),
         ]);
         // What is edited in place belongs to whoever edits it.
-        if context.mode_of(project) != Mode::Editable {
+        if project.filled.is_none() {
             trees.push((places.run(), UserIds::of(0), Modes::Release));
         }
     }

@@ -5,13 +5,13 @@
 
 use super::Mover;
 use super::data;
-use super::facts::{Building, Facts, Supply};
+use super::facts::{Building, EditsFound, Facts, From, Place, Supply};
 use super::step::Step;
 use crate::hooks::Hook;
-use crate::model::Mode;
+use crate::model::{Mode, Trigger};
 
 /// Directories; for a release that is elsewhere, its files; else an empty `build/` and, when something will be built, the
-/// tree in it.
+/// tree in it. What is edited in place is kept before anything is written there.
 pub fn pre_install(facts: &Facts) -> Vec<Step> {
     match facts.supply {
         Supply::Handed => return vec![Step::PrepareDirectories],
@@ -19,10 +19,23 @@ pub fn pre_install(facts: &Facts) -> Vec<Step> {
         Supply::Cooked | Supply::Kept => {}
     }
     let mut steps = vec![Step::PrepareDirectories, Step::WipeBuild];
-    if builds(facts) && facts.building == Building::Runs {
-        steps.push(Step::Checkout);
-        steps.extend(hook(facts, Hook::PreInstall));
+    if facts.edits == EditsFound::ToKeep {
+        steps.push(Step::KeepEdits);
     }
+    match facts.place {
+        Place::Beside if builds(facts) && facts.building == Building::Runs => steps.push(Step::Checkout),
+        Place::Beside => return steps,
+        Place::Fresh(_) => steps.push(Step::Fill),
+        Place::InPlace => {
+            if writes(facts) {
+                steps.push(Step::Snapshot);
+            }
+            if facts.trigger == Trigger::Push {
+                steps.push(Step::Apply);
+            }
+        }
+    }
+    steps.extend(hook(facts, Hook::PreInstall));
     steps
 }
 
@@ -52,6 +65,9 @@ pub fn bundle(facts: &Facts) -> Vec<Step> {
 /// What can fail without data being touched comes first, then the backup, then what may touch data. Up to `MoveRef`
 /// everything can be undone.
 pub fn deploy(facts: &Facts) -> Vec<Step> {
+    if facts.place != Place::Beside {
+        return deploy_in_place(facts);
+    }
     let mut steps = vec![Step::Enlarge, Step::Unpack];
     if facts.mover == Mover::Us {
         steps.push(Step::PrepareRef);
@@ -70,8 +86,41 @@ pub fn deploy(facts: &Facts) -> Vec<Step> {
     steps
 }
 
+/// The processes start anew on the tree that was worked on. The first such tree takes the place of `run/` and is shown
+/// at `project/` as the last thing that can be undone. What it does to data is up to whoever edits.
+fn deploy_in_place(facts: &Facts) -> Vec<Step> {
+    let mut steps = vec![Step::Enlarge];
+    if facts.building == Building::Runs {
+        steps.push(Step::ListBuilt);
+    }
+    steps.push(Step::Describe);
+    if facts.mover == Mover::Us {
+        steps.push(Step::PrepareRef);
+    }
+    steps.extend(hook(facts, Hook::Deploy));
+    steps.push(Step::ReleaseCommand);
+    steps.push(if facts.place == Place::InPlace { Step::Stay } else { Step::Exchange });
+    steps.extend([Step::Start, Step::Check, Step::Route]);
+    steps.extend([Hook::PostDeploy, Hook::Upgrade, Hook::PostInstall].into_iter().filter_map(|at| hook(facts, at)));
+    match facts.place {
+        Place::Beside | Place::InPlace => {}
+        Place::Fresh(From::Commit) => steps.push(Step::Bind),
+        Place::Fresh(From::Directory) => steps.extend([Step::Empty, Step::Bind]),
+    }
+    steps.push(Step::FixPermissions);
+    if facts.mover == Mover::Us {
+        steps.push(Step::MoveRef);
+    }
+    steps
+}
+
 fn builds(facts: &Facts) -> bool {
-    facts.supply == Supply::Cooked && facts.mode == Mode::Cooking
+    facts.supply == Supply::Cooked && facts.mode != Mode::Final
+}
+
+/// Whether anything is written into the tree: by us, or by what runs there as the build user.
+fn writes(facts: &Facts) -> bool {
+    facts.trigger == Trigger::Push || facts.building == Building::Runs
 }
 
 fn hook(facts: &Facts, hook: Hook) -> Option<Step> {

@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::data::{self, Asked, DataFacts, Holds};
-use super::facts::{Building, Facts, Supply};
+use super::facts::{Building, EditsFound, Facts, Place, Supply};
 use super::gather::{self, Gathered};
 use super::step::Step;
 use super::{Mover, Order};
@@ -121,6 +121,8 @@ fn as_gathered(
         mover: Mover::Nobody,
         previous: order.project.live,
         data: DataFacts { policy, declared: None, asked: None, restorer },
+        place: Place::Beside,
+        edits: EditsFound::Nothing,
     };
     Ok(Gathered {
         common: gather::common(order, mode, &config, &Value::Map(Vec::new())),
@@ -132,6 +134,7 @@ fn as_gathered(
         environment: release.as_ref().map(ReleaseRecord::variables).unwrap_or_default(),
         settings: settings_of(new),
         warnings: Vec::new(),
+        ground: None,
         config,
     })
 }

@@ -16,6 +16,8 @@ pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
     let has = |step: Step| begun.contains(&step);
     let put_back = if state == DataState::Untouched { None } else { data::own(facts).ok() };
     let mut steps = Vec::new();
+    steps.extend(has(Step::Bind).then_some(Step::Unbind));
+    steps.extend(has(Step::Empty).then_some(Step::Refill));
     steps.extend(has(Step::Route).then_some(Step::RouteBack));
     steps.extend(has(Step::Start).then_some(Step::StopNew));
     if let Some(holds) = put_back {
@@ -25,19 +27,21 @@ pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
     steps.extend(has(Step::Exchange).then_some(Step::ExchangeBack));
     if has(Step::Exchange) || put_back.is_some() {
         steps.push(Step::KeepFailed);
-    } else if has(Step::Unpack) {
+    } else if has(Step::Unpack) || has(Step::Fill) {
         steps.push(Step::DiscardTree);
     }
     if let Some(holds) = put_back {
         steps.extend(data::restore(Archive::Own, holds));
     }
-    let disturbed = has(Step::Exchange) || has(Step::StopOld) || put_back.is_some();
+    steps.extend(has(Step::Snapshot).then_some(Step::RestoreRun));
+    let in_place = has(Step::Snapshot) || has(Step::Stay);
+    let disturbed = has(Step::Exchange) || has(Step::StopOld) || put_back.is_some() || in_place;
     if disturbed && facts.previous.is_some() {
         steps.extend([Step::StartOld, Step::CheckOld]);
     }
     let settled = state == DataState::Untouched || (put_back.is_some() && !data::dump_is_for_people(facts));
     steps.extend((has(Step::BackUp) && settled).then_some(Step::DiscardBackup));
-    if has(Step::Pack) || has(Step::PackCommit) {
+    if has(Step::Pack) || has(Step::PackCommit) || has(Step::Describe) {
         steps.push(Step::DiscardRelease);
     }
     if has(Step::WipeBuild) {
@@ -62,7 +66,10 @@ pub fn still(step: Step, failed: &[Step], begun: &[Step]) -> bool {
         Step::RestoreData(_) | Step::Hook(Hook::Restore) => !broke(&[copy, Step::ExchangeBack]) && !broke(&data),
         Step::StartOld | Step::CheckOld => {
             let stopped_before = begun.contains(&Step::StopOld);
-            !(broke(&data) || broke(&[Step::StartOld]) || (stopped_before && broke(&[copy])))
+            !(broke(&data)
+                || broke(&[Step::RestoreRun])
+                || broke(&[Step::StartOld])
+                || (stopped_before && broke(&[copy])))
         }
         Step::DiscardRelease | Step::DiscardTree | Step::DiscardBackup => failed.is_empty(),
         _ => true,
@@ -71,7 +78,8 @@ pub fn still(step: Step, failed: &[Step], begun: &[Step]) -> bool {
 
 /// The code under which a failure is reported, given whether the switch had begun and what could be put back.
 pub fn reported(code: Code, begun: &[Step], previous: Option<ReleaseVersion>) -> Code {
-    match (begun.contains(&Step::Exchange), previous) {
+    let switched = begun.contains(&Step::Exchange) || begun.contains(&Step::Stay);
+    match (switched, previous) {
         (true, Some(_)) => Code::RolledBack,
         _ => code,
     }

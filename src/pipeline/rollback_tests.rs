@@ -5,7 +5,7 @@ use crate::config::project::BackupPolicy;
 use crate::model::{DeploymentNumber, Mode, Trigger};
 use crate::pipeline::Mover;
 use crate::pipeline::data::{Asked, DataFacts, Holds, Restorer};
-use crate::pipeline::facts::{Building, Supply};
+use crate::pipeline::facts::{Building, EditsFound, From, Place, Supply};
 use crate::pipeline::plan;
 
 fn facts(hooks: &[Hook]) -> Facts {
@@ -19,7 +19,13 @@ fn facts(hooks: &[Hook]) -> Facts {
         mover: Mover::Us,
         previous: Some(ReleaseVersion(41)),
         data: DataFacts { restorer: hooks.contains(&Hook::Restore).then_some(Restorer::New), ..DataFacts::default() },
+        place: Place::Beside,
+        edits: EditsFound::Nothing,
     }
+}
+
+fn edited(place: Place) -> Facts {
+    Facts { mode: Mode::Editable, place, ..facts(&[]) }
 }
 
 /// Steps of the plan up to and with this one.
@@ -157,4 +163,34 @@ fn after_a_failed_restore_nothing_starts_and_nothing_is_thrown_away() {
     assert!(!reloaded.contains("start-old") && !reloaded.contains("discard-release"), "{reloaded}");
     let copied = left(&[Step::CopyData(Archive::Own)]);
     assert_eq!(copied, "stop-new, copy-data, exchange-back, keep-failed, start-old, check-old, clean-build");
+}
+
+#[test]
+fn what_was_done_in_place_is_made_undone_in_place() {
+    let facts = edited(Place::InPlace);
+    let begun = up_to(&facts, Step::Describe);
+    assert_eq!(
+        words(&undo(&facts, &begun, DataState::Untouched)),
+        "restore-run, start-old, check-old, discard-release, clean-build"
+    );
+    assert_eq!(reported(Code::BuildFailed, &begun, facts.previous), Code::BuildFailed);
+    let begun = up_to(&facts, Step::Check);
+    let undone = "stop-new, restore-run, start-old, check-old, discard-release, clean-build";
+    for state in [DataState::Untouched, DataState::Touched] {
+        assert_eq!(words(&undo(&facts, &begun, state)), undone, "{state:?}: there is no backup");
+    }
+    assert_eq!(reported(Code::Unhealthy, &begun, facts.previous), Code::RolledBack);
+    assert!(!still(Step::StartOld, &[Step::RestoreRun], &begun), "nothing starts on half a tree");
+}
+
+#[test]
+fn the_first_edited_tree_goes_and_what_stood_in_project_comes_back() {
+    let facts = Facts { previous: None, ..edited(Place::Fresh(From::Directory)) };
+    let begun = up_to(&facts, Step::Bind);
+    assert_eq!(
+        words(&undo(&facts, &begun, DataState::Untouched)),
+        "unbind, refill, route-back, stop-new, exchange-back, keep-failed, discard-release, clean-build"
+    );
+    let begun = up_to(&facts, Step::Fill);
+    assert_eq!(words(&undo(&facts, &begun, DataState::Untouched)), "discard-tree, clean-build");
 }

@@ -77,6 +77,31 @@ pub enum Step {
     DiscardRelease,
     /// Undo of `WipeBuild`, `Checkout` and all that wrote below `build/`.
     CleanBuild,
+
+    /// The tree that will be edited in place is made below `deploy/`: from the commit, or from what stands in `project/`.
+    Fill,
+    /// What was edited is committed on a branch of its own.
+    KeepEdits,
+    /// `run/` is copied to `archives/<n>/run`.
+    Snapshot,
+    /// The files of the commit are written into `run/`, those that differ.
+    Apply,
+    /// What the build left in the tree besides the commit is written down.
+    ListBuilt,
+    /// What the tree runs is written down; there is no archive of it.
+    Describe,
+    /// `run/` stays where it is. From here on nobody cancels.
+    Stay,
+    /// What stood in `project/` is put into `archives/<n>`.
+    Empty,
+    /// `run/` is seen at `project/` too.
+    Bind,
+    /// Undo of `Bind`.
+    Unbind,
+    /// Undo of `Empty`.
+    Refill,
+    /// Undo of all that wrote into `run/`.
+    RestoreRun,
 }
 
 /// Which backup is put back.
@@ -125,6 +150,18 @@ impl Step {
             Step::DiscardBackup => "discard-backup",
             Step::DiscardRelease => "discard-release",
             Step::CleanBuild => "clean-build",
+            Step::Fill => "fill",
+            Step::KeepEdits => "keep-edits",
+            Step::Snapshot => "snapshot",
+            Step::Apply => "apply",
+            Step::ListBuilt => "list-built",
+            Step::Describe => "describe",
+            Step::Stay => "stay",
+            Step::Empty => "empty",
+            Step::Bind => "bind",
+            Step::Unbind => "unbind",
+            Step::Refill => "refill",
+            Step::RestoreRun => "restore-run",
         }
     }
 }

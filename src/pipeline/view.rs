@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 /// Where Debian has its programs.
 const MACHINE_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Where the server's own things are.
+/// What a build works on and with, where it is.
 pub struct Tools<'a> {
+    /// The tree that is built, seen at the path of `run/`.
+    pub tree: &'a Path,
     /// This program.
     pub exe: &'a Path,
     /// Tools for buildpacks; left out when it is not there.
@@ -27,7 +29,7 @@ pub struct Tools<'a> {
 /// The view of hooks and buildpacks up to bundle.
 pub fn build_view(project: &ProjectName, places: &ProjectPlaces, number: DeploymentNumber, tools: &Tools<'_>) -> View {
     let mut binds = vec![
-        writable(places.build(), places.run()),
+        writable(tools.tree.to_owned(), places.run()),
         writable(places.cache(), places.cache()),
         readable(places.env_dir(number), places.view_env()),
         writable(places.common_dir(number), places.view_common()),

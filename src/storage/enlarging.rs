@@ -55,15 +55,20 @@ fn grown(bytes: u64, rules: &Rules, below: Option<&Space>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::mount_table::Mounted;
+    use crate::system::mount_table::{Mounted, Shown};
 
     const MB: u64 = 1_000_000;
     const RULES: Rules = Rules { low: 10, step: 100 * MB, max: 450 * MB };
     const PLENTY: Space = Space { size: 9_000 * MB, free: 5_000 * MB, free_inodes: None };
 
     fn volume(size: u64, free: u64, device: Device) -> Volume {
-        let mounted =
-            Mounted { point: "/p/data".into(), kind: "ext4".into(), source: "/dev/loop0".into(), options: "rw".into() };
+        let mounted = Mounted {
+            point: "/p/data".into(),
+            kind: "ext4".into(),
+            source: "/dev/loop0".into(),
+            options: "rw".into(),
+            shows: Shown::default(),
+        };
         Volume { mounted, space: Space { size, free, free_inodes: Some(1) }, device }
     }
 

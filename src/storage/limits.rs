@@ -136,12 +136,17 @@ pub async fn prepare(data: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::mount_table::Mounted;
+    use crate::system::mount_table::{Mounted, Shown};
     use crate::system::volumes::{Device, Space};
 
     fn kept(kind: &str, options: &str, (is_subvolume, has): (bool, fn(&str) -> bool), data: &str) -> Keeper {
-        let mounted =
-            Mounted { point: "/srv".into(), kind: kind.into(), source: "/dev/vda".into(), options: options.into() };
+        let mounted = Mounted {
+            point: "/srv".into(),
+            kind: kind.into(),
+            source: "/dev/vda".into(),
+            options: options.into(),
+            shows: Shown::default(),
+        };
         let volume = Volume { mounted, space: Space::default(), device: Device::Other };
         keeper(&Known { volume: &volume, data: Path::new(data), is_subvolume, has })
     }

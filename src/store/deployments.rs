@@ -1,6 +1,7 @@
 //! Deployments, their steps, and the rows around the switch that recovery reads.
 
 use super::data::{self, DataRow};
+use super::editing::{self, InPlace};
 use super::{Result, Store, during};
 use crate::model::{Code, CommitId, DeploymentNumber, Mode, ProjectName, ReleaseVersion, Time};
 use rusqlite::{OptionalExtension, Row, params};
@@ -99,6 +100,7 @@ pub struct DeploymentRecord {
     pub tree_inode: Option<u64>,
     pub switch: Switch,
     pub data: DataRow,
+    pub in_place: InPlace,
     pub queued_at: Time,
     pub started_at: Option<Time>,
     pub finished_at: Option<Time>,
@@ -257,6 +259,8 @@ impl Store {
              WHERE project = ?1 AND number = ?2",
             &[&name, &number.0, &version.0, &at.0],
         )?;
+        run(editing::FINISH, &[&name, &number.0])?;
+        run(editing::FORGET, &[&name, &version.0])?;
         run("UPDATE projects SET live_version = ?2, trouble = NULL WHERE name = ?1", &[&name, &version.0])?;
         run("UPDATE releases SET served = ?3 WHERE project = ?1 AND version = ?2", &[&name, &version.0, &number.0])?;
         transaction.commit().map_err(during("record a success"))
@@ -366,6 +370,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeploymentRecord> {
     let status: String = row.get("status")?;
     let code: Option<String> = row.get("code")?;
     let switch: String = row.get("switch")?;
+    let in_place: String = row.get("in_place")?;
     let invalid = || rusqlite::Error::InvalidQuery;
     Ok(DeploymentRecord {
         project: ProjectName::parse(&project).ok_or_else(invalid)?,
@@ -387,6 +392,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeploymentRecord> {
         tree_inode: row.get::<_, Option<i64>>("tree_inode")?.map(|inode| inode as u64),
         switch: Switch::ALL.into_iter().find(|s| s.as_str() == switch).ok_or_else(invalid)?,
         data: data::read(row)?,
+        in_place: InPlace::ALL.into_iter().find(|word| word.as_str() == in_place).ok_or_else(invalid)?,
         queued_at: Time(row.get("queued_at")?),
         started_at: row.get::<_, Option<i64>>("started_at")?.map(Time),
         finished_at: row.get::<_, Option<i64>>("finished_at")?.map(Time),

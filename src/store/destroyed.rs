@@ -214,6 +214,7 @@ impl StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Remote;
     use crate::store::UserRange;
 
     #[test]
@@ -222,7 +223,7 @@ mod tests {
         let store = Store::open(&place.path().join("db")).unwrap();
         let blog = ProjectName::parse("blog").unwrap();
         let range = UserRange { first: 1000, count: 60 };
-        let made = store.create_project(&blog, None, ("root", Time(1)), range).unwrap().unwrap();
+        let made = store.create_project(&blog, (None, Remote::Git), ("root", Time(1)), range).unwrap().unwrap();
         let add = "INSERT INTO deployments (project, number, trigger, mode, actor, status, queued_at)
                    VALUES ('blog', 1, 'push', 'cooking', 'jane', 'success', 5);
                    INSERT INTO steps VALUES ('blog', 1, 0, 'gather', 'look', 'done', 5, 6, 'note');
@@ -259,7 +260,7 @@ mod tests {
         let store = Store::open(&place.path().join("db")).unwrap();
         let blog = ProjectName::parse("blog").unwrap();
         let range = UserRange { first: 1000, count: 60 };
-        store.create_project(&blog, None, ("root", Time(1)), range).unwrap().unwrap();
+        store.create_project(&blog, (None, Remote::Git), ("root", Time(1)), range).unwrap().unwrap();
         let record = DestroyedRecord {
             directory: "blog-1".to_owned(),
             name: blog.clone(),

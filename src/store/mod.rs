@@ -6,6 +6,7 @@
 mod data;
 mod deployments;
 mod destroyed;
+mod editing;
 mod keys;
 mod projects;
 mod releases;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub use data::{Backup, DataRow, DataState, Kept};
 pub use deployments::{DeploymentRecord, NewDeployment, Status, StepRecord, StepStatus, Switch};
 pub use destroyed::{DestroyedRecord, Trashed};
+pub use editing::InPlace;
 pub use keys::KeyRecord;
 pub use projects::{ProjectRecord, UserRange};
 pub use releases::{COOKED, ReleaseRecord, Shelved};

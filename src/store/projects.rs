@@ -1,7 +1,7 @@
 //! Projects, their users and what is live.
 
 use super::{Result, Store, during};
-use crate::model::{Mode, ProjectName, ReleaseVersion, Time};
+use crate::model::{CommitId, Mode, ProjectName, ReleaseVersion, Remote, Time};
 use crate::system::UserIds;
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -23,6 +23,11 @@ pub struct ProjectRecord {
     pub trouble: Option<String>,
     /// Most bytes that `data/` may take.
     pub disk_limit: Option<u64>,
+    pub remote: Remote,
+    /// Inode of the `run/` that is edited in place and seen at `project/` too; `None`: nothing is.
+    pub filled: Option<u64>,
+    /// The commit that the edited `run/` was last brought to.
+    pub edited: Option<CommitId>,
 }
 
 /// A pair of numeric users, one for builds, one for the app.
@@ -38,7 +43,7 @@ impl Store {
     pub fn create_project(
         &self,
         name: &ProjectName,
-        mode: Option<Mode>,
+        (mode, remote): (Option<Mode>, Remote),
         by: (&str, Time),
         users: UserRange,
     ) -> Result<Option<ProjectRecord>> {
@@ -55,9 +60,9 @@ impl Store {
         }
         let created = transaction
             .execute(
-                "INSERT OR IGNORE INTO projects (name, mode, build_uid, app_uid, created_at, created_by)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![name.as_str(), mode.map(Mode::as_str), next, next + 1, by.1.0, by.0],
+                "INSERT OR IGNORE INTO projects (name, mode, build_uid, app_uid, created_at, created_by, remote)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![name.as_str(), mode.map(Mode::as_str), next, next + 1, by.1.0, by.0, remote.as_str()],
             )
             .map_err(during("create a project"))?;
         if created == 0 {
@@ -124,6 +129,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
     let name: String = row.get("name")?;
     let mode: Option<String> = row.get("mode")?;
     let live: Option<u32> = row.get("live_version")?;
+    let remote: String = row.get("remote")?;
+    let edited: Option<String> = row.get("edited_commit")?;
     Ok(ProjectRecord {
         name: ProjectName::parse(&name).ok_or(rusqlite::Error::InvalidQuery)?,
         mode: mode.as_deref().and_then(Mode::parse),
@@ -134,6 +141,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
         live: live.map(ReleaseVersion),
         trouble: row.get("trouble")?,
         disk_limit: row.get::<_, Option<i64>>("disk_limit")?.map(|bytes| bytes.max(0) as u64),
+        remote: Remote::parse(&remote).ok_or(rusqlite::Error::InvalidQuery)?,
+        filled: Some(row.get::<_, i64>("filled")? as u64).filter(|inode| *inode != 0),
+        edited: edited.as_deref().and_then(CommitId::parse),
     })
 }
 
@@ -148,7 +158,7 @@ mod tests {
         let range = UserRange { first: 1000, count: 6 };
         let create = |name: &str| {
             let name = ProjectName::parse(name).unwrap();
-            store.create_project(&name, None, ("root", Time(1)), range).unwrap()
+            store.create_project(&name, (None, Remote::Git), ("root", Time(1)), range).unwrap()
         };
         let a = create("a").unwrap();
         assert_eq!((a.build_user.uid, a.app_user.uid), (1001, 1002));

@@ -11,7 +11,7 @@ pub struct ReleaseRecord {
     pub version: ReleaseVersion,
     pub commit: String,
     pub pillar_commit: Option<String>,
-    /// Name of the archive below `releases/`.
+    /// Name of the archive below `releases/`; empty when it is edited in place.
     pub file_name: String,
     /// Hex digest of the archive.
     pub sha256: String,
@@ -125,7 +125,9 @@ impl Store {
     pub fn releases(&self, project: &ProjectName) -> Result<Vec<ReleaseRecord>> {
         let connection = self.lock();
         let mut statement = connection
-            .prepare_cached("SELECT * FROM releases WHERE project = ?1 AND pruned = 0 ORDER BY version DESC")
+            .prepare_cached(
+                "SELECT * FROM releases WHERE project = ?1 AND pruned = 0 AND file_name <> '' ORDER BY version DESC",
+            )
             .map_err(during("list releases"))?;
         let rows = statement.query_map([project.as_str()], read).map_err(during("list releases"))?;
         rows.collect::<rusqlite::Result<_>>().map_err(during("list releases"))
@@ -225,6 +227,11 @@ impl ReleaseRecord {
     pub fn variables(&self) -> Vec<(String, String)> {
         let map: BTreeMap<String, String> = serde_json::from_str(&self.environment).unwrap_or_default();
         map.into_iter().collect()
+    }
+
+    /// What is edited in place has none.
+    pub fn has_archive(&self) -> bool {
+        !self.file_name.is_empty()
     }
 
     pub fn pillar_commit_id(&self) -> Option<CommitId> {

@@ -17,6 +17,23 @@ pub struct Mounted {
     pub source: PathBuf,
     /// Of the file system, with commas: `rw,prjquota`.
     pub options: String,
+    pub shows: Shown,
+}
+
+/// A directory, whatever its names are: a bind mount is known by what it shows.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Shown {
+    /// `254:0`
+    pub file_system: String,
+    /// Path within the file system.
+    pub path: PathBuf,
+}
+
+impl Shown {
+    /// Whether this is `other` or a directory somewhere below it.
+    pub fn is_within(&self, other: &Shown) -> bool {
+        self.file_system == other.file_system && self.path.starts_with(&other.path)
+    }
 }
 
 /// The mounts of this process's namespace, in the order in which they were made.
@@ -37,6 +54,20 @@ pub fn holding<'a>(table: &'a [Mounted], path: &Path) -> Option<&'a Mounted> {
     above.max_by_key(|mounted| mounted.point.components().count())
 }
 
+/// What is mounted on a point, from the bottom to the top.
+pub fn layers<'a>(table: &'a [Mounted], point: &Path) -> Vec<&'a Shown> {
+    table.iter().filter(|mounted| mounted.point == point).map(|mounted| &mounted.shows).collect()
+}
+
+/// What a path (absolute, free of links) shows by way of the mounts above it; mounts on the path itself are not looked at.
+pub fn below_mounts(table: &[Mounted], path: &Path) -> Option<Shown> {
+    let above = table.iter().filter(|mounted| mounted.point != path && path.starts_with(&mounted.point));
+    // The deepest point counts, and on it the mount on top.
+    let mounted = above.max_by_key(|mounted| mounted.point.components().count())?;
+    let inside = path.strip_prefix(&mounted.point).ok()?;
+    Some(Shown { file_system: mounted.shows.file_system.clone(), path: mounted.shows.path.join(inside) })
+}
+
 /// Understands the text of `/proc/self/mountinfo`; lines that are none are left out.
 pub fn parse(text: &[u8]) -> Vec<Mounted> {
     text.split(|byte| *byte == b'\n').filter_map(line).collect()
@@ -53,6 +84,7 @@ fn line(line: &[u8]) -> Option<Mounted> {
         kind: text(fields.get(dash + 1)?),
         source: path(fields.get(dash + 2)?),
         options: text(fields.get(dash + 3)?),
+        shows: Shown { file_system: text(fields.get(2)?), path: path(fields.get(3)?) },
     })
 }
 
@@ -106,5 +138,21 @@ mod tests {
         assert_eq!(kind("/srv/p/database"), Some("ext4"));
         assert_eq!(kind("/srv/p/run2"), Some("ext4"));
         assert_eq!(holding(&[], Path::new("/")), None);
+    }
+
+    #[test]
+    fn a_bind_is_known_by_what_it_shows() {
+        let table = parse(
+            b"22 1 254:0 / / rw - ext4 a rw\n30 22 254:1 /vol /srv rw - ext4 b rw\n\
+            31 30 254:1 /vol/p/run /srv/p/project rw - ext4 b rw\n32 31 0:7 / /srv/p/project rw - tmpfs c rw\n",
+        );
+        let run = below_mounts(&table, Path::new("/srv/p/run")).unwrap();
+        assert_eq!((run.file_system.as_str(), run.path.as_path()), ("254:1", Path::new("/vol/p/run")));
+        let layers = layers(&table, Path::new("/srv/p/project"));
+        assert_eq!(layers.len(), 2);
+        assert_eq!(layers[0], &run);
+        let root = below_mounts(&table, Path::new("/srv/p")).unwrap();
+        assert!(layers[0].is_within(&root) && !layers[1].is_within(&root));
+        assert_eq!(below_mounts(&table, Path::new("/srv/p/project")).unwrap().path, Path::new("/vol/p/project"));
     }
 }

@@ -3,7 +3,7 @@
 
 use nix::fcntl::{OFlag, open};
 use nix::libc;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::CStr;
 use std::io;
@@ -57,8 +57,11 @@ pub fn is_directory(fd: &OwnedFd) -> io::Result<bool> {
 
 /// A detached copy of the mounts at and below `place`.
 pub fn clone_tree(place: &OwnedFd) -> io::Result<OwnedFd> {
-    let flags =
-        OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint | (AT_RECURSIVE | libc::AT_EMPTY_PATH) as libc::c_uint;
+    clone(place, AT_RECURSIVE)
+}
+
+fn clone(place: &OwnedFd, depth: libc::c_int) -> io::Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint | (depth | libc::AT_EMPTY_PATH) as libc::c_uint;
     // SAFETY: open_tree takes a descriptor, a C string and flags, and gives a new descriptor that nobody else owns.
     let fd = unsafe { libc::syscall(libc::SYS_open_tree, place.as_raw_fd(), c"".as_ptr(), flags) };
     let fd = checked(fd)?;
@@ -68,18 +71,22 @@ pub fn clone_tree(place: &OwnedFd) -> io::Result<OwnedFd> {
 
 /// A detached copy of one mount, without those below it: keeps its file system while the mount itself is taken away.
 pub fn clone_mount(place: &OwnedFd) -> io::Result<OwnedFd> {
-    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint | libc::AT_EMPTY_PATH as libc::c_uint;
-    // SAFETY: open_tree takes a descriptor, a C string and flags, and gives a new descriptor that nobody else owns.
-    let fd = checked(unsafe { libc::syscall(libc::SYS_open_tree, place.as_raw_fd(), c"".as_ptr(), flags) })?;
-    // SAFETY: see above.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    clone(place, 0)
+}
+
+/// What is mounted or unmounted below a mount is not told to other namespaces, nor theirs here.
+pub fn make_private(tree: &OwnedFd) -> io::Result<()> {
+    set(tree, MountAttributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 }, Depth::This)
 }
 
 /// Takes set-uid, devices and, if asked, writing from a mount.
 pub fn restrict(tree: &OwnedFd, writing: Writing, depth: Depth) -> io::Result<()> {
     let read_only = if writing == Writing::Refused { ATTR_READ_ONLY } else { 0 };
-    let set = ATTR_NO_SUID | ATTR_NO_DEVICES | read_only;
-    let attributes = MountAttributes { set, clear: 0, propagation: 0, user_namespace: 0 };
+    let set_bits = ATTR_NO_SUID | ATTR_NO_DEVICES | read_only;
+    set(tree, MountAttributes { set: set_bits, clear: 0, propagation: 0, user_namespace: 0 }, depth)
+}
+
+fn set(tree: &OwnedFd, attributes: MountAttributes, depth: Depth) -> io::Result<()> {
     let recursive = if depth == Depth::Below { AT_RECURSIVE } else { 0 };
     // SAFETY: the structure is of the size told and outlives the call; the string is a C string.
     let done = unsafe {
@@ -103,6 +110,13 @@ pub fn attach(tree: &OwnedFd, target: impl AsFd) -> io::Result<()> {
     // SAFETY: two descriptors that are open during the call, two C strings, flags.
     let done = unsafe { libc::syscall(libc::SYS_move_mount, from, empty.as_ptr(), to, empty.as_ptr(), flags) };
     checked(done).map(drop)
+}
+
+/// Takes the mount on top of `name`, a directory of `above`, away: never lazily, so that nothing uses it afterwards.
+pub fn detach(above: &OwnedFd, name: &Path) -> io::Result<()> {
+    let path = Path::new("/proc/self/fd").join(above.as_raw_fd().to_string()).join(name);
+    umount2(&path, MntFlags::UMOUNT_NOFOLLOW)?;
+    Ok(())
 }
 
 /// An empty file system in memory: no set-uid, no devices. `options` as for mount(8): `mode=0755,size=1m`.

@@ -2,6 +2,7 @@
 //! them out. A new power is a new variant. Nothing is decided here, and no path is built here.
 
 use super::UserIds;
+use super::binding;
 use super::failpoint;
 use super::files::{self, Durability, FileError, Placement};
 use super::ownership::{self, Enforced, Rule};
@@ -37,6 +38,10 @@ pub enum Operation {
     Unmount { path: PathBuf },
     /// Makes the file behind a loop device larger, with its space, and tells the device.
     GrowLoop { device: PathBuf, file: PathBuf, to: u64 },
+    /// Shows a directory below `beneath` at another name there, which must be empty.
+    Bind { beneath: PathBuf, source: PathBuf, target: PathBuf },
+    /// Ends that. What is in use stays: [`Code::Busy`].
+    Unbind { beneath: PathBuf, target: PathBuf },
 }
 
 impl Operation {
@@ -51,6 +56,8 @@ impl Operation {
             Operation::RemoveFile { .. } => "remove-file",
             Operation::Unmount { .. } => "unmount",
             Operation::GrowLoop { .. } => "grow-loop",
+            Operation::Bind { .. } => "bind",
+            Operation::Unbind { .. } => "unbind",
         }
     }
 }
@@ -82,6 +89,8 @@ fn carry_out(operation: &Operation) -> Result<(), Failure> {
         Operation::RemoveFile { path } => remove_file(checked(path)?)?,
         Operation::Unmount { path } => unmount(checked(path)?)?,
         Operation::GrowLoop { device, file, to } => volumes::grow_loop(checked(device)?, checked(file)?, *to)?,
+        Operation::Bind { beneath, source, target } => binding::bind(checked(beneath)?, (source, target))?,
+        Operation::Unbind { beneath, target } => unbind(checked(beneath)?, target)?,
     }
     Ok(())
 }
@@ -104,6 +113,15 @@ fn checked(path: &Path) -> Result<&Path, Failure> {
         return Ok(path);
     }
     Err(Failure::new(Code::Internal, format!("not an absolute path without ..: {}", path.display())))
+}
+
+fn unbind(beneath: &Path, target: &Path) -> Result<(), Failure> {
+    let place = beneath.join(target);
+    binding::unbind(beneath, target).map_err(|error| match error.kind() {
+        ErrorKind::ResourceBusy => Failure::new(Code::Busy, format!("{} is in use", place.display()))
+            .hint(format!("somebody works there; fuser -vm {} shows who", place.display())),
+        _ => error.into(),
+    })
 }
 
 fn rename(from: &Path, to: &Path, flags: RenameFlags) -> Result<(), FileError> {

@@ -85,11 +85,19 @@ pub enum Verb {
         /// Name of the project
         project: String,
     },
-    /// Deploy the branch's commit again, with today's configuration
-    #[command(after_help = "Example:\n  commis deploy blog")]
+    /// Deploy the branch's commit again, with today's configuration; or what stands in an edited project
+    #[command(
+        after_help = "Examples:\n  commis deploy blog\n  commis deploy blog --only build,deploy\n  commis deploy blog --step post_deploy"
+    )]
     Deploy {
         /// Name of the project
         project: String,
+        /// Only these phases, where people edit in place: pre_install, configure, build, deploy
+        #[arg(long, value_name = "PHASE", value_delimiter = ',')]
+        only: Vec<String>,
+        /// Only these hooks, by name
+        #[arg(long, value_name = "HOOK", value_delimiter = ',')]
+        step: Vec<String>,
     },
     /// Cancel what is being deployed, before its switch
     #[command(after_help = "Example:\n  commis cancel blog")]
@@ -120,6 +128,27 @@ pub enum Verb {
         /// Only those that go, soonest first
         #[arg(long)]
         next: bool,
+    },
+    /// What was edited in place and not committed
+    #[command(after_help = "Examples:\n  commis diff blog\n  commis diff blog --stat")]
+    Diff {
+        /// Name of the project
+        project: String,
+        /// Names and counts only
+        #[arg(long)]
+        stat: bool,
+    },
+    /// Commit what was edited in place, for others to pull
+    #[command(after_help = "Example:\n  commis commit blog -m \"fix the title\"")]
+    Commit {
+        /// Name of the project
+        project: String,
+        /// What the commit says
+        #[arg(short, long)]
+        message: String,
+        /// Another branch than the one that deploys; what was edited stays uncommitted for the next push
+        #[arg(long)]
+        branch: Option<String>,
     },
     /// Configuration of a project, or a check of the server's own
     Config {
@@ -250,13 +279,21 @@ pub enum KeyVerb {
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
 pub enum ProjectVerb {
     /// Create a project with its two repositories
-    #[command(after_help = "Example:\n  commis project create blog")]
+    #[command(
+        after_help = "Examples:\n  commis project create blog\n  commis project create notes --mode editable --remote-less\n  commis project create notes --with-remote"
+    )]
     Create {
         /// A lower-case letter, then letters, digits and dashes; 40 at most
         name: String,
         /// Instead of the platform's mode
         #[arg(long)]
         mode: Option<ModeWord>,
+        /// Without repositories: edited on the server, deployed with `deploy` alone; mode editable only
+        #[arg(long)]
+        remote_less: bool,
+        /// Gives a project that was made without repositories its own, with what stands there as the first commit
+        #[arg(long, conflicts_with = "remote_less")]
+        with_remote: bool,
     },
     /// List projects
     #[command(after_help = "Example:\n  commis project list")]

@@ -131,7 +131,7 @@ fn a_viewer_who_stops_looking_does_not_stop_the_deployment() {
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("git");
     let group = nix::unistd::Pid::from_raw(pusher.id() as i32);
     let log = world.path("log/blog/1.log");
-    wait_until("the build", || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("here")));
+    wait_until("the build", || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("       here\n")));
     nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGSTOP).expect("a signal");
     wait_until("the release", || world.json(&["show", "blog", "1"])["status"] == "success");
     assert_eq!(world.page("blog").body, "talkative");
@@ -177,7 +177,7 @@ fn a_project_is_not_destroyed_while_it_is_deployed_and_is_made_once_when_made_tw
     let mut command = blog.git_command(&["push", "-q", &blog.url(), "HEAD:refs/heads/main"]);
     let mut pusher = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("git");
     let log = world.path("log/blog/1.log");
-    wait_until("the build", || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("here")));
+    wait_until("the build", || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("       here\n")));
     world.commis(&["project", "destroy", "blog", "--confirm", "blog"]).failed(75).says("is being deployed");
     assert!(pusher.wait().is_ok_and(|status| status.success()));
     world.settle();

@@ -11,6 +11,7 @@ mod packing;
 mod removing;
 mod repacking;
 mod signing;
+mod twins;
 
 use super::manifest::{ManifestBase, seal_json};
 use super::{Effort, Expect, Identity, Links, UnpackLimits, Unpacked, listing, unpack};

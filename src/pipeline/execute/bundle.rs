@@ -2,12 +2,12 @@
 
 use super::{Done, Execution, missing, proofs};
 use crate::archives::listed::{Listed, ListedFile, ListedItem, pack_listed};
-use crate::archives::{self, Buildpack, Effort, Expect, Links, ManifestBase, Packed, UnpackLimits};
+use crate::archives::{self, Buildpack, Effort, Expect, Links, Manifest, ManifestBase, Packed, UnpackLimits};
 use crate::buildpacks::Choice;
 use crate::config::procfile;
 use crate::git::{self, Kind};
 use crate::layouts::places;
-use crate::model::{Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
+use crate::model::{Because, Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::{Goal, data, shelving};
 use crate::store::ReleaseRecord;
@@ -35,16 +35,7 @@ impl Execution<'_> {
         let commit = self.commit().ok_or_else(|| missing("a commit"))?;
         let version = self.context.store.take_version(name, number)?;
         self.work.version = Some(version);
-        let base = ManifestBase {
-            project: name.clone(),
-            version,
-            environment: Some(self.gathered.config.environment().to_owned()),
-            commit: commit.clone(),
-            pillar_commit: self.gathered.pillar_commit.clone(),
-            mode: self.gathered.mode,
-            buildpacks: self.buildpacks(),
-            processes: self.processes(origin).await?,
-        };
+        let base = self.manifest_base(version, (&commit, origin)).await?;
         let file_name = places::release_file_name(name, version, commit.short());
         let out = self.places.release(&file_name);
         let before = self.live_archive();
@@ -54,7 +45,7 @@ impl Execution<'_> {
             Origin::Commit => self.pack_commit(&base, (&out, effort)),
         })?;
         self.accompany(&file_name, &packed)?;
-        let release = self.release_record(version, &commit, (file_name.clone(), &packed));
+        let release = self.row(&packed.manifest, (&packed.archive_sha256, packed.archive_bytes));
         self.context.store.add_release(name, &release)?;
         self.work.release = Some(release);
         let note = format!("{file_name} {}", words::size(packed.archive_bytes));
@@ -62,23 +53,53 @@ impl Execution<'_> {
         Ok(Done::Did(note))
     }
 
-    fn release_record(
+    async fn manifest_base(
         &self,
         version: ReleaseVersion,
-        commit: &CommitId,
-        (file_name, packed): (String, &Packed),
-    ) -> ReleaseRecord {
-        ReleaseRecord {
+        (commit, origin): (&CommitId, Origin),
+    ) -> Result<ManifestBase, Failure> {
+        Ok(ManifestBase {
+            project: self.order.project.name.clone(),
             version,
-            commit: commit.to_string(),
-            pillar_commit: self.gathered.pillar_commit.as_ref().map(ToString::to_string),
-            file_name,
-            sha256: packed.archive_sha256.clone(),
-            bytes: packed.archive_bytes,
-            manifest: String::from_utf8_lossy(&packed.manifest.to_json()).into_owned(),
+            environment: Some(self.gathered.config.environment().to_owned()),
+            commit: commit.clone(),
+            pillar_commit: self.gathered.pillar_commit.clone(),
+            mode: self.gathered.mode,
+            buildpacks: self.buildpacks(),
+            processes: self.processes(origin).await?,
+        })
+    }
+
+    /// A release without an archive: what the tree at work runs, and with which variables.
+    pub(super) async fn describe(&mut self) -> Result<Done, Failure> {
+        let (name, number) = (&self.order.project.name, self.order.number);
+        let commit = self.commit().ok_or_else(|| missing("a commit"))?;
+        let version = self.context.store.take_version(name, number)?;
+        self.work.version = Some(version);
+        let manifest = Manifest::of_edited(self.manifest_base(version, (&commit, Origin::Build)).await?);
+        let release = ReleaseRecord { file_name: String::new(), ..self.row(&manifest, ("", 0)) };
+        self.context.store.add_release(name, &release)?;
+        self.work.release = Some(release);
+        self.work.manifest = Some(manifest);
+        let skipped = words::skipped(Because::EditedInPlace);
+        self.close_stage(Stage::Package, &skipped);
+        self.close_stage(Stage::BackUp, &skipped);
+        Done::quietly()
+    }
+
+    fn row(&self, manifest: &Manifest, (sha256, bytes): (&str, u64)) -> ReleaseRecord {
+        let base = &manifest.base;
+        ReleaseRecord {
+            version: base.version,
+            commit: base.commit.to_string(),
+            pillar_commit: base.pillar_commit.as_ref().map(ToString::to_string),
+            file_name: places::release_file_name(&base.project, base.version, base.commit.short()),
+            sha256: sha256.to_owned(),
+            bytes,
+            manifest: String::from_utf8_lossy(&manifest.to_json()).into_owned(),
             environment: environment_json(&self.gathered.environment),
             served: None,
-            rollback: self.class(&packed.manifest.base),
+            rollback: self.class(base),
             created_at: clock::now(),
             origin: crate::store::COOKED.to_owned(),
             signer: None,
@@ -109,7 +130,7 @@ impl Execution<'_> {
     fn live_archive(&self) -> Option<PathBuf> {
         let (name, live) = (&self.order.project.name, self.order.project.live?);
         let release = self.context.store.release(name, live).ok().flatten()?;
-        Some(self.places.release(&release.file_name))
+        release.has_archive().then(|| self.places.release(&release.file_name))
     }
 
     /// What it will take to go back from it.
@@ -155,7 +176,7 @@ impl Execution<'_> {
     }
 
     fn built_procfile(&self) -> Result<Option<Vec<u8>>, Failure> {
-        match reading::read_regular(&self.places.build().join(PROCFILE), PROCFILE_MAX) {
+        match reading::read_regular(&self.workshop().join(PROCFILE), PROCFILE_MAX) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::new(Code::BadConfig, format!("{PROCFILE}: {error}"))),

@@ -8,6 +8,7 @@ mod bundle;
 mod data;
 mod ended;
 mod fetch;
+mod in_place;
 mod prepare;
 pub mod proofs;
 mod restore;
@@ -25,7 +26,7 @@ mod watch;
 use super::context::{Context, LiveSet};
 use super::control::Control;
 use super::data::touches;
-use super::facts::Facts;
+use super::facts::{Facts, Place};
 use super::gather::Gathered;
 use super::recall::Interrupted;
 use super::rollback;
@@ -37,7 +38,7 @@ use crate::git::refs::PreparedUpdate;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Because, Code, CommitId, Failure, Phase, ReleaseVersion};
 use crate::notify::{DeploymentLog, Redactor, words};
-use crate::store::{DeploymentRecord, ReleaseRecord, StepRecord, StepStatus};
+use crate::store::{DeploymentRecord, InPlace, ReleaseRecord, StepRecord, StepStatus};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, failpoint, reading};
 use bundle::Origin;
@@ -47,6 +48,7 @@ use tokio::time::Instant;
 
 pub use bundle::no_release;
 pub use data::{earlier_backup, shelf};
+pub use in_place::{keep, refill, restore};
 pub use prepare::{empty, make_directories};
 pub use tidy::{Tidy, on_shelf, retention_policy};
 pub use undo::discard;
@@ -93,6 +95,8 @@ struct Work {
     new: Option<LiveSet>,
     opened: Option<words::Stage>,
     data: DataWork,
+    /// The release that the verdict says is live.
+    settled: Option<ReleaseVersion>,
 }
 
 impl Work {
@@ -100,6 +104,7 @@ impl Work {
     fn new(gathered: &Gathered, (tree, tree_name): (PathBuf, String)) -> Self {
         Self {
             tree,
+            settled: None,
             tree_name,
             version: None,
             release: None,
@@ -146,7 +151,11 @@ impl<'a> Execution<'a> {
         let places = context.project_places(&order.project.name);
         let tree_name = format!("{}-{}", clock::compact(clock::now()), order.number.0);
         let variables = gathered.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let work = Work::new(gathered, (places.deployed(&tree_name), tree_name));
+        let tree = match gathered.facts.place {
+            Place::Beside | Place::Fresh(_) => places.deployed(&tree_name),
+            Place::InPlace => places.run(),
+        };
+        let work = Work::new(gathered, (tree, tree_name));
         Self {
             redactor: Redactor::new(variables),
             started: Instant::now(),
@@ -308,6 +317,18 @@ impl<'a> Execution<'a> {
             Step::StopOld => self.stop_old().await,
             Step::RestoreData(archive) => self.restore_data(archive),
             Step::DiscardBackup => self.discard_backup(),
+            Step::Fill => self.fill(),
+            Step::KeepEdits => self.keep_edits().await,
+            Step::Snapshot => self.snapshot(),
+            Step::Apply => self.apply(),
+            Step::ListBuilt => self.list_built(),
+            Step::Describe => self.describe().await,
+            Step::Stay => self.stay(),
+            Step::Empty => self.empty_project(),
+            Step::Bind => self.bind(),
+            Step::Unbind => self.unbind(),
+            Step::Refill => self.refill_project(),
+            Step::RestoreRun => self.restore_run(),
         }
     }
 
@@ -319,10 +340,16 @@ impl<'a> Execution<'a> {
     /// The verdict reaches the disk: from here on the release is live whatever happens. Once the branch has moved
     /// there is no way back: a verdict that cannot be written then is found and written by recovery.
     pub async fn settle(&mut self) -> Result<ReleaseVersion, Failure> {
-        let version = self.work.version.ok_or_else(|| missing("a release number"))?;
+        let (name, number) = (&self.order.project.name, self.order.number);
+        // Where nothing was started, what was live is live.
+        let started = self.begun.contains(&Step::Start);
+        let version = if started { self.work.version } else { self.order.project.live };
+        let version = version.ok_or_else(|| missing("a release number"))?;
         self.note_environment()?;
         self.note_records();
-        let (name, number) = (&self.order.project.name, self.order.number);
+        if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Snapshot) {
+            self.context.store.note_in_place(name, number, InPlace::Kept)?;
+        }
         match self.context.store.finish_live(name, number, version, clock::now()) {
             Err(error) if self.begun.contains(&Step::MoveRef) => {
                 tracing::error!(project = %name, %number, %error, "live, but not recorded yet");
@@ -332,7 +359,10 @@ impl<'a> Execution<'a> {
         if let Some(doubt) = &self.work.doubt {
             let _ = self.context.store.set_trouble(name, Some(doubt));
         }
-        self.context.set_live(name, self.work.new);
+        if started {
+            self.context.set_live(name, self.work.new);
+        }
+        self.work.settled = Some(version);
         self.tell_live(version);
         Ok(version)
     }
@@ -354,6 +384,7 @@ impl<'a> Execution<'a> {
             Goal::Commit { commit, .. } => Some(commit.clone()),
             Goal::Promotion(promotion) => Some(promotion.commit.clone()),
             Goal::Release(_) => self.work.release.as_ref().and_then(ReleaseRecord::commit_id),
+            Goal::Standing { .. } => self.gathered.source.as_ref().map(|source| source.commit.clone()),
         }
     }
 

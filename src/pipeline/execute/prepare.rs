@@ -4,13 +4,14 @@ use super::{Done, Execution, as_root, missing};
 use crate::archives::trees;
 use crate::git;
 use crate::layouts::ProjectPlaces;
-use crate::layouts::catalogue::{self, Owner};
+use crate::layouts::catalogue::{self, DirectorySpec, Owner};
 use crate::layouts::places::COMMON_FILE;
-use crate::model::{Failure, Repository};
+use crate::model::{Failure, Mode, Repository};
 use crate::store::ProjectRecord;
 use crate::system::UserIds;
 use crate::system::files::Durability;
 use crate::system::privileged::{Content, Operation};
+use crate::system::reading;
 use std::path::{Path, PathBuf};
 
 /// Threads that write a tree: the machine's processors, but never a crowd.
@@ -69,7 +70,14 @@ impl Execution<'_> {
 
 /// Makes what is missing of a project's directories.
 pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: UserIds) -> Result<(), Failure> {
-    for directory in catalogue::directories() {
+    let bound = is_bound(places);
+    // Another tree may stand in its place by now.
+    let is_run = |filled: u64| reading::inode(&places.run()).is_ok_and(|inode| inode == filled);
+    let edited = bound || project.filled.is_some_and(is_run);
+    for directory in catalogue::directories(if edited { Mode::Editable } else { Mode::Cooking }) {
+        // What is below the mount stays ours: nobody else fills it.
+        let below = !bound && places.directory(&directory.name) == places.project();
+        let directory = if below { unmounted(directory) } else { directory };
         let id = |owner: &Owner| match owner {
             Owner::Root => 0,
             Owner::Git => git.uid,
@@ -81,6 +89,17 @@ pub fn make_directories(project: &ProjectRecord, places: &ProjectPlaces, git: Us
     }
     make(places.logs(), UserIds::of(0), 0o750)?;
     make(places.runtime(), UserIds::of(0), 0o711)
+}
+
+/// Whether `run/` is seen at `project/`: also where a deployment was interrupted before it could write that down.
+fn is_bound(places: &ProjectPlaces) -> bool {
+    let place = |path: PathBuf| Some((reading::device(&path).ok()?, reading::inode(&path).ok()?));
+    place(places.run()).is_some_and(|run| place(places.project()) == Some(run))
+}
+
+fn unmounted(directory: DirectorySpec) -> DirectorySpec {
+    let all = catalogue::directories(Mode::Cooking);
+    all.into_iter().find(|other| other.name == directory.name).unwrap_or(directory)
 }
 
 /// An empty directory in the place of whatever was there.

@@ -93,7 +93,7 @@ impl Execution<'_> {
     pub(super) async fn release_info(&self, choice: &Choice) -> Result<ReleaseInfo, Failure> {
         let call = self.pack_call(choice, contract::release_call)?;
         let script = std::path::Path::new(call.argv.first().map(String::as_str).unwrap_or_default());
-        let inside = script.strip_prefix(self.places.run()).ok().map(|path| self.places.build().join(path));
+        let inside = script.strip_prefix(self.places.run()).ok().map(|path| self.workshop().join(path));
         if inside.is_some_and(|path| !path.is_file()) {
             return Ok(ReleaseInfo::default());
         }
@@ -210,7 +210,8 @@ impl Execution<'_> {
     fn build_view(&self, buildpack: Option<&std::path::Path>) -> View {
         let tools = self.tools_directory();
         let toolchains = &self.gathered.config.builds.toolchains;
-        let tools = Tools { exe: &self.context.exe, tools: tools.as_deref(), toolchains, buildpack };
+        let tree = self.workshop();
+        let tools = Tools { tree: &tree, exe: &self.context.exe, tools: tools.as_deref(), toolchains, buildpack };
         view::build_view(&self.order.project.name, &self.places, self.order.number, &tools)
     }
 

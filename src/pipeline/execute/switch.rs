@@ -4,9 +4,10 @@
 use super::{Done, Execution, as_root, cancelled, missing};
 use crate::git;
 use crate::git::refs::PreparedUpdate;
-use crate::model::{Because, Code, CommitId, Exit, Failure, Repository};
+use crate::model::{Because, Code, CommitId, Exit, Failure, Remote, Repository};
 use crate::notify::words::Stage;
 use crate::pipeline::context::LiveSet;
+use crate::pipeline::facts::Place;
 use crate::pipeline::health::{self, Exits};
 use crate::pipeline::instances::{self, Running};
 use crate::runtime::{Restarts, Unhealthy};
@@ -63,9 +64,11 @@ impl Execution<'_> {
     }
 
     /// Everything that was made so far: pushed objects, archive, tree. Mostly one file system, so one call.
-    fn make_durable(&self) -> Result<(), Failure> {
+    pub(super) fn make_durable(&self) -> Result<(), Failure> {
         let mut synced = BTreeSet::new();
-        for path in [self.work.tree.clone(), self.places.releases(), self.places.repository(Repository::Project)] {
+        let repository = Some(self.places.repository(Repository::Project));
+        let repository = repository.filter(|_| self.order.project.remote == Remote::Git);
+        for path in [self.work.tree.clone(), self.places.releases()].into_iter().chain(repository) {
             let device = reading::device(&path).map_err(|error| Failure::internal("switch", &error))?;
             if synced.insert(device) {
                 as_root(&Operation::SyncFileSystem { path })?;
@@ -80,7 +83,10 @@ impl Execution<'_> {
         let specs = instances::specs(self.context, &self.running()?, manifest)?;
         let port = specs.iter().find_map(|spec| spec.port);
         let old = self.order.project.live.map_or("nothing".to_owned(), |version| version.to_string());
-        self.close_stage(Stage::Switch, &format!("{old} -> {version}"));
+        match self.gathered.facts.place {
+            Place::Beside | Place::Fresh(_) => self.close_stage(Stage::Switch, &format!("{old} -> {version}")),
+            Place::InPlace => self.tell_detail(&format!("{old} -> {version}")),
+        }
         let count = specs.len();
         let set = self.context.supervisor.start_set(&self.order.project.name, specs, Restarts::Never).await;
         self.work.new = Some(LiveSet { set, version, port });

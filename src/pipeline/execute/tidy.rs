@@ -34,8 +34,8 @@ struct Jobs {
     places: ProjectPlaces,
     number: DeploymentNumber,
     build_user: UserIds,
-    /// Processes of the release that is live.
-    new: LiveSet,
+    /// Processes of the release that is live, when they are new.
+    new: Option<LiveSet>,
     /// The tree that was `run/` before.
     old_tree: Option<PathBuf>,
     live: ReleaseVersion,
@@ -58,7 +58,9 @@ impl Tidy {
         }
         let Some(jobs) = self.jobs else { return };
         // Those of the release before, and of any other that could not be stopped in its time.
-        context.supervisor.stop_others(&jobs.project, Some(jobs.new.set)).await;
+        if let Some(new) = jobs.new {
+            context.supervisor.stop_others(&jobs.project, Some(new.set)).await;
+        }
         let results = tokio::task::block_in_place(|| {
             [
                 proofs::prove(context, &jobs.project),
@@ -100,16 +102,16 @@ impl Execution<'_> {
             places: self.places.clone(),
             failed_days: self.gathered.config.archives.failed_days,
         };
-        let (Some(live), true) = (self.work.new, self.begun.last().is_some()) else {
+        let Some(live) = self.work.settled else {
             return Tidy { jobs: None, aside: Some(aside) };
         };
         let jobs = Jobs {
             project: self.order.project.name.clone(),
             number: self.order.number,
             build_user: self.order.project.build_user,
-            new: live,
+            new: self.work.new,
             old_tree: Some(self.places.deployed(&self.work.tree_name)),
-            live: live.version,
+            live,
             previous: self.order.project.live,
             policy: retention_policy(&self.gathered.config),
             keep_backups: self.gathered.config.backups.keep as usize,

@@ -20,6 +20,9 @@ impl Execution<'_> {
             Goal::Release(version) => {
                 self.log.line(&format!("-----> {name}: deploy {number}, {version} again, to {platform}"))
             }
+            Goal::Standing { .. } => {
+                self.log.line(&format!("-----> {name}: deploy {number} of what stands here, on {platform}"));
+            }
         }
         if let Some(archive) = self.order.with_data {
             self.log.line(&words::detail(&format!("with its data, from archives/{}", archive.0)));

@@ -6,9 +6,9 @@ use crate::archives::exclude::Exclude;
 use crate::config::ProjectConfig;
 use crate::config::pillar::{self, DEFAULT_FILES, PillarSources, Value};
 use crate::hooks::{Hook, Who};
-use crate::model::{Code, Failure, Mode, ProjectName, ReleasePart, Repository};
+use crate::model::{Code, Failure, Mode, ProjectName, ReleasePart};
 use crate::pipeline::data::DataFacts;
-use crate::pipeline::facts::{Building, Facts, Supply};
+use crate::pipeline::facts::{Building, EditsFound, Facts, Place, Supply};
 use crate::pipeline::promotion::{Promotion, Source};
 use crate::pipeline::room::{self, Writes};
 use crate::pipeline::{Context, Mover, Order, health, shelving};
@@ -28,7 +28,7 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
     let everything = Exclude::new(&[])?;
     let writes = Writes { backs_up: Some(&everything), ..writes };
     let warnings = room::look(context, &order.project, &writes)?;
-    let (pillar_commit, pillar) = read_pillar(&places.repository(Repository::Pillar), &config)?;
+    let (pillar_commit, pillar) = read_pillar(&places, &order.project, &config)?;
     let sources = PillarSources { defaults: Vec::new(), pillar };
     let merged = pillar::assemble(&sources, &about(name, mode, &config))?;
     Ok(Gathered {
@@ -45,7 +45,10 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
             mover: promotion.branch.as_ref().map_or(Mover::Nobody, |branch| branch.mover),
             previous: order.project.live,
             data: DataFacts::default(),
+            place: Place::Beside,
+            edits: EditsFound::Nothing,
         },
+        ground: None,
         mode,
         source: None,
         pillar_commit,

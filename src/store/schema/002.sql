@@ -23,8 +23,10 @@ ALTER TABLE keys ADD COLUMN rights TEXT NOT NULL DEFAULT '';                 -- 
 
 -- Editing in place.
 ALTER TABLE projects ADD COLUMN remote TEXT NOT NULL DEFAULT 'git';          -- git | none: remote-less
-ALTER TABLE projects ADD COLUMN filled INTEGER NOT NULL DEFAULT 0;           -- run/ was filled from project/ and is bound there
+ALTER TABLE projects ADD COLUMN filled INTEGER NOT NULL DEFAULT 0;           -- inode of the run/ that is edited and bound on project/; 0: none
 ALTER TABLE projects ADD COLUMN edited_commit TEXT;                          -- what run/ was last brought to
+-- no | fresh: made beside and exchanged | saved: archives/<number>/run is run/ as it was | restoring | restored | kept: run/ is not changed
+ALTER TABLE deployments ADD COLUMN in_place TEXT NOT NULL DEFAULT 'no';
 
 -- Storage.
 ALTER TABLE projects ADD COLUMN disk_limit INTEGER;                          -- bytes of data/; NULL: none

@@ -119,7 +119,8 @@ fn samples() -> Vec<(&'static str, Value)> {
         live: Some("v1".into()),
         commit: Some("c".into()),
         url: "u".into(),
-        remote: "r".into(),
+        remote: Some("r".into()),
+        edited_in: Some("p".into()),
         created_at: "t".into(),
         trouble: Some("w".into()),
         processes: vec![process()],
@@ -145,6 +146,8 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Check", value(&check)),
         ("Status", value(&status())),
         ("Host key", value(&host_key)),
+        ("Edits", value(&edits())),
+        ("Edited file", value(&edits().files[0])),
         ("Done", value(&done)),
         ("Error", failure()),
     ];
@@ -244,6 +247,11 @@ fn head() -> Value {
         "created_at": "t", "tree_bytes": 1, "artifacts": [artifact],
     });
     value(&serde_json::from_value::<records::ReleaseHead>(head).unwrap())
+}
+
+fn edits() -> records::Diff {
+    let file = records::EditedFile { path: "p".into(), edited: "added".into(), added: Some(1), removed: Some(0) };
+    records::Diff { project: "blog".into(), base: "c".into(), files: vec![file], diff: Some("d".into()), cut: false }
 }
 
 fn key() -> records::Key {

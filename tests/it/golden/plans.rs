@@ -6,7 +6,7 @@ use commis::buildpacks::contract;
 use commis::hooks::{self, Hook, Who};
 use commis::model::{Failure, Mode, ReleaseVersion, Trigger};
 use commis::pipeline::data::{self, DataFacts};
-use commis::pipeline::facts::{self, Building, Facts, Supply};
+use commis::pipeline::facts::{self, Building, EditsFound, Facts, From, Place, Supply};
 use commis::pipeline::{Mover, plan, rollback};
 use commis::store::DataState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,18 +54,13 @@ fn plans(recipe: &Recipe, mode: Mode) -> String {
     let hooks: Vec<&str> = recipe.hooks.iter().map(|hook| hook.name()).collect();
     let mut text = format!("buildpack: {}\n", recipe.buildpack.as_deref().unwrap_or("none"));
     writeln!(text, "hooks: {}", if hooks.is_empty() { "none".to_owned() } else { hooks.join(" ") }).unwrap();
-    if mode == Mode::Editable {
-        text.push_str("gather refuses this mode as yet; this is what is decided so far\n");
-    }
-    let promote = (mode == Mode::Final).then_some(Trigger::Promote);
-    for trigger in [Trigger::Push, Trigger::Redeploy, Trigger::Rollback].into_iter().chain(promote) {
-        let facts = facts(recipe, mode, trigger);
+    for (title, facts) in cases(recipe, mode) {
         let plan = plan::plan(&facts);
         let begun: Vec<_> = plan.steps().map(|(_, step)| step).collect();
-        write!(text, "\n== {}\n{plan}", trigger.as_str()).unwrap();
-        for (state, title) in [(DataState::Untouched, "undone by"), (DataState::Touched, "undone with data by")] {
+        write!(text, "\n== {title}\n{plan}").unwrap();
+        for (state, by) in [(DataState::Untouched, "undone by"), (DataState::Touched, "undone with data by")] {
             let undo: Vec<String> = rollback::undo(&facts, &begun, state).iter().map(ToString::to_string).collect();
-            writeln!(text, "{title}: {}", undo.join(", ")).unwrap();
+            writeln!(text, "{by}: {}", undo.join(", ")).unwrap();
         }
     }
     text
@@ -78,6 +73,29 @@ fn supply(mode: Mode, trigger: Trigger) -> Supply {
         (Mode::Final, Trigger::Redeploy) => Supply::Handed,
         (Mode::Final, _) => Supply::Fetched,
         (Mode::Editable | Mode::Cooking, _) => Supply::Cooked,
+    }
+}
+
+/// What may set a deployment off, and how it finds the project. What is edited in place is rolled back by git alone.
+fn cases(recipe: &Recipe, mode: Mode) -> Vec<(&'static str, Facts)> {
+    let facts = |trigger| facts(recipe, mode, trigger);
+    let at = |place, facts: Facts| Facts { place, ..facts };
+    match mode {
+        Mode::Cooking | Mode::Final => {
+            let promote = (mode == Mode::Final).then_some(Trigger::Promote);
+            let triggers = [Trigger::Push, Trigger::Redeploy, Trigger::Rollback].into_iter().chain(promote);
+            triggers.map(|trigger| (trigger.as_str(), facts(trigger))).collect()
+        }
+        Mode::Editable => vec![
+            ("first push", at(Place::Fresh(From::Commit), facts(Trigger::Push))),
+            ("push", at(Place::InPlace, facts(Trigger::Push))),
+            (
+                "push over edits that are kept",
+                Facts { edits: EditsFound::ToKeep, ..at(Place::InPlace, facts(Trigger::Push)) },
+            ),
+            ("redeploy", at(Place::InPlace, facts(Trigger::Redeploy))),
+            ("first deployment without a remote", at(Place::Fresh(From::Directory), facts(Trigger::Redeploy))),
+        ],
     }
 }
 
@@ -96,6 +114,8 @@ fn facts(recipe: &Recipe, mode: Mode, trigger: Trigger) -> Facts {
         mover: if trigger == Trigger::Push { Mover::Us } else { Mover::Nobody },
         previous: Some(ReleaseVersion(1)),
         data: DataFacts { restorer: data::restorer(&recipe.hooks, &BTreeSet::new()), ..DataFacts::default() },
+        place: Place::Beside,
+        edits: EditsFound::Nothing,
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod hashed;
 pub mod leftovers;
+pub mod mounts;
 pub mod picture;
 pub mod postgres;
 pub mod project;

@@ -283,6 +283,7 @@ impl Drop for World {
         }
         let users: Vec<u32> = leftovers::users(&self.settings());
         let code = self.stop();
+        super::mounts::end_bound(self.root.path());
         if !failing {
             assert!(code.is_none_or(|code| code == 0), "the server ended with {code:?}\n{}", self.server_log());
             leftovers::check_machine(self.root.path(), &users, self.id.as_deref().expect("the server's id"));

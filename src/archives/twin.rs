@@ -1,0 +1,267 @@
+//! A copy of a tree as it is: contents (shared with the original where the file system can), modes, owners, times, links.
+//! And the way back: making a tree again what its copy says, in place. Both by descriptors; nothing is followed, no
+//! mount is entered, and nothing that differs is destroyed: it is put aside.
+
+use super::faults::machine;
+use super::names;
+use super::walk::{self, Kind, Name};
+use crate::model::{Code, Failure};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat2};
+use nix::libc;
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Name of a file that is not whole yet; one that a crash left is written anew.
+const GROWING: &CStr = c".commis-growing";
+
+/// What was done.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Twinned {
+    /// Files and links that were written.
+    pub written: u64,
+    /// Files, links and whole directories that were put aside.
+    pub aside: u64,
+}
+
+/// Copies the tree `from` to `to`, which must not exist. Sockets, pipes and devices are left out. Nothing is synced.
+pub fn copy(from: &Path, to: &Path) -> Result<Twinned, Failure> {
+    std::fs::create_dir(to).map_err(|error| machine(format!("create {}", to.display()), error))?;
+    let mut work = Work { aside: None, path: Vec::new(), done: Twinned::default() };
+    work.directory(walk::open_directory(from)?, walk::open_directory(to)?)?;
+    Ok(work.done)
+}
+
+/// Makes `to` what `from` is, touching only what differs. What is in the way or too much is moved to `aside`, a new
+/// directory on the same file system, under its path; `aside` is made only when there is something to put there.
+pub fn make_like(to: &Path, from: &Path, aside: &Path) -> Result<Twinned, Failure> {
+    let mut work = Work { aside: Some(aside.to_owned()), path: Vec::new(), done: Twinned::default() };
+    work.directory(walk::open_directory(from)?, walk::open_directory(to)?)?;
+    Ok(work.done)
+}
+
+struct Work {
+    aside: Option<PathBuf>,
+    /// Names from the root to where the work is.
+    path: Vec<CString>,
+    done: Twinned,
+}
+
+impl Work {
+    /// Brings one directory, and all below it, into line.
+    fn directory(&mut self, from: OwnedFd, to: OwnedFd) -> Result<(), Failure> {
+        if self.path.len() > names::MAX_DEPTH {
+            return Err(Failure::new(Code::Refused, format!("{}: {}", self.shown(None), names::BadName::Deep)));
+        }
+        let wanted: Vec<Name> = self.names(&from)?.into_iter().filter(|name| !is_strange(name)).collect();
+        let mut there: BTreeMap<CString, Kind> =
+            self.names(&to)?.into_iter().map(|name| (name.text, name.kind)).collect();
+        let keep: BTreeMap<&CString, Kind> = wanted.iter().map(|name| (&name.text, name.kind)).collect();
+        let too_much: Vec<CString> = there
+            .iter()
+            .filter(|(name, kind)| is_in_the_way(**kind, keep.get(name)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in too_much {
+            there.remove(&name);
+            self.put_aside(&to, &name)?;
+        }
+        for Name { text, kind } in wanted {
+            match kind {
+                Kind::Directory => self.below(&from, &to, &text)?,
+                Kind::Link => self.link(&from, &to, &text)?,
+                Kind::File => self.file(&from, &to, &text)?,
+                Kind::Strange(_) => {}
+            }
+        }
+        self.attributes(&from, &to).map_err(|error| self.failed("restore", None, error))
+    }
+
+    fn below(&mut self, from: &OwnedFd, to: &OwnedFd, name: &CString) -> Result<(), Failure> {
+        match mkdirat(to, name.as_c_str(), Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(self.failed("create", Some(name), error)),
+        }
+        let open = |parent: &OwnedFd| walk::open_below(parent.as_fd(), name, OFlag::O_DIRECTORY);
+        let opened = open(from).and_then(|from| Ok((from, open(to)?)));
+        let (from, to) = opened.map_err(|error| walk::opening(self.shown(Some(name)).as_bytes(), error))?;
+        self.path.push(name.clone());
+        let done = self.directory(from, to);
+        self.path.pop();
+        done
+    }
+
+    fn link(&mut self, from: &OwnedFd, to: &OwnedFd, name: &CString) -> Result<(), Failure> {
+        let during = |error| self.failed("link", Some(name), error);
+        let target = readlinkat(from, name.as_c_str()).map_err(during)?;
+        if readlinkat(to, name.as_c_str()).is_ok_and(|there| there == target) {
+            return Ok(());
+        }
+        self.put_aside(to, name)?;
+        let during = |error| self.failed("link", Some(name), error);
+        let make = || {
+            let stat = fstatat(from, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            symlinkat(target.as_os_str(), to, name.as_c_str())?;
+            let (uid, gid) = owner(&stat);
+            fchownat(to, name.as_c_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            let (accessed, modified) = times(&stat);
+            utimensat(to, name.as_c_str(), &accessed, &modified, UtimensatFlags::NoFollowSymlink)
+        };
+        make().map_err(during)?;
+        self.done.written += 1;
+        Ok(())
+    }
+
+    fn file(&mut self, from: &OwnedFd, to: &OwnedFd, name: &CString) -> Result<(), Failure> {
+        let during = |error: io::Error| machine(format!("copy {}", self.shown(Some(name))), error);
+        let opened = walk::open_below(from.as_fd(), name, OFlag::empty());
+        let source = opened.map_err(|error| walk::opening(self.shown(Some(name)).as_bytes(), error))?;
+        if let Ok(there) = walk::open_below(to.as_fd(), name, OFlag::empty()) {
+            let there = File::from(there);
+            let source = source.try_clone().map(File::from).map_err(during)?;
+            if is_same(&source, &there).map_err(during)? {
+                return set_attributes(&source, &there).map_err(|error| during(error.into()));
+            }
+        }
+        let write = || {
+            match unlinkat(to, GROWING, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let new = File::from(openat(to, GROWING, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+            let mut source = File::from(source.try_clone()?);
+            // It may have been read to be compared.
+            source.rewind()?;
+            copy_content(&mut source, &new)?;
+            set_attributes(&source, &new)?;
+            Ok::<_, io::Error>(())
+        };
+        write().map_err(during)?;
+        self.put_aside(to, name)?;
+        renameat2(to, GROWING, to, name.as_c_str(), RenameFlags::RENAME_NOREPLACE)
+            .map_err(|error| self.failed("rename", Some(name), error))?;
+        self.done.written += 1;
+        Ok(())
+    }
+
+    /// Moves what stands under a name out of the tree; what is not there need not be moved.
+    fn put_aside(&mut self, from: &OwnedFd, name: &CString) -> Result<(), Failure> {
+        let Some(aside) = &self.aside else { return Ok(()) };
+        if name.as_c_str() == GROWING {
+            return unlinkat(from, GROWING, UnlinkatFlags::NoRemoveDir)
+                .map_err(|error| self.failed("remove", Some(name), error));
+        }
+        if let Err(Errno::ENOENT) = fstatat(from, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            return Ok(());
+        }
+        let failed = |error: io::Error| machine(format!("put {} aside", self.shown(Some(name))), error);
+        let place = self.path.iter().fold(aside.clone(), |place, part| place.join(os(part)));
+        std::fs::create_dir_all(&place).map_err(failed)?;
+        let place = walk::open_directory(&place)?;
+        renameat2(from, name.as_c_str(), &place, name.as_c_str(), RenameFlags::RENAME_NOREPLACE)
+            .map_err(|error| failed(error.into()))?;
+        self.done.aside += 1;
+        Ok(())
+    }
+
+    fn attributes(&self, from: &OwnedFd, to: &OwnedFd) -> nix::Result<()> {
+        let (wanted, there) = (fstat(from)?, fstat(to)?);
+        set(&wanted, &there, to)
+    }
+
+    fn names(&self, directory: &OwnedFd) -> Result<Vec<Name>, Failure> {
+        walk::names_of(directory.as_fd()).map_err(|error| self.failed("read", None, error))
+    }
+
+    fn failed(&self, during: &str, name: Option<&CString>, error: Errno) -> Failure {
+        machine(format!("{during} {}", self.shown(name)), error)
+    }
+
+    fn shown(&self, name: Option<&CString>) -> String {
+        let parts: Vec<&[u8]> = self.path.iter().chain(name).map(|part| part.as_bytes()).collect();
+        if parts.is_empty() { ".".to_owned() } else { names::escape(&parts.join(&b'/')) }
+    }
+}
+
+/// Sockets, pipes and devices are in no copy, and may stay where no file is to be.
+fn is_in_the_way(there: Kind, wanted: Option<&Kind>) -> bool {
+    match wanted {
+        Some(wanted) => *wanted != there,
+        None => !matches!(there, Kind::Strange(_)),
+    }
+}
+
+fn is_strange(name: &Name) -> bool {
+    matches!(name.kind, Kind::Strange(_)) || name.text.as_c_str() == GROWING
+}
+
+fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    let (a, b) = (one.metadata()?, other.metadata()?);
+    if a.len() != b.len() || !b.is_file() {
+        return Ok(false);
+    }
+    let (mut one, mut other) =
+        (io::BufReader::with_capacity(128 << 10, one), io::BufReader::with_capacity(128 << 10, other));
+    loop {
+        let (left, right) = (io::BufRead::fill_buf(&mut one)?, io::BufRead::fill_buf(&mut other)?);
+        let both = left.len().min(right.len());
+        if left.get(..both) != right.get(..both) {
+            return Ok(false);
+        }
+        if both == 0 {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        io::BufRead::consume(&mut one, both);
+        io::BufRead::consume(&mut other, both);
+    }
+}
+
+/// Shares the blocks where the file system can (`FICLONE`), copies otherwise.
+fn copy_content(from: &mut File, to: &File) -> io::Result<()> {
+    // SAFETY: an ioctl with two open descriptors.
+    let shared = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) };
+    if shared == 0 {
+        return Ok(());
+    }
+    io::copy(&mut from.by_ref(), &mut &*to).map(drop)
+}
+
+fn set_attributes(from: &File, to: &File) -> nix::Result<()> {
+    let (wanted, there) = (fstat(from)?, fstat(to)?);
+    set(&wanted, &there, to)
+}
+
+/// Owner, mode and times, in the order in which none undoes another.
+fn set(wanted: &FileStat, there: &FileStat, to: &impl AsFd) -> nix::Result<()> {
+    if (wanted.st_uid, wanted.st_gid) != (there.st_uid, there.st_gid) {
+        let (uid, gid) = owner(wanted);
+        fchown(to, uid, gid)?;
+    }
+    // Set-user-id never travels; set-group-id is what a directory hands down.
+    let is_directory = SFlag::from_bits_truncate(wanted.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
+    let bits = if is_directory { 0o3777 } else { 0o777 };
+    fchmod(to, Mode::from_bits_truncate(wanted.st_mode & bits))?;
+    let (accessed, modified) = times(wanted);
+    futimens(to, &accessed, &modified)
+}
+
+fn owner(stat: &FileStat) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
+}
+
+fn times(stat: &FileStat) -> (TimeSpec, TimeSpec) {
+    (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec))
+}
+
+fn os(name: &CString) -> &std::ffi::OsStr {
+    std::ffi::OsStr::from_bytes(name.as_bytes())
+}
