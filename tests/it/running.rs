@@ -78,7 +78,10 @@ fn as_many_releases_are_kept_as_the_configuration_says() {
         .filter_map(|release| release["release"].as_str())
         .collect();
     assert_eq!(kept, ["v4", "v3"]);
-    assert_eq!(files(&blog.place("releases")).len(), 8, "two archives and what stands beside them");
+    // What only helps to pack the next one is no part of a release.
+    let shelf = files(&blog.place("releases"));
+    let shelf = shelf.iter().filter(|line| !line.contains(".frames "));
+    assert_eq!(shelf.count(), 8, "two archives and what stands beside them");
     world.commis(&["rollback", "blog", "v1"]).failed(66).says("no release v1");
     assert_eq!(world.page("blog").body, "four");
 }
