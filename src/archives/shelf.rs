@@ -79,11 +79,13 @@ pub fn widowed(releases: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// Removes what an interrupted [`pack`](super::pack()) or [`unpack`](super::unpack()) left in a directory (`*.partial`),
-/// and says what it was. Only for the holder of the project's lock.
+/// and what was being written beside an archive (`.*.new`), and says what it was. Only for the holder of the project's lock.
 pub fn sweep(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut swept = Vec::new();
     for entry in entries(directory)? {
-        if entry.file_name().as_encoded_bytes().ends_with(b".partial") {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.ends_with(b".partial") || (name.starts_with(b".") && name.ends_with(b".new")) {
             trees::remove_tree(&entry.path())?;
             swept.push(entry.path());
         }
@@ -124,6 +126,7 @@ mod tests {
             "blog-v0-3f9c2e1.tar.zst",
             "blog-7-3f9c2e1.tar.zst",
             "notes.txt",
+            ".blog-v10-3f9c2e1.tar.zst.intoto.json.0123456789abcdef.new",
         ];
         names.iter().for_each(|name| fs::write(place.path().join(name), name).unwrap());
         let versions =
@@ -132,7 +135,10 @@ mod tests {
         remove(&place.path().join("blog-v9-0000000.tar.zst")).unwrap();
         assert_eq!(versions(), [10]);
         assert!(!place.path().join("blog-v9-0000000.tar.zst.sha256").exists());
-        assert_eq!(sweep(place.path()).unwrap(), [place.path().join("blog-v11-3f9c2e1.tar.zst.partial")]);
+        let mut swept = sweep(place.path()).unwrap();
+        swept.sort();
+        let half = [".blog-v10-3f9c2e1.tar.zst.intoto.json.0123456789abcdef.new", "blog-v11-3f9c2e1.tar.zst.partial"];
+        assert_eq!(swept, half.map(|name| place.path().join(name)));
         assert_eq!(list(&place.path().join("absent"), &blog), Ok(vec![]));
     }
 

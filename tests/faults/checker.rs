@@ -18,6 +18,7 @@ use std::time::Duration;
 const SETTLES: Duration = Duration::from_secs(12);
 
 /// The journal's view of the project.
+#[derive(Default)]
 struct Journal {
     live: Option<u32>,
     trouble: Option<String>,
@@ -97,51 +98,36 @@ fn settle(machine: &Machine) -> Result<(), String> {
 
 impl Journal {
     fn read(roots: &Roots) -> Result<Self, String> {
-        let read = |database: &Connection| {
-            let (live, trouble) =
-                database.query_row("SELECT live_version, trouble FROM projects WHERE name = ?1", [PROJECT], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?;
-            let live: Option<u32> = live;
-            let release = database
-                .query_row(
-                    "SELECT commit_id, manifest FROM releases WHERE project = ?1 AND version = ?2 AND pruned = 0",
-                    (PROJECT, live),
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()?;
-            let (commit, manifest) = release.unzip();
-            Ok(Self {
-                live,
-                trouble,
-                commit,
-                manifest,
-                unfinished: rows(
-                    database,
-                    "SELECT number || ' ' || status FROM deployments WHERE project = ?1 AND status IN ('queued', 'in_progress')",
-                    |row| row.get(0),
-                )?,
-                successes: rows(
-                    database,
-                    "SELECT version, commit_id FROM deployments WHERE project = ?1 AND status = 'success'",
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )?,
-                kept: rows(
-                    database,
-                    "SELECT file_name, sha256 FROM releases WHERE project = ?1 AND pruned = 0 ORDER BY version",
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )?,
-                overlaps: database.query_row(
-                    "SELECT count(*) FROM deployments a JOIN deployments b ON a.project = b.project AND a.number < b.number
-                     WHERE a.project = ?1 AND b.started_at >= a.started_at AND b.started_at < a.finished_at",
-                    [PROJECT],
-                    |row| row.get(0),
-                )?,
-            })
-        };
-        open(roots)
-            .and_then(|database| read(&database))
-            .map_err(|error: rusqlite::Error| format!("the journal: {error}"))
+        let read = open(roots).and_then(|database| Self::query(&database));
+        read.map_err(|error| format!("the journal: {error}"))
+    }
+
+    fn query(database: &Connection) -> rusqlite::Result<Self> {
+        let (live, trouble): (Option<u32>, _) =
+            database.query_row("SELECT live_version, trouble FROM projects WHERE name = ?1", [PROJECT], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let release = "SELECT commit_id, manifest FROM releases WHERE project = ?1 AND version = ?2 AND pruned = 0";
+        let release = database.query_row(release, (PROJECT, live), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (commit, manifest) = release.unzip();
+        Ok(Self { live, trouble, commit, manifest, ..Self::lists(database)? })
+    }
+
+    fn lists(database: &Connection) -> rusqlite::Result<Self> {
+        let unfinished = "SELECT number || ' ' || status FROM deployments
+                          WHERE project = ?1 AND status IN ('queued', 'in_progress')";
+        let successes = "SELECT version, commit_id FROM deployments WHERE project = ?1 AND status = 'success'";
+        let kept = "SELECT file_name, sha256 FROM releases WHERE project = ?1 AND pruned = 0 ORDER BY version";
+        let overlaps = "SELECT count(*) FROM deployments a JOIN deployments b
+                        ON a.project = b.project AND a.number < b.number
+                        WHERE a.project = ?1 AND b.started_at >= a.started_at AND b.started_at < a.finished_at";
+        Ok(Self {
+            unfinished: rows(database, unfinished, |row| row.get(0))?,
+            successes: rows(database, successes, |row| Ok((row.get(0)?, row.get(1)?)))?,
+            kept: rows(database, kept, |row| Ok((row.get(0)?, row.get(1)?)))?,
+            overlaps: database.query_row(overlaps, [PROJECT], |row| row.get(0))?,
+            ..Self::default()
+        })
     }
 
     /// P5 and P7: the rows by themselves.

@@ -40,8 +40,10 @@ fn the_checker_catches_what_it_is_there_for() {
     session.check().unwrap();
     let session = &mut session;
     files_that_changed(session);
+    a_branch_that_moved(session);
     rows_that_lie(session);
     things_that_are_left(session);
+    groups_and_processes_that_are_left(session);
 }
 
 fn files_that_changed(session: &mut Session) {
@@ -78,7 +80,7 @@ fn files_that_changed(session: &mut Session) {
     );
 }
 
-fn rows_that_lie(session: &mut Session) {
+fn a_branch_that_moved(session: &mut Session) {
     let point = |s: &Session, to: &str| {
         let repository = s.place("git/project.git").display().to_string();
         s.git(&["-c", "safe.directory=*", "--git-dir", &repository, "update-ref", "refs/heads/main", to]).unwrap();
@@ -90,6 +92,9 @@ fn rows_that_lie(session: &mut Session) {
             point(s, s.git(&["rev-parse", "HEAD"]).unwrap().trim());
         }),
     );
+}
+
+fn rows_that_lie(session: &mut Session) {
     caught(
         session,
         "P7: unfinished",
@@ -145,6 +150,9 @@ fn things_that_are_left(session: &mut Session) {
             umount2(&point, MntFlags::empty()).unwrap()
         }),
     );
+}
+
+fn groups_and_processes_that_are_left(session: &mut Session) {
     let id = super::ground::server_id(&session.machine.roots.state.join("state.db")).unwrap();
     let group = super::ground::cgroups(&id).pop().unwrap().join(format!("{PROJECT}.web.99"));
     caught(

@@ -206,14 +206,7 @@ fn at(session: &mut Session, walk: Walk, point: &Point) -> Result<One, String> {
     let outcome = session.end(attempt)?;
     let said = |error: String| format!("{outcome:?}: {error}");
     if walk.fate == Fate::Fails {
-        // The server lives on; what people see now is true, and what could not be written down is soon.
-        let healed = match (undoing_failed(&outcome), session.chance.one_in(2)) {
-            // An admin is needed, and comes.
-            (true, _) => session.redeploy_whatever_is(),
-            (false, true) => checker::glance(session).and_then(|()| session.restart()).and_then(|()| session.check()),
-            (false, false) => checker::glance(session).and_then(|()| session.redeploy_whatever_is()),
-        };
-        healed.map_err(said)?;
+        heal(session, &outcome).map_err(said)?;
         return Ok(One { outcome, died: false });
     }
     if let Fate::LosesPower(_) = walk.fate {
@@ -225,6 +218,16 @@ fn at(session: &mut Session, walk: Walk, point: &Point) -> Result<One, String> {
     let died = !session.machine.is_up();
     kills::recover(session).and_then(|()| session.check()).map_err(said)?;
     Ok(One { outcome, died })
+}
+
+/// The server lives on; what people see now is true, and what could not be written down is soon.
+fn heal(session: &mut Session, outcome: &Outcome) -> Result<(), String> {
+    match (undoing_failed(outcome), session.chance.one_in(2)) {
+        // An admin is needed, and comes.
+        (true, _) => session.redeploy_whatever_is(),
+        (false, true) => checker::glance(session).and_then(|()| session.restart()).and_then(|()| session.check()),
+        (false, false) => checker::glance(session).and_then(|()| session.redeploy_whatever_is()),
+    }
 }
 
 /// "Needs an admin" is honest when the verdict said so.
