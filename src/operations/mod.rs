@@ -28,6 +28,7 @@ mod look;
 mod projects;
 mod promote;
 mod push;
+mod records_key;
 mod recover;
 mod release_head;
 mod releases;

@@ -3,9 +3,10 @@
 //! Keys are only ever added. Times are RFC 3339 in UTC, sizes bytes, durations seconds.
 
 pub use super::records_disk::{Destroyed, Disk, DiskKind, ProjectDisk, Round, Trimmed};
+pub use super::records_key::Key;
 pub use super::release_head::ReleaseHead;
 use crate::model::Time;
-use crate::store::{DataRow, DeploymentRecord, KeyRecord, ReleaseRecord, StepRecord};
+use crate::store::{DataRow, DeploymentRecord, ReleaseRecord, StepRecord};
 use crate::system::clock::rfc3339;
 use serde::{Deserialize, Serialize};
 
@@ -269,17 +270,6 @@ pub struct Retained {
     pub because: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Key {
-    pub name: String,
-    pub fingerprint: String,
-    pub rank: String,
-    pub projects: Vec<String>,
-    /// Of a bot: `release:push`, `release:fetch`.
-    pub rights: Vec<String>,
-    pub added_at: String,
-}
-
 /// A configuration variable. The value is there only when it was asked for, hence no `Debug` that shows it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Variable {
@@ -406,29 +396,5 @@ impl Step {
 impl Artifact {
     pub fn of(release: &ReleaseRecord) -> Self {
         Self { name: release.file_name.clone(), sha256: release.sha256.clone(), size: release.bytes }
-    }
-}
-
-impl Key {
-    pub fn of(key: &KeyRecord) -> Self {
-        use crate::model::actor::Rank;
-        let (rank, projects) = match &key.rank {
-            Rank::Admin => ("admin", Vec::new()),
-            Rank::Developer => ("developer", Vec::new()),
-            Rank::Limited(projects) => ("limited", projects.iter().map(ToString::to_string).collect()),
-            Rank::Bot { projects, .. } => ("bot", projects.iter().map(ToString::to_string).collect()),
-        };
-        let rights = match &key.rank {
-            Rank::Bot { rights, .. } => rights.iter().map(|right| right.as_str().to_owned()).collect(),
-            Rank::Admin | Rank::Developer | Rank::Limited(_) => Vec::new(),
-        };
-        Self {
-            name: key.name.clone(),
-            fingerprint: key.fingerprint.clone(),
-            rank: rank.to_owned(),
-            projects,
-            rights,
-            added_at: rfc3339(key.added_at),
-        }
     }
 }

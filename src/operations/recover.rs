@@ -62,6 +62,10 @@ impl Platform {
         let mut projects = Vec::new();
         for project in self.context.store.projects()? {
             self.context.point_router_at(&project.name, None)?;
+            // Nobody is handing anything in yet.
+            if let Err(failure) = self.sweep_incoming(&project.name) {
+                report.push(Recovered::of(&project.name, format!("incoming/ not swept: {failure}")));
+            }
             let closed = self.desk.close(&project.name, "recovery");
             projects.extend(closed.map(|closed| (project, closed)));
         }
@@ -140,10 +144,6 @@ impl Platform {
         }
         for row in unfinished.iter().filter(|row| row.project == *name) {
             report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row).await)));
-        }
-        // Nobody is handing anything in yet.
-        if let Err(failure) = self.sweep_incoming(name) {
-            report.push(Recovered::of(name, format!("incoming/ not swept: {failure}")));
         }
         let project = self.context.store.project(name)?.unwrap_or_else(|| project.clone());
         // Before its processes start, and whether or not they do.

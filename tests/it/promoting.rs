@@ -95,7 +95,7 @@ fn what_staging_cooked_runs_on_production_to_the_byte_and_its_scripts_have_no_ne
     let blog = blog.saying("two");
     blog.push("main").succeeds();
     pair.production.commis(&["promote", "blog"]).succeeded();
-    pair.production.commis(&["rollback", "blog", "v1"]).succeeded();
+    pair.production.commis(&["rollback", "blog", "v1", "--code-only"]).succeeded();
     pair.production.commis(&["log", "blog", "3"]).succeeded().says("interfaces lo, itself yes, machine no");
     let doctor = pair.production.commis(&["doctor"]);
     doctor.says("scripts of a deployment reach a loopback of their own").says("upstream staging");

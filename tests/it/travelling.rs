@@ -2,9 +2,10 @@
 //! name a release.
 
 use super::support::world::{Ran, run};
-use super::support::{Pair, Project, World};
+use super::support::{Pair, Project, Running, World};
 use std::fs::File;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Runs a command with a file as its input.
 fn fed(mut command: Command, file: &std::path::Path) -> Ran {
@@ -100,6 +101,32 @@ fn a_release_goes_through_both_doors_as_a_stream() {
     std::fs::write(&half, &bytes[..bytes.len() / 2]).expect("half a tar");
     fed(pair.production.ssh_command("jenkins", &["release", "push", "blog"]), &half).failed(1).says("it broke off");
     assert_eq!(std::fs::read_dir(pair.deployed("blog").join("incoming")).expect("incoming").count(), 0);
+}
+
+#[test]
+fn an_upload_that_a_dying_server_left_is_gone_at_the_next_start() {
+    let mut pair = Pair::of(&["blog"]);
+    pair.staging.project("blog").saying("one").push("main").succeeds();
+    let tar = pair.staging.path("blog.tar");
+    written(pair.staging.commis_command(&["release", "export", "blog"]), &tar);
+    pair.production.commis(&["project", "create", "blog"]).succeeded();
+    let header = std::fs::read(&tar).expect("a tar")[..512].to_vec();
+    let push = pair.production.ssh_command("admin", &["release", "push", "blog"]);
+    let mut push = Running::start(push, "release push");
+    push.types(std::str::from_utf8(&header).expect("text"));
+    let incoming = pair.deployed("blog").join("incoming");
+    let count = || std::fs::read_dir(&incoming).map(|entries| entries.count()).unwrap_or(0);
+    let until = Instant::now() + Duration::from_secs(30);
+    while count() == 0 {
+        assert!(Instant::now() < until, "nothing came in");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    pair.production.kill();
+    assert_ne!(push.ended().code, 0);
+    assert_eq!(count(), 1);
+    pair.production.start();
+    assert_eq!(count(), 0);
+    fed(pair.production.ssh_command("admin", &["release", "push", "blog"]), &tar).succeeded();
 }
 
 #[test]

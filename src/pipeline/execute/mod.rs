@@ -215,9 +215,9 @@ impl<'a> Execution<'a> {
             }
             self.begun.push(*step);
             match self.one(*phase, *step).await {
-                Ok(Ended::Done) => {}
-                // What was not there to be done needs no undoing.
-                Ok(Ended::Skipped) => drop(self.begun.pop()),
+                // A hook that was not there needs no undoing.
+                Ok(Ended::Skipped) if matches!(step, Step::Hook(_)) => drop(self.begun.pop()),
+                Ok(_) => {}
                 Err(failure) => {
                     if *step == Step::Exchange && !self.is_exchanged() {
                         self.begun.pop();
