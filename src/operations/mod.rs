@@ -7,6 +7,7 @@ pub mod authorize;
 pub mod outcome;
 pub mod records;
 mod records_disk;
+mod records_edits;
 pub mod show;
 mod show_disks;
 mod show_edits;
@@ -35,10 +36,10 @@ mod sweep;
 mod trash;
 mod visible;
 
-use crate::model::{Actor, Failure, ProjectName, Remote};
+use crate::model::{Actor, Failure, ProjectName};
 use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
-use crate::verbs::{ConfigVerb, KeyVerb, ProjectVerb, Verb};
+use crate::verbs::{ConfigVerb, DeployWords, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 use destroy_project::{Destroying, Keep};
 pub use push::PushSession;
@@ -133,13 +134,7 @@ impl Platform {
             }
             Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
             Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
-            Verb::Project { verb: ProjectVerb::Create { name, with_remote: true, .. } } => {
-                self.give_remote(&actor, &name).await
-            }
-            Verb::Project { verb: ProjectVerb::Create { name, mode, remote_less, .. } } => {
-                let remote = if remote_less { Remote::Nothing } else { Remote::Git };
-                self.create_project(&actor, &name, (mode, remote)).await
-            }
+            Verb::Project { verb: ProjectVerb::Create(words) } => self.create(&actor, &words).await,
             Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
             Verb::Project { verb: ProjectVerb::Destroy { name, confirm, now } } => {
                 let keep = if now { Keep::Nothing } else { Keep::ForAWhile };
@@ -152,13 +147,11 @@ impl Platform {
             Verb::Releases { project } => self.releases(&actor, &project),
             Verb::Release { verb } => self.release(&actor, verb).await,
             Verb::Retention { project, next } => self.retention(&actor, &project, next),
-            Verb::Deploy { project, only, step } => self.redeploy(&actor, &project, (&only, &step), &talk).await,
+            Verb::Deploy(words) => self.redeploy(&actor, &words, &talk).await,
             Verb::Cancel { project } => self.cancel(&actor, &project),
             Verb::Rollback(words) => self.rollback(&actor, &words, &talk).await,
             Verb::Diff { project, stat } => self.diff(&actor, &project, stat).await,
-            Verb::Commit { project, message, branch } => {
-                self.commit_edits(&actor, &project, (&message, branch.as_deref())).await
-            }
+            Verb::Commit(words) => self.commit_edits(&actor, &words).await,
             Verb::Config { verb } => self.configure(&actor, verb, &input, &talk).await,
             Verb::Hostkey => Ok(self.host_key()),
             Verb::Doctor => self.doctor(&actor).await,
@@ -208,6 +201,11 @@ impl Platform {
     }
 }
 
+/// All of a deployment.
+fn whole(project: String) -> DeployWords {
+    DeployWords { project, only: Vec::new(), step: Vec::new() }
+}
+
 /// Kept out of `perform` for its length only.
 impl Platform {
     async fn configure(&self, actor: &Actor, verb: ConfigVerb, input: &str, talk: &Talk) -> Result<Reply, Failure> {
@@ -215,12 +213,12 @@ impl Platform {
             ConfigVerb::Set { project, variables, deploy } => {
                 let changes = configure::assignments(&variables, input)?;
                 let reply = self.change_config(actor, &project, &changes).await?;
-                if deploy { self.redeploy(actor, &project, (&[], &[]), talk).await } else { Ok(reply) }
+                if deploy { self.redeploy(actor, &whole(project), talk).await } else { Ok(reply) }
             }
             ConfigVerb::Unset { project, names, deploy } => {
                 let changes: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
                 let reply = self.change_config(actor, &project, &changes).await?;
-                if deploy { self.redeploy(actor, &project, (&[], &[]), talk).await } else { Ok(reply) }
+                if deploy { self.redeploy(actor, &whole(project), talk).await } else { Ok(reply) }
             }
             ConfigVerb::Show { project, values } => self.show_config(actor, &project, values),
             ConfigVerb::Check { .. } | ConfigVerb::Template => {

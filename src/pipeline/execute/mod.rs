@@ -28,7 +28,7 @@ use super::facts::Place;
 use super::gather::Gathered;
 use super::recall::Interrupted;
 use super::rollback;
-use super::step::{Archive, Step};
+use super::step::{Archive, Edit, Step};
 use super::{Goal, Order};
 use crate::archives::Manifest;
 use crate::git::refs::PreparedUpdate;
@@ -91,6 +91,31 @@ struct Work {
     settled: Option<ReleaseVersion>,
 }
 
+impl Work {
+    fn new(gathered: &Gathered, places: &ProjectPlaces, tree_name: String) -> Self {
+        let tree = match gathered.facts.place {
+            Place::Beside | Place::Fresh(_) => places.deployed(&tree_name),
+            Place::InPlace => places.run(),
+        };
+        Self {
+            tree,
+            tree_name,
+            version: None,
+            release: None,
+            manifest: None,
+            common: gathered.common.clone(),
+            prepared: None,
+            inode: None,
+            old_restarts: 0,
+            doubt: None,
+            new: None,
+            opened: None,
+            data: DataWork::default(),
+            settled: None,
+        }
+    }
+}
+
 /// How a step ended well.
 enum Done {
     /// With a short note for the record.
@@ -114,26 +139,7 @@ impl<'a> Execution<'a> {
         let places = context.project_places(&order.project.name);
         let tree_name = format!("{}-{}", clock::compact(clock::now()), order.number.0);
         let variables = gathered.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let tree = match gathered.facts.place {
-            Place::Beside | Place::Fresh(_) => places.deployed(&tree_name),
-            Place::InPlace => places.run(),
-        };
-        let work = Work {
-            tree,
-            settled: None,
-            tree_name,
-            version: None,
-            release: None,
-            manifest: None,
-            common: gathered.common.clone(),
-            prepared: None,
-            inode: None,
-            old_restarts: 0,
-            doubt: None,
-            new: None,
-            opened: None,
-            data: DataWork::default(),
-        };
+        let work = Work::new(gathered, &places, tree_name);
         Self {
             redactor: Redactor::new(variables),
             started: Instant::now(),
@@ -279,18 +285,7 @@ impl<'a> Execution<'a> {
             Step::StopOld => self.stop_old().await,
             Step::RestoreData(archive) => self.restore_data(archive),
             Step::DiscardBackup => self.discard_backup(),
-            Step::Fill => self.fill(),
-            Step::KeepEdits => self.keep_edits().await,
-            Step::Snapshot => self.snapshot(),
-            Step::Apply => self.apply(),
-            Step::ListBuilt => self.list_built(),
-            Step::Describe => self.describe().await,
-            Step::Stay => self.stay(),
-            Step::Empty => self.empty_project(),
-            Step::Bind => self.bind(),
-            Step::Unbind => self.unbind(),
-            Step::Refill => self.refill_project(),
-            Step::RestoreRun => self.restore_run(),
+            Step::Edit(edit) => self.edit(edit).await,
         }
     }
 
@@ -308,7 +303,7 @@ impl<'a> Execution<'a> {
         let version = if started { self.work.version } else { self.order.project.live };
         let version = version.ok_or_else(|| missing("a release number"))?;
         self.note_records();
-        if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Snapshot) {
+        if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Edit(Edit::Snapshot)) {
             self.context.store.note_in_place(name, number, InPlace::Kept)?;
         }
         match self.context.store.finish_live(name, number, version, clock::now()) {
