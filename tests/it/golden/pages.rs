@@ -148,7 +148,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Done", value(&done)),
         ("Error", failure()),
     ];
-    [samples, shelf_samples(), edit_samples(), super::disks::samples(), super::data::samples()].concat()
+    [samples, edit_samples(), super::disks::samples(), super::data::samples()].concat()
 }
 
 fn edit_samples() -> Vec<(&'static str, Value)> {
