@@ -77,10 +77,8 @@ pub struct Project {
     pub live: Option<String>,
     pub commit: Option<String>,
     pub url: String,
-    /// What to push to; `None`: remote-less.
     pub remote: Option<String>,
-    /// Where people edit it on the server; `None`: nowhere.
-    #[serde(default)]
+    /// Where people edit it on the server.
     pub edited_in: Option<String>,
     pub created_at: String,
     /// Why an admin is needed.

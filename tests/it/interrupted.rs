@@ -49,7 +49,9 @@ impl Then<'_> {
         assert_eq!(names(&blog.place("build")), Vec::<String>::new());
         let releases = world.json(&["releases", "blog"]);
         assert_eq!(releases["releases"].as_array().map(Vec::len), Some(1), "{releases:#}");
-        assert_eq!(names(&blog.place("releases")).len(), 4, "{:?}", names(&blog.place("releases")));
+        let shelf = names(&blog.place("releases"));
+        // Besides what helps to pack the next one.
+        assert_eq!(shelf.iter().filter(|name| !name.ends_with(".frames")).count(), 4, "{shelf:?}");
     }
 }
 
