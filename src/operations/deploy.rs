@@ -13,6 +13,7 @@ use crate::pipeline::queue::{Standing, Ticket};
 use crate::pipeline::{self, Control, Goal, Handle, Manner, Mover, Order, Selection, Verdict};
 use crate::store::{NewDeployment, ProjectRecord};
 use crate::system::{clock, files};
+use crate::verbs::DeployWords;
 use std::sync::Arc;
 use tokio::sync::{OwnedRwLockReadGuard, watch};
 
@@ -29,18 +30,13 @@ pub(super) struct Wish {
 }
 
 impl Platform {
-    pub(super) async fn redeploy(
-        &self,
-        actor: &Actor,
-        name: &str,
-        (phases, hooks): (&[String], &[String]),
-        talk: &Talk,
-    ) -> Result<Reply, Failure> {
+    pub(super) async fn redeploy(&self, actor: &Actor, words: &DeployWords, talk: &Talk) -> Result<Reply, Failure> {
+        let name = words.project.as_str();
         let project = self.project(actor, Action::Deploy, name)?;
         if self.context.mode_of(&project) == Mode::Final {
             return self.redeploy_release(actor, project, talk).await;
         }
-        let selection = Selection::parse(phases, hooks)?;
+        let selection = Selection::parse(&words.only, &words.step)?;
         let goal = match (project.filled.is_some() || project.remote == Remote::Nothing, selection.is_everything()) {
             (true, _) => Goal::Standing { commit: project.edited.clone() },
             (false, false) => self.parts_of_live(&project, &selection)?,

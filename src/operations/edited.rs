@@ -12,6 +12,7 @@ use crate::pipeline::edits::{self, Difference, Now};
 use crate::pipeline::execute;
 use crate::pipeline::standing::{Ground, look_at_run};
 use crate::store::ProjectRecord;
+use crate::verbs::CommitWords;
 use std::path::Path;
 
 /// Larger versions of a file are only counted as different.
@@ -54,12 +55,8 @@ impl Platform {
         Ok(Reply::Diff(Box::new(Diff { project: project.name.to_string(), base, files, diff, cut: cut && !stat })))
     }
 
-    pub(super) async fn commit_edits(
-        &self,
-        actor: &Actor,
-        name: &str,
-        (message, branch): (&str, Option<&str>),
-    ) -> Result<Reply, Failure> {
+    pub(super) async fn commit_edits(&self, actor: &Actor, words: &CommitWords) -> Result<Reply, Failure> {
+        let (name, message, branch) = (words.project.as_str(), words.message.as_str(), words.branch.as_deref());
         let project = self.project(actor, Action::Deploy, name)?;
         let branch = branch.map(named_branch).transpose()?;
         if message.trim().is_empty() {

@@ -7,6 +7,7 @@ pub mod authorize;
 pub mod outcome;
 pub mod records;
 mod records_disk;
+mod records_edits;
 pub mod show;
 mod show_disks;
 mod show_edits;
@@ -41,10 +42,10 @@ mod trash;
 mod travel;
 mod visible;
 
-use crate::model::{Actor, Failure, ProjectName, Remote};
+use crate::model::{Actor, Failure, ProjectName};
 use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
-use crate::verbs::{self, ConfigVerb, KeyVerb, ProjectVerb, Verb};
+use crate::verbs::{self, ConfigVerb, DeployWords, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 use destroy_project::{Destroying, Keep};
 pub use input::Input;
@@ -147,13 +148,7 @@ impl Platform {
             }
             Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
             Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
-            Verb::Project { verb: ProjectVerb::Create { name, with_remote: true, .. } } => {
-                self.give_remote(&actor, &name).await
-            }
-            Verb::Project { verb: ProjectVerb::Create { name, mode, remote_less, .. } } => {
-                let remote = if remote_less { Remote::Nothing } else { Remote::Git };
-                self.create_project(&actor, &name, (mode, remote)).await
-            }
+            Verb::Project { verb: ProjectVerb::Create(words) } => self.create(&actor, &words).await,
             Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
             Verb::Project { verb: ProjectVerb::Destroy { name, confirm, now } } => {
                 let keep = if now { Keep::Nothing } else { Keep::ForAWhile };
@@ -165,16 +160,14 @@ impl Platform {
             Verb::Logs { project, follow, lines } => self.logs(&actor, &project, follow, lines, &talk).await,
             Verb::Releases { project } => self.releases(&actor, &project),
             Verb::Retention { project, next } => self.retention(&actor, &project, next),
-            Verb::Deploy { project, only, step } => self.redeploy(&actor, &project, (&only, &step), &talk).await,
+            Verb::Deploy(words) => self.redeploy(&actor, &words, &talk).await,
             Verb::Cancel { project } => self.cancel(&actor, &project),
             Verb::Rollback(words) => self.rollback(&actor, &words, &talk).await,
             Verb::Config { verb } => self.configure(&actor, verb, input, &talk).await,
             Verb::Promote(words) => self.promote(&actor, words, input, &talk).await,
             Verb::Release { verb } => self.release(&actor, verb, input, &talk).await,
             Verb::Diff { project, stat } => self.diff(&actor, &project, stat).await,
-            Verb::Commit { project, message, branch } => {
-                self.commit_edits(&actor, &project, (&message, branch.as_deref())).await
-            }
+            Verb::Commit(words) => self.commit_edits(&actor, &words).await,
             Verb::Hostkey => Ok(self.host_key()),
             Verb::Doctor => self.doctor(&actor).await,
             Verb::Status => self.status(&actor),
@@ -223,6 +216,11 @@ impl Platform {
     }
 }
 
+/// All of a deployment.
+fn whole(project: String) -> DeployWords {
+    DeployWords { project, only: Vec::new(), step: Vec::new() }
+}
+
 /// Kept out of `perform` for its length only.
 impl Platform {
     async fn configure(&self, actor: &Actor, verb: ConfigVerb, input: Input, talk: &Talk) -> Result<Reply, Failure> {
@@ -231,12 +229,12 @@ impl Platform {
                 let text = if verbs::reads_lines(&variables) { input.read_text().await? } else { String::new() };
                 let changes = configure::assignments(&variables, &text)?;
                 let reply = self.change_config(actor, &project, &changes).await?;
-                if deploy { self.redeploy(actor, &project, (&[], &[]), talk).await } else { Ok(reply) }
+                if deploy { self.redeploy(actor, &whole(project), talk).await } else { Ok(reply) }
             }
             ConfigVerb::Unset { project, names, deploy } => {
                 let changes: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
                 let reply = self.change_config(actor, &project, &changes).await?;
-                if deploy { self.redeploy(actor, &project, (&[], &[]), talk).await } else { Ok(reply) }
+                if deploy { self.redeploy(actor, &whole(project), talk).await } else { Ok(reply) }
             }
             ConfigVerb::Show { project, values } => self.show_config(actor, &project, values),
             ConfigVerb::Check { .. } | ConfigVerb::Template => {

@@ -9,10 +9,18 @@ use crate::pipeline::execute::make_directories;
 use crate::storage::limits;
 use crate::store::{ProjectRecord, Trashed, UserRange};
 use crate::system::clock;
-use crate::verbs::ModeWord;
+use crate::verbs::{CreateWords, ModeWord};
 
 impl Platform {
-    pub(super) async fn create_project(
+    pub(super) async fn create(&self, actor: &Actor, words: &CreateWords) -> Result<Reply, Failure> {
+        match (words.with_remote, words.remote_less) {
+            (true, _) => self.give_remote(actor, &words.name).await,
+            (false, true) => self.create_project(actor, &words.name, (words.mode, Remote::Nothing)).await,
+            (false, false) => self.create_project(actor, &words.name, (words.mode, Remote::Git)).await,
+        }
+    }
+
+    async fn create_project(
         &self,
         actor: &Actor,
         name: &str,

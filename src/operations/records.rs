@@ -3,6 +3,7 @@
 //! Keys are only ever added. Times are RFC 3339 in UTC, sizes bytes, durations seconds.
 
 pub use super::records_disk::{Destroyed, Disk, DiskKind, ProjectDisk, Round, Trimmed};
+pub use super::records_edits::{Diff, EditedFile};
 pub use super::records_key::Key;
 pub use super::release_head::ReleaseHead;
 use crate::model::Time;
@@ -79,10 +80,8 @@ pub struct Project {
     pub live: Option<String>,
     pub commit: Option<String>,
     pub url: String,
-    /// What to push to; `None`: remote-less.
     pub remote: Option<String>,
-    /// Where people edit it on the server; `None`: nowhere.
-    #[serde(default)]
+    /// Where people edit it on the server.
     pub edited_in: Option<String>,
     pub created_at: String,
     /// Why an admin is needed.
@@ -291,29 +290,6 @@ pub struct Check {
     pub verdict: String,
     pub check: String,
     pub found: String,
-}
-
-/// What was edited in place and is in no commit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Diff {
-    pub project: String,
-    /// The commit that it was made to.
-    pub base: String,
-    pub files: Vec<EditedFile>,
-    /// As `git diff` shows it; `null` with `--stat`.
-    pub diff: Option<String>,
-    /// Not everything is in `diff`.
-    pub cut: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EditedFile {
-    pub path: String,
-    /// added, changed or removed.
-    pub edited: String,
-    /// Lines; `null` for what is no text.
-    pub added: Option<usize>,
-    pub removed: Option<usize>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

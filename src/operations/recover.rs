@@ -137,22 +137,15 @@ impl Platform {
             // One that was half made is whole afterwards.
             self.make_places(project).await?;
         }
-        if project.remote == Remote::Git {
-            for kind in [Repository::Project, Repository::Pillar] {
-                self.clear_repository(name, kind).await?;
-            }
-        }
+        self.clear_repositories(project).await?;
         for row in unfinished.iter().filter(|row| row.project == *name) {
             report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row).await)));
         }
         let project = self.context.store.project(name)?.unwrap_or_else(|| project.clone());
         // Before its processes start, and whether or not they do.
-        if let Err(failure) = self.settle_bound(&project) {
-            report.push(Recovered::of(name, format!("needs an admin: {failure}")));
-        }
-        if let Err(failure) = self.sweep(name) {
-            report.push(Recovered::of(name, format!("not swept: {failure}")));
-        }
+        let settled = self.settle_bound(&project).map_err(|failure| format!("needs an admin: {failure}"));
+        let swept = self.sweep(name).map_err(|failure| format!("not swept: {failure}"));
+        report.extend([settled, swept].into_iter().filter_map(Result::err).map(|what| Recovered::of(name, what)));
         let Some(version) = project.live else { return Ok(()) };
         if self.is_half_restored(&project)? {
             report.push(Recovered::of(name, format!("{version} not started: data is half put back")));
@@ -167,6 +160,17 @@ impl Platform {
             }
         };
         report.push(Recovered::of(name, what));
+        Ok(())
+    }
+
+    async fn clear_repositories(&self, project: &ProjectRecord) -> Result<(), Failure> {
+        let kinds = match project.remote {
+            Remote::Git => &[Repository::Project, Repository::Pillar][..],
+            Remote::Nothing => &[],
+        };
+        for kind in kinds {
+            self.clear_repository(&project.name, *kind).await?;
+        }
         Ok(())
     }
 

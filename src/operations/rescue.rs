@@ -108,7 +108,11 @@ impl Platform {
     fn in_run(&self, project: &ProjectRecord) -> Result<Option<DeploymentRecord>, Failure> {
         let inode = reading::inode(&self.context.project_places(&project.name).run())?;
         let rows = self.context.store.deployments(&project.name, RECENT)?;
-        Ok(rows.into_iter().find(|row| row.tree_inode == Some(inode)))
+        // What is edited in place stays the same directory over all deployments.
+        let edited = project.filled == Some(inode);
+        let made =
+            |row: &DeploymentRecord| if edited { row.version == project.live } else { row.tree_inode == Some(inode) };
+        Ok(rows.into_iter().find(made))
     }
 
     /// The backup of the troubled deployment, as long as data is not what it holds.

@@ -6,7 +6,7 @@
 use super::Mover;
 use super::data;
 use super::facts::{Building, EditsFound, Facts, From, Place, Supply};
-use super::step::Step;
+use super::step::{Edit, Step};
 use crate::hooks::Hook;
 use crate::model::{Mode, Trigger};
 
@@ -20,18 +20,18 @@ pub fn pre_install(facts: &Facts) -> Vec<Step> {
     }
     let mut steps = vec![Step::PrepareDirectories, Step::WipeBuild];
     if facts.edits == EditsFound::ToKeep {
-        steps.push(Step::KeepEdits);
+        steps.push(Step::Edit(Edit::KeepEdits));
     }
     match facts.place {
         Place::Beside if builds(facts) && facts.building == Building::Runs => steps.push(Step::Checkout),
         Place::Beside => return steps,
-        Place::Fresh(_) => steps.push(Step::Fill),
+        Place::Fresh(_) => steps.push(Step::Edit(Edit::Fill)),
         Place::InPlace => {
             if writes(facts) {
-                steps.push(Step::Snapshot);
+                steps.push(Step::Edit(Edit::Snapshot));
             }
             if facts.trigger == Trigger::Push {
-                steps.push(Step::Apply);
+                steps.push(Step::Edit(Edit::Apply));
             }
         }
     }
@@ -91,21 +91,21 @@ pub fn deploy(facts: &Facts) -> Vec<Step> {
 fn deploy_in_place(facts: &Facts) -> Vec<Step> {
     let mut steps = vec![Step::Enlarge];
     if facts.building == Building::Runs {
-        steps.push(Step::ListBuilt);
+        steps.push(Step::Edit(Edit::ListBuilt));
     }
-    steps.push(Step::Describe);
+    steps.push(Step::Edit(Edit::Describe));
     if facts.mover == Mover::Us {
         steps.push(Step::PrepareRef);
     }
     steps.extend(hook(facts, Hook::Deploy));
     steps.push(Step::ReleaseCommand);
-    steps.push(if facts.place == Place::InPlace { Step::Stay } else { Step::Exchange });
+    steps.push(if facts.place == Place::InPlace { Step::Edit(Edit::Stay) } else { Step::Exchange });
     steps.extend([Step::Start, Step::Check, Step::Route]);
     steps.extend([Hook::PostDeploy, Hook::Upgrade, Hook::PostInstall].into_iter().filter_map(|at| hook(facts, at)));
     match facts.place {
         Place::Beside | Place::InPlace => {}
-        Place::Fresh(From::Commit) => steps.push(Step::Bind),
-        Place::Fresh(From::Directory) => steps.extend([Step::Empty, Step::Bind]),
+        Place::Fresh(From::Commit) => steps.push(Step::Edit(Edit::Bind)),
+        Place::Fresh(From::Directory) => steps.extend([Step::Edit(Edit::Empty), Step::Edit(Edit::Bind)]),
     }
     steps.push(Step::FixPermissions);
     if facts.mover == Mover::Us {

@@ -2,7 +2,7 @@
 
 use super::data;
 use super::facts::Facts;
-use super::step::{Archive, Step};
+use super::step::{Archive, Edit, Step};
 use crate::hooks::Hook;
 use crate::model::{Code, ReleaseVersion};
 use crate::store::DataState;
@@ -16,8 +16,8 @@ pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
     let has = |step: Step| begun.contains(&step);
     let put_back = if state == DataState::Untouched { None } else { data::own(facts).ok() };
     let mut steps = Vec::new();
-    steps.extend(has(Step::Bind).then_some(Step::Unbind));
-    steps.extend(has(Step::Empty).then_some(Step::Refill));
+    steps.extend(has(Step::Edit(Edit::Bind)).then_some(Step::Edit(Edit::Unbind)));
+    steps.extend(has(Step::Edit(Edit::Empty)).then_some(Step::Edit(Edit::Refill)));
     steps.extend(has(Step::Route).then_some(Step::RouteBack));
     steps.extend(has(Step::Start).then_some(Step::StopNew));
     if let Some(holds) = put_back {
@@ -27,21 +27,21 @@ pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
     steps.extend(has(Step::Exchange).then_some(Step::ExchangeBack));
     if has(Step::Exchange) || put_back.is_some() {
         steps.push(Step::KeepFailed);
-    } else if has(Step::Unpack) || has(Step::Fill) {
+    } else if has(Step::Unpack) || has(Step::Edit(Edit::Fill)) {
         steps.push(Step::DiscardTree);
     }
     if let Some(holds) = put_back {
         steps.extend(data::restore(Archive::Own, holds));
     }
-    steps.extend(has(Step::Snapshot).then_some(Step::RestoreRun));
-    let in_place = has(Step::Snapshot) || has(Step::Stay);
+    steps.extend(has(Step::Edit(Edit::Snapshot)).then_some(Step::Edit(Edit::RestoreRun)));
+    let in_place = has(Step::Edit(Edit::Snapshot)) || has(Step::Edit(Edit::Stay));
     let disturbed = has(Step::Exchange) || has(Step::StopOld) || put_back.is_some() || in_place;
     if disturbed && facts.previous.is_some() {
         steps.extend([Step::StartOld, Step::CheckOld]);
     }
     let settled = state == DataState::Untouched || (put_back.is_some() && !data::dump_is_for_people(facts));
     steps.extend((has(Step::BackUp) && settled).then_some(Step::DiscardBackup));
-    if has(Step::Pack) || has(Step::PackCommit) || has(Step::Describe) {
+    if has(Step::Pack) || has(Step::PackCommit) || has(Step::Edit(Edit::Describe)) {
         steps.push(Step::DiscardRelease);
     }
     if has(Step::WipeBuild) {
@@ -67,7 +67,7 @@ pub fn still(step: Step, failed: &[Step], begun: &[Step]) -> bool {
         Step::StartOld | Step::CheckOld => {
             let stopped_before = begun.contains(&Step::StopOld);
             !(broke(&data)
-                || broke(&[Step::RestoreRun])
+                || broke(&[Step::Edit(Edit::RestoreRun)])
                 || broke(&[Step::StartOld])
                 || (stopped_before && broke(&[copy])))
         }
@@ -78,7 +78,7 @@ pub fn still(step: Step, failed: &[Step], begun: &[Step]) -> bool {
 
 /// The code under which a failure is reported, given whether the switch had begun and what could be put back.
 pub fn reported(code: Code, begun: &[Step], previous: Option<ReleaseVersion>) -> Code {
-    let switched = begun.contains(&Step::Exchange) || begun.contains(&Step::Stay);
+    let switched = begun.contains(&Step::Exchange) || begun.contains(&Step::Edit(Edit::Stay));
     match (switched, previous) {
         (true, Some(_)) => Code::RolledBack,
         _ => code,

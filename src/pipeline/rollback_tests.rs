@@ -168,7 +168,7 @@ fn after_a_failed_restore_nothing_starts_and_nothing_is_thrown_away() {
 #[test]
 fn what_was_done_in_place_is_made_undone_in_place() {
     let facts = edited(Place::InPlace);
-    let begun = up_to(&facts, Step::Describe);
+    let begun = up_to(&facts, Step::Edit(Edit::Describe));
     assert_eq!(
         words(&undo(&facts, &begun, DataState::Untouched)),
         "restore-run, start-old, check-old, discard-release, clean-build"
@@ -180,17 +180,17 @@ fn what_was_done_in_place_is_made_undone_in_place() {
         assert_eq!(words(&undo(&facts, &begun, state)), undone, "{state:?}: there is no backup");
     }
     assert_eq!(reported(Code::Unhealthy, &begun, facts.previous), Code::RolledBack);
-    assert!(!still(Step::StartOld, &[Step::RestoreRun], &begun), "nothing starts on half a tree");
+    assert!(!still(Step::StartOld, &[Step::Edit(Edit::RestoreRun)], &begun), "nothing starts on half a tree");
 }
 
 #[test]
 fn the_first_edited_tree_goes_and_what_stood_in_project_comes_back() {
     let facts = Facts { previous: None, ..edited(Place::Fresh(From::Directory)) };
-    let begun = up_to(&facts, Step::Bind);
+    let begun = up_to(&facts, Step::Edit(Edit::Bind));
     assert_eq!(
         words(&undo(&facts, &begun, DataState::Untouched)),
         "unbind, refill, route-back, stop-new, exchange-back, keep-failed, discard-release, clean-build"
     );
-    let begun = up_to(&facts, Step::Fill);
+    let begun = up_to(&facts, Step::Edit(Edit::Fill));
     assert_eq!(words(&undo(&facts, &begun, DataState::Untouched)), "discard-tree, clean-build");
 }

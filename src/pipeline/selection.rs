@@ -2,7 +2,7 @@
 
 use super::facts::Building;
 use super::plan::{PhasePlan, Plan};
-use super::step::Step;
+use super::step::{Edit, Step};
 use crate::hooks::{Hook, Who};
 use crate::model::words::is_near;
 use crate::model::{Because, Code, Failure, Phase};
@@ -105,8 +105,8 @@ enum Role {
 fn role(step: Step) -> Role {
     match step {
         Step::PrepareDirectories | Step::WipeBuild => Role::Ground,
-        Step::Snapshot | Step::ListBuilt => Role::Writing,
-        Step::Enlarge | Step::Describe | Step::Stay | Step::FixPermissions => Role::Starting,
+        Step::Edit(Edit::Snapshot) | Step::Edit(Edit::ListBuilt) => Role::Writing,
+        Step::Enlarge | Step::Edit(Edit::Describe) | Step::Edit(Edit::Stay) | Step::FixPermissions => Role::Starting,
         _ => Role::Work,
     }
 }
@@ -114,7 +114,7 @@ fn role(step: Step) -> Role {
 /// Whether a step writes into the tree.
 fn writes(step: Step) -> bool {
     match step {
-        Step::Compile | Step::Apply => true,
+        Step::Compile | Step::Edit(Edit::Apply) => true,
         Step::Hook(hook) => hook.runs_as() == Who::BuildUser,
         _ => false,
     }
@@ -153,13 +153,19 @@ mod tests {
         Plan {
             phases: vec![
                 run(Phase::Gather, &[]),
-                run(Phase::PreInstall, &[Step::PrepareDirectories, Step::WipeBuild, Step::Snapshot]),
+                run(Phase::PreInstall, &[Step::PrepareDirectories, Step::WipeBuild, Step::Edit(Edit::Snapshot)]),
                 PhasePlan::Skip { phase: Phase::Configure, because: Because::NothingDeclared },
                 run(Phase::Build, &[Step::Compile, Step::Hook(Hook::PostBuild)]),
                 PhasePlan::Skip { phase: Phase::Bundle, because: Because::EditedInPlace },
                 run(
                     Phase::Deploy,
-                    &[Step::ListBuilt, Step::Describe, Step::Stay, Step::Start, Step::Hook(Hook::PostDeploy)],
+                    &[
+                        Step::Edit(Edit::ListBuilt),
+                        Step::Edit(Edit::Describe),
+                        Step::Edit(Edit::Stay),
+                        Step::Start,
+                        Step::Hook(Hook::PostDeploy),
+                    ],
                 ),
             ],
         }

@@ -78,6 +78,22 @@ pub enum Step {
     /// Undo of `WipeBuild`, `Checkout` and all that wrote below `build/`.
     CleanBuild,
 
+    /// What is done in and for the tree that people edit, or undone there.
+    Edit(Edit),
+}
+
+/// Which backup is put back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Archive {
+    /// The one that this deployment made.
+    Own,
+    /// The one that a rollback was asked to put back.
+    Asked,
+}
+
+/// A step of a deployment in place: see [`Step::Edit`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Edit {
     /// The tree that will be edited in place is made below `deploy/`: from the commit, or from what stands in `project/`.
     Fill,
     /// What was edited is committed on a branch of its own.
@@ -104,13 +120,23 @@ pub enum Step {
     RestoreRun,
 }
 
-/// Which backup is put back.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Archive {
-    /// The one that this deployment made.
-    Own,
-    /// The one that a rollback was asked to put back.
-    Asked,
+impl Edit {
+    fn name(self) -> &'static str {
+        match self {
+            Edit::Fill => "fill",
+            Edit::KeepEdits => "keep-edits",
+            Edit::Snapshot => "snapshot",
+            Edit::Apply => "apply",
+            Edit::ListBuilt => "list-built",
+            Edit::Describe => "describe",
+            Edit::Stay => "stay",
+            Edit::Empty => "empty",
+            Edit::Bind => "bind",
+            Edit::Unbind => "unbind",
+            Edit::Refill => "refill",
+            Edit::RestoreRun => "restore-run",
+        }
+    }
 }
 
 impl Step {
@@ -150,18 +176,7 @@ impl Step {
             Step::DiscardBackup => "discard-backup",
             Step::DiscardRelease => "discard-release",
             Step::CleanBuild => "clean-build",
-            Step::Fill => "fill",
-            Step::KeepEdits => "keep-edits",
-            Step::Snapshot => "snapshot",
-            Step::Apply => "apply",
-            Step::ListBuilt => "list-built",
-            Step::Describe => "describe",
-            Step::Stay => "stay",
-            Step::Empty => "empty",
-            Step::Bind => "bind",
-            Step::Unbind => "unbind",
-            Step::Refill => "refill",
-            Step::RestoreRun => "restore-run",
+            Step::Edit(edit) => edit.name(),
         }
     }
 }

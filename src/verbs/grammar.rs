@@ -3,6 +3,7 @@
 //! To add a verb: a variant here with its help and an example, its arm in `operations::perform`, its answer in
 //! `operations::records` and `operations::show`, and the page `docs/verbs.md`, which a test regenerates.
 
+use super::editing::{CommitWords, CreateWords, DeployWords};
 use super::release::PromoteWords;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -89,16 +90,7 @@ pub enum Verb {
     #[command(
         after_help = "Examples:\n  commis deploy blog\n  commis deploy blog --only build,deploy\n  commis deploy blog --step post_deploy"
     )]
-    Deploy {
-        /// Name of the project
-        project: String,
-        /// Only these phases, where people edit in place: pre_install, configure, build, deploy
-        #[arg(long, value_name = "PHASE", value_delimiter = ',')]
-        only: Vec<String>,
-        /// Only these hooks, by name
-        #[arg(long, value_name = "HOOK", value_delimiter = ',')]
-        step: Vec<String>,
-    },
+    Deploy(DeployWords),
     /// Cancel what is being deployed, before its switch
     #[command(after_help = "Example:\n  commis cancel blog")]
     Cancel {
@@ -140,16 +132,7 @@ pub enum Verb {
     },
     /// Commit what was edited in place, for others to pull
     #[command(after_help = "Example:\n  commis commit blog -m \"fix the title\"")]
-    Commit {
-        /// Name of the project
-        project: String,
-        /// What the commit says
-        #[arg(short, long)]
-        message: String,
-        /// Another branch than the one that deploys; what was edited stays uncommitted for the next push
-        #[arg(long)]
-        branch: Option<String>,
-    },
+    Commit(CommitWords),
     /// Configuration of a project, or a check of the server's own
     Config {
         #[command(subcommand)]
@@ -282,19 +265,7 @@ pub enum ProjectVerb {
     #[command(
         after_help = "Examples:\n  commis project create blog\n  commis project create notes --mode editable --remote-less\n  commis project create notes --with-remote"
     )]
-    Create {
-        /// A lower-case letter, then letters, digits and dashes; 40 at most
-        name: String,
-        /// Instead of the platform's mode
-        #[arg(long)]
-        mode: Option<ModeWord>,
-        /// Without repositories: edited on the server, deployed with `deploy` alone; mode editable only
-        #[arg(long)]
-        remote_less: bool,
-        /// Gives a project that was made without repositories its own, with what stands there as the first commit
-        #[arg(long, conflicts_with = "remote_less")]
-        with_remote: bool,
-    },
+    Create(CreateWords),
     /// List projects
     #[command(after_help = "Example:\n  commis project list")]
     List,
@@ -316,13 +287,6 @@ pub enum ProjectVerb {
         /// Name of the project, or its directory as `commis trash` shows it
         name: String,
     },
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ModeWord {
-    Editable,
-    Cooking,
-    Final,
 }
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]

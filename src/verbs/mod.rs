@@ -5,13 +5,14 @@
 //! its answer looks stands in `operations/`.
 
 pub mod aliases;
+pub mod editing;
 pub mod grammar;
 pub mod release;
 pub mod takes;
 
+pub use editing::{CommitWords, CreateWords, DeployWords, ModeWord};
 pub use grammar::{
-    ConfigVerb, DiskVerb, Invocation, KeyVerb, ModeWord, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb,
-    parse,
+    ConfigVerb, DiskVerb, Invocation, KeyVerb, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb, parse,
 };
 pub use release::{Despite, PartWord, PromoteWords, ReleaseVerb};
 pub use takes::{Gives, Takes, file, gives, reads_lines, takes};

@@ -13,7 +13,7 @@ use crate::pipeline::bound::{self, Wanted};
 use crate::pipeline::edits::{self, Built};
 use crate::pipeline::facts::{From, Place};
 use crate::pipeline::standing::Ground;
-use crate::pipeline::step::Step;
+use crate::pipeline::step::{Edit, Step};
 use crate::pipeline::{Goal, OnEdits, permissions, survey};
 use crate::store::{InPlace, Store};
 use crate::system::privileged::Operation;
@@ -21,6 +21,23 @@ use crate::system::{UserIds, clock};
 use std::path::{Path, PathBuf};
 
 impl Execution<'_> {
+    pub(super) async fn edit(&mut self, step: Edit) -> Result<Done, Failure> {
+        match step {
+            Edit::Fill => self.fill(),
+            Edit::KeepEdits => self.keep_edits().await,
+            Edit::Snapshot => self.snapshot(),
+            Edit::Apply => self.apply(),
+            Edit::ListBuilt => self.list_built(),
+            Edit::Describe => self.describe().await,
+            Edit::Stay => self.stay(),
+            Edit::Empty => self.empty_project(),
+            Edit::Bind => self.bind(),
+            Edit::Unbind => self.unbind(),
+            Edit::Refill => self.refill_project(),
+            Edit::RestoreRun => self.restore_run(),
+        }
+    }
+
     /// The tree that hooks and buildpacks work on.
     pub(super) fn workshop(&self) -> PathBuf {
         match self.gathered.facts.place {
@@ -29,7 +46,7 @@ impl Execution<'_> {
         }
     }
 
-    pub(super) fn fill(&mut self) -> Result<Done, Failure> {
+    fn fill(&mut self) -> Result<Done, Failure> {
         let owner = permissions::edited_owner(&self.order.project);
         self.context.store.note_in_place(&self.order.project.name, self.order.number, InPlace::Fresh)?;
         let files = tokio::task::block_in_place(|| match self.gathered.facts.place {
@@ -53,7 +70,7 @@ impl Execution<'_> {
     }
 
     /// On `edits/<UTC datetime>`, on top of the commit that they were made to.
-    pub(super) async fn keep_edits(&mut self) -> Result<Done, Failure> {
+    async fn keep_edits(&mut self) -> Result<Done, Failure> {
         let (name, number) = (&self.order.project.name, self.order.number);
         let ground = self.ground()?;
         let repository = self.places.repository(Repository::Project);
@@ -77,7 +94,7 @@ impl Execution<'_> {
     }
 
     /// The copy is whole and durable before its row, and the row is before the first change.
-    pub(super) fn snapshot(&mut self) -> Result<Done, Failure> {
+    fn snapshot(&mut self) -> Result<Done, Failure> {
         let (name, number) = (&self.order.project.name, self.order.number);
         let (run, half) = (self.places.run(), self.places.half_archived(number));
         self.work.old_restarts = self.restarts_of_old();
@@ -97,7 +114,7 @@ impl Execution<'_> {
     }
 
     /// What was edited since it was looked at stops this: it is in nobody's copy.
-    pub(super) fn apply(&mut self) -> Result<Done, Failure> {
+    fn apply(&mut self) -> Result<Done, Failure> {
         let source = self.gathered.source.as_ref().ok_or_else(|| missing("a commit"))?;
         let ground = self.ground()?;
         let (run, owner) = (self.places.run(), permissions::edited_owner(&self.order.project));
@@ -118,7 +135,7 @@ impl Execution<'_> {
     }
 
     /// Everything that differs from the commit now and was not an edit before is the build's.
-    pub(super) fn list_built(&mut self) -> Result<Done, Failure> {
+    fn list_built(&mut self) -> Result<Done, Failure> {
         let (commit, before) = match (&self.order.goal, &self.gathered.ground, &self.gathered.source) {
             (Goal::Commit { .. }, _, Some(source)) => (&source.tree, Vec::new()),
             (_, Some(ground), _) => (&ground.tree, ground.edits.clone()),
@@ -145,17 +162,17 @@ impl Execution<'_> {
     }
 
     /// The counterpart of the exchange.
-    pub(super) fn stay(&mut self) -> Result<Done, Failure> {
+    fn stay(&mut self) -> Result<Done, Failure> {
         self.control.pass_the_gate().map_err(|_| cancelled())?;
         self.make_durable()?;
-        if !self.begun.contains(&Step::Snapshot) {
+        if !self.begun.contains(&Step::Edit(Edit::Snapshot)) {
             self.work.old_restarts = self.restarts_of_old();
         }
         self.close_stage(Stage::Switch, &words::skipped(Because::EditedInPlace));
         Done::quietly()
     }
 
-    pub(super) fn empty_project(&mut self) -> Result<Done, Failure> {
+    fn empty_project(&mut self) -> Result<Done, Failure> {
         let number = self.order.number;
         let (from, to) = (self.places.project(), self.places.archived_project(number));
         let root = UserIds::of(0);
@@ -166,23 +183,23 @@ impl Execution<'_> {
         Done::quietly()
     }
 
-    pub(super) fn bind(&mut self) -> Result<Done, Failure> {
+    fn bind(&mut self) -> Result<Done, Failure> {
         bound::settle(&self.places, Wanted::Bound)?;
         self.tell_detail(&format!("edit it in {}", self.places.project().display()));
         Done::quietly()
     }
 
-    pub(super) fn unbind(&mut self) -> Result<Done, Failure> {
+    fn unbind(&mut self) -> Result<Done, Failure> {
         bound::settle(&self.places, Wanted::Unbound)?;
         Done::quietly()
     }
 
-    pub(super) fn refill_project(&mut self) -> Result<Done, Failure> {
+    fn refill_project(&mut self) -> Result<Done, Failure> {
         refill(&self.places, self.order.number)?;
         Done::quietly()
     }
 
-    pub(super) fn restore_run(&mut self) -> Result<Done, Failure> {
+    fn restore_run(&mut self) -> Result<Done, Failure> {
         drop(self.work.prepared.take());
         let name = &self.order.project.name;
         let aside =

@@ -30,7 +30,7 @@ use super::facts::{Facts, Place};
 use super::gather::Gathered;
 use super::recall::Interrupted;
 use super::rollback;
-use super::step::{Archive, Step};
+use super::step::{Archive, Edit, Step};
 use super::{Goal, Order};
 use crate::archives::Manifest;
 use crate::config::ProjectConfig;
@@ -101,10 +101,13 @@ struct Work {
 
 impl Work {
     /// Nothing yet, but for what gather saw.
-    fn new(gathered: &Gathered, (tree, tree_name): (PathBuf, String)) -> Self {
+    fn new(gathered: &Gathered, places: &ProjectPlaces, tree_name: String) -> Self {
+        let tree = match gathered.facts.place {
+            Place::Beside | Place::Fresh(_) => places.deployed(&tree_name),
+            Place::InPlace => places.run(),
+        };
         Self {
             tree,
-            settled: None,
             tree_name,
             version: None,
             release: None,
@@ -118,6 +121,7 @@ impl Work {
             new: None,
             opened: None,
             data: DataWork::default(),
+            settled: None,
         }
     }
 }
@@ -151,11 +155,7 @@ impl<'a> Execution<'a> {
         let places = context.project_places(&order.project.name);
         let tree_name = format!("{}-{}", clock::compact(clock::now()), order.number.0);
         let variables = gathered.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let tree = match gathered.facts.place {
-            Place::Beside | Place::Fresh(_) => places.deployed(&tree_name),
-            Place::InPlace => places.run(),
-        };
-        let work = Work::new(gathered, (tree, tree_name));
+        let work = Work::new(gathered, &places, tree_name);
         Self {
             redactor: Redactor::new(variables),
             started: Instant::now(),
@@ -317,18 +317,7 @@ impl<'a> Execution<'a> {
             Step::StopOld => self.stop_old().await,
             Step::RestoreData(archive) => self.restore_data(archive),
             Step::DiscardBackup => self.discard_backup(),
-            Step::Fill => self.fill(),
-            Step::KeepEdits => self.keep_edits().await,
-            Step::Snapshot => self.snapshot(),
-            Step::Apply => self.apply(),
-            Step::ListBuilt => self.list_built(),
-            Step::Describe => self.describe().await,
-            Step::Stay => self.stay(),
-            Step::Empty => self.empty_project(),
-            Step::Bind => self.bind(),
-            Step::Unbind => self.unbind(),
-            Step::Refill => self.refill_project(),
-            Step::RestoreRun => self.restore_run(),
+            Step::Edit(edit) => self.edit(edit).await,
         }
     }
 
@@ -347,7 +336,7 @@ impl<'a> Execution<'a> {
         let version = version.ok_or_else(|| missing("a release number"))?;
         self.note_environment()?;
         self.note_records();
-        if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Snapshot) {
+        if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Edit(Edit::Snapshot)) {
             self.context.store.note_in_place(name, number, InPlace::Kept)?;
         }
         match self.context.store.finish_live(name, number, version, clock::now()) {

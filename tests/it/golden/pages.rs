@@ -146,12 +146,14 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Check", value(&check)),
         ("Status", value(&status())),
         ("Host key", value(&host_key)),
-        ("Edits", value(&edits())),
-        ("Edited file", value(&edits().files[0])),
         ("Done", value(&done)),
         ("Error", failure()),
     ];
-    [samples, super::disks::samples(), super::data::samples()].concat()
+    [samples, edit_samples(), super::disks::samples(), super::data::samples()].concat()
+}
+
+fn edit_samples() -> Vec<(&'static str, Value)> {
+    vec![("Edits", value(&edits())), ("Edited file", value(&edits().files[0]))]
 }
 
 fn shelf_samples() -> Vec<(&'static str, Value)> {
