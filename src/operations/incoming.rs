@@ -6,7 +6,7 @@ use super::records::Reply;
 use super::{Input, Platform, Talk, promote};
 use crate::archives::carton::{self, Carton, MOST_PADDING, Next};
 use crate::archives::{Expected, UnpackLimits, trees};
-use crate::model::{Actor, Code, Failure, ProjectName};
+use crate::model::{Actor, Code, Failure, ProjectName, Remote};
 use crate::pipeline::shelving;
 use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::system::privileged::{self, Operation};
@@ -55,7 +55,7 @@ impl Platform {
                 if failure.code == Code::NotFound && authorize(actor, Action::ManageProjects, None).is_ok() =>
             {
                 let parsed = ProjectName::parse(name).ok_or_else(|| no_project(name))?;
-                self.make_project(actor, &parsed, None).await
+                self.make_project(actor, &parsed, (None, Remote::Git)).await
             }
             other => other,
         }

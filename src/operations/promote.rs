@@ -5,10 +5,10 @@ use super::authorize::{Action, authorize, no_project};
 use super::deploy::Wish;
 use super::records::Reply;
 use super::{Input, Platform, Talk};
-use crate::model::{Actor, Code, CommitId, Failure, ProjectName, ReleaseVersion, Trigger};
+use crate::model::{Actor, Code, CommitId, Failure, ProjectName, ReleaseVersion, Remote, Trigger};
 use crate::pipeline::promotion::{Branch, Source};
 use crate::pipeline::release_policy::{Age, Insistence, Tested};
-use crate::pipeline::{Goal, Promotion};
+use crate::pipeline::{Goal, Manner, Promotion};
 use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::upstream::{Head, Upstream, Which};
 use crate::verbs::{Despite, PromoteWords};
@@ -41,7 +41,7 @@ impl Platform {
         named_alike(&which, &head)?;
         let project = match known {
             Some(project) => project,
-            None => self.make_project(actor, &name, None).await?,
+            None => self.make_project(actor, &name, (None, Remote::Git)).await?,
         };
         let promotion = promotion(&name, (upstream, head), insistence(asked.despite), None);
         self.deploy_promotion(actor, project, promotion, talk).await
@@ -55,8 +55,8 @@ impl Platform {
         talk: &Talk,
     ) -> Result<Reply, Failure> {
         let name = project.name.to_string();
-        let wish =
-            Wish { project, trigger: Trigger::Promote, goal: Goal::Promotion(Box::new(promotion)), with_data: None };
+        let goal = Goal::Promotion(Box::new(promotion));
+        let wish = Wish { project, trigger: Trigger::Promote, goal, with_data: None, manner: Manner::default() };
         let handle = self.launch(actor, wish)?;
         self.follow(&name, handle, talk).await
     }
@@ -73,7 +73,8 @@ impl Platform {
         let insistence = Insistence { tested: Tested::OrNot, age: Age::NotOlder };
         let goal = Goal::Promotion(Box::new(from_shelf(&release, insistence, None)?));
         let name = project.name.to_string();
-        let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal, with_data: None })?;
+        let manner = Manner::default();
+        let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal, with_data: None, manner })?;
         self.follow(&name, handle, talk).await
     }
 

@@ -5,7 +5,7 @@
 
 use super::editing::{CommitWords, CreateWords, DeployWords};
 use super::release::PromoteWords;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
 /// What a list of verbs does not say.

@@ -207,7 +207,7 @@ impl Execution<'_> {
         };
         let (limits, links) = match self.order.goal {
             Goal::Promotion(_) => (UnpackLimits::default(), shelving::LINKS),
-            Goal::Commit { .. } | Goal::Release(_) => {
+            Goal::Commit { .. } | Goal::Release(_) | Goal::Standing { .. } => {
                 (UnpackLimits { ratio: None, ..UnpackLimits::default() }, Links::AsBuilt)
             }
         };

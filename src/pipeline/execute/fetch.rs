@@ -53,7 +53,7 @@ impl Execution<'_> {
     pub(super) fn promotion(&self) -> Result<&Promotion, Failure> {
         match &self.order.goal {
             Goal::Promotion(promotion) => Ok(promotion),
-            Goal::Commit { .. } | Goal::Release(_) => Err(missing("a release from elsewhere")),
+            Goal::Commit { .. } | Goal::Release(_) | Goal::Standing { .. } => Err(missing("a release from elsewhere")),
         }
     }
 }
