@@ -79,6 +79,11 @@ pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
+/// Whether a directory is there and has nothing in it.
+pub fn is_empty(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 /// A log file for appending, empty at first, 0640, its directory 0750.
 pub fn create_log(path: &Path) -> std::io::Result<File> {
     if let Some(parent) = path.parent() {

@@ -14,7 +14,7 @@ use crate::pipeline::recall;
 use crate::pipeline::step::Archive;
 use crate::store::{Backup, DataRow, DataState, Kept};
 use crate::system::privileged::Operation;
-use crate::system::{UserIds, clock, files};
+use crate::system::{UserIds, clock, files, reading};
 use std::path::{Path, PathBuf};
 
 /// What the steps leave for later steps.
@@ -156,9 +156,15 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// What may have happened to data.
+    /// What may have happened to data. What was empty and still is when only scripts have run was not changed by them:
+    /// nobody has to be stopped to put it back.
     pub fn data_state(&self) -> DataState {
-        self.work.data.state
+        let was_empty = self.work.data.kept.is_some_and(|kept| kept.backup == Backup::Empty);
+        let ran = self.begun.contains(&Step::Start) || self.work.data.dumped.is_some();
+        match self.work.data.state {
+            DataState::Touched if was_empty && !ran && reading::is_empty(&self.places.data()) => DataState::Untouched,
+            state => state,
+        }
     }
 
     pub(super) fn archive_of(&self, archive: Archive) -> Result<DeploymentNumber, Failure> {
