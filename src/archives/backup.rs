@@ -150,7 +150,7 @@ fn inventory(shelf: &Shelf) -> Result<Inventory, Failure> {
 fn difference(expected: &Inventory, found: &Inventory) -> Option<String> {
     let alike = |one: &Item, other: &Item| match (one, other) {
         (Item::File(traits, content), Item::File(also_traits, also)) => {
-            let sums = content.sha256.zip(also.sha256).is_none_or(|(one, other)| one == other);
+            let sums = content.sum.zip(also.sum).is_none_or(|(one, other)| one == other);
             traits == also_traits && content.size == also.size && sums
         }
         (one, other) => one == other,

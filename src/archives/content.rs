@@ -3,14 +3,14 @@
 use crate::system::reflink::reflink;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
-use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use twox_hash::XxHash3_128;
 
-/// Read and written at once.
-pub const BUFFER: usize = 1 << 20;
+/// Read and written at once: it stays in a processor's cache between the two.
+pub const BUFFER: usize = 128 << 10;
 /// A file with less than this missing has no holes worth keeping.
 const HOLE: u64 = 64 << 10;
 
@@ -19,6 +19,14 @@ pub struct Copier {
     /// Cleared by the first file that cannot be.
     shares: AtomicBool,
     sums: Sums,
+}
+
+/// What the copy holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copied {
+    pub size: u64,
+    /// `None` for one that has holes, or whose bytes were not seen.
+    pub sum: Option<u128>,
 }
 
 /// Of which copies the sum is wanted.
@@ -35,39 +43,38 @@ impl Copier {
         Self { shares: AtomicBool::new(true), sums }
     }
 
-    /// Copies at most `size` bytes: a file that grows meanwhile is as it was. Its sum, unless it has holes.
-    pub fn copy(&self, from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Result<Option<[u8; 32]>> {
+    /// Copies about `size` bytes: a file that grows meanwhile may be as it was, one that shrinks is shorter.
+    pub fn copy(&self, from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Result<Copied> {
         if size > 0 && self.shares.load(Ordering::Relaxed) {
             match reflink(from, to) {
-                Ok(()) if self.sums == Sums::Passing => return Ok(None),
-                Ok(()) => return sum(to, buffer).map(Some),
+                Ok(()) if self.sums == Sums::Passing => return Ok(Copied { size: to.metadata()?.len(), sum: None }),
+                Ok(()) => return sum(to, buffer),
                 Err(_) => self.shares.store(false, Ordering::Relaxed),
             }
         }
-        if has_holes(from, size)? {
-            copy_segments(from, to, size, buffer).map(|()| None)
-        } else {
-            copy_all(from, to, size, buffer).map(Some)
+        match has_holes(from, size)? {
+            true => copy_segments(from, to, size, buffer).map(|()| Copied { size, sum: None }),
+            false => copy_all(from, to, size, buffer),
         }
     }
+}
+
+fn copy_all(from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Result<Copied> {
+    let (mut sum, mut at) = (XxHash3_128::new(), 0);
+    while at < size {
+        let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(buffer.len());
+        let got = from.read_at(buffer.get_mut(..want).unwrap_or_default(), at)?;
+        let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { break };
+        sum.write(piece);
+        to.write_all_at(piece, at)?;
+        at += got as u64;
+    }
+    Ok(Copied { size: at, sum: Some(sum.finish_128()) })
 }
 
 fn has_holes(file: &File, size: u64) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     Ok(file.metadata()?.blocks().saturating_mul(512).saturating_add(HOLE) < size)
-}
-
-fn copy_all(from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Result<[u8; 32]> {
-    let (mut hash, mut at) = (Sha256::new(), 0);
-    while at < size {
-        let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(buffer.len());
-        let got = from.read_at(buffer.get_mut(..want).unwrap_or_default(), at)?;
-        let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { break };
-        hash.update(piece);
-        to.write_all_at(piece, at)?;
-        at += got as u64;
-    }
-    Ok(hash.finalize().0)
 }
 
 /// Only where there is data; the rest stays a hole.
@@ -98,12 +105,15 @@ fn copy_range(from: &File, to: &File, (mut at, end): (u64, u64), buffer: &mut [u
     Ok(())
 }
 
-fn sum(mut file: &File, buffer: &mut [u8]) -> io::Result<[u8; 32]> {
-    let mut hash = Sha256::new();
+fn sum(file: &File, buffer: &mut [u8]) -> io::Result<Copied> {
+    let (mut sum, mut at) = (XxHash3_128::new(), 0);
     loop {
-        let got = file.read(buffer)?;
-        let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { return Ok(hash.finalize().0) };
-        hash.update(piece);
+        let got = file.read_at(buffer, at)?;
+        let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else {
+            return Ok(Copied { size: at, sum: Some(sum.finish_128()) });
+        };
+        sum.write(piece);
+        at += got as u64;
     }
 }
 
@@ -127,7 +137,7 @@ mod tests {
         from.write_all_at(b"old and new", 0).unwrap();
         let sum = copy_all(&from, &to, 3, &mut [0; 2]).unwrap();
         assert_eq!(std::fs::read(place.path().join("to")).unwrap(), b"old");
-        assert_eq!(sum, Sha256::digest(b"old").0);
+        assert_eq!(sum, Copied { size: 3, sum: Some(XxHash3_128::oneshot(b"old")) });
     }
 
     #[test]
@@ -137,7 +147,7 @@ mod tests {
         from.set_len(8 << 40).unwrap_or_else(|_| from.set_len(1 << 30).unwrap());
         from.write_all_at(b"island", 1 << 20).unwrap();
         let size = from.metadata().unwrap().len();
-        assert!(Copier::new(Sums::All).copy(&from, &to, size, &mut vec![0; BUFFER]).unwrap().is_none());
+        assert!(Copier::new(Sums::All).copy(&from, &to, size, &mut vec![0; BUFFER]).unwrap().sum.is_none());
         let copy = to.metadata().unwrap();
         assert_eq!(copy.len(), size);
         assert!(copy.blocks() * 512 < 1 << 20);

@@ -1,7 +1,7 @@
 //! A directory becomes another one just like it: content, names, owners, modes, times, links. What is new is always made
 //! new; nothing is written through a name that somebody else could have put there. What to copy is the caller's to say.
 
-use super::content::{BUFFER, Copier, Sums};
+use super::content::{BUFFER, Copied, Copier, Sums};
 use super::exclude::Exclude;
 use super::faults::machine;
 use super::inventory::{Content, Entry, Inventory, Item, Moment, Source, Traits};
@@ -91,8 +91,8 @@ pub fn duplicate(source: &Path, target: &Path, manner: &Manner<'_>) -> Result<Du
     })
 }
 
-/// Index of an entry, and its sum.
-type Sum = (usize, Option<[u8; 32]>);
+/// Index of an entry, and what was copied of it.
+type Sum = (usize, Copied);
 
 struct Job {
     index: usize,
@@ -121,9 +121,10 @@ fn work(jobs: &Mutex<Receiver<Job>>, copier: &Copier) -> Result<Vec<Sum>, Failur
     }
 }
 
-fn note(inventory: &mut Inventory, (index, sum): Sum) {
+fn note(inventory: &mut Inventory, (index, copied): Sum) {
     if let Some(Entry { item: Item::File(_, content), .. }) = inventory.entries.get_mut(index) {
-        content.sha256 = sum;
+        content.size = copied.size;
+        content.sum = copied.sum;
     }
 }
 
@@ -175,7 +176,7 @@ impl Copying<'_> {
         let changed = Moment(stat.st_ctime, stat.st_ctime_nsec);
         let unseen = self.manner.settled.is_none_or(|settled| changed >= settled);
         let source_is = Source { device: stat.st_dev, inode: stat.st_ino, changed };
-        let content = Content { size, sha256: None, source: (!unseen).then_some(source_is) };
+        let content = Content { size, sum: None, source: (!unseen).then_some(source_is) };
         let job = Job {
             index: self.done.inventory.entries.len(),
             source,

@@ -4,13 +4,13 @@
 //! commis-backup 1
 //! x <pattern>                                                              was left out
 //! d <mode> <uid> <gid> <mtime> <path>                                      a directory
-//! f <mode> <uid> <gid> <mtime> <size> <sha256> <source> <path>             a file
+//! f <mode> <uid> <gid> <mtime> <size> <sum> <source> <path>                a file
 //! h <path> <other path>                                                    one more name of a file
 //! l <mode> <uid> <gid> <mtime> <path> <target>                             a symbolic link
 //! ```
 //! Times are seconds and nanoseconds since 1970, modes octal. `source` is `dev:ino:ctime` of the file that was copied, by
-//! which the next backup knows that it did not change; `-` when it may have changed unseen. The sum of a file with holes is
-//! `-`. In paths, blanks, backslashes and what is not ASCII are `\ooo`.
+//! which the next backup knows that it did not change; `-` when it may have changed unseen. `sum` is the XXH3 of 128 bits, in
+//! hex; it shows damage, not malice, since backups are root's alone. That of a file with holes is `-`. In paths, blanks, backslashes and what is not ASCII are `\ooo`.
 
 use crate::model::{Code, Failure};
 use crate::system::mount_table::unescape;
@@ -58,7 +58,7 @@ pub struct Moment(pub i64, pub i64);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Content {
     pub size: u64,
-    pub sha256: Option<[u8; 32]>,
+    pub sum: Option<u128>,
     pub source: Option<Source>,
 }
 
@@ -136,17 +136,16 @@ impl Moment {
 
 impl Content {
     fn words(&self) -> String {
-        let hex = |sum: [u8; 32]| sum.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        let sum = self.sha256.map_or_else(|| "-".to_owned(), hex);
+        let sum = self.sum.map_or_else(|| "-".to_owned(), |sum| format!("{sum:032x}"));
         let source = |source: Source| format!("{}:{}:{}", source.device, source.inode, source.changed.words());
         format!("{} {sum} {}", self.size, self.source.map_or_else(|| "-".to_owned(), source))
     }
 
     fn parse(words: &[&str]) -> Option<Self> {
         let [size, sum, source] = words else { return None };
-        let sha256 = if *sum == "-" { None } else { Some(sum_of(sum)?) };
+        let sum = if *sum == "-" { None } else { Some(u128::from_str_radix(sum, 16).ok()?) };
         let source = if *source == "-" { None } else { Some(Source::parse(source)?) };
-        Some(Self { size: size.parse().ok()?, sha256, source })
+        Some(Self { size: size.parse().ok()?, sum, source })
     }
 }
 
@@ -170,17 +169,6 @@ fn entry(words: &[&str]) -> Option<Entry> {
         _ => return None,
     };
     Some(Entry { path: plain(path), item })
-}
-
-fn sum_of(text: &str) -> Option<[u8; 32]> {
-    let mut sum = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in sum.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(sum)
 }
 
 fn escape(bytes: &[u8]) -> String {
@@ -219,8 +207,8 @@ mod tests {
             let source = Some(Source { device: 7, inode: 8, changed: Moment(9, 10) });
             let entries = [
                 Item::Directory(traits()),
-                Item::File(traits(), Content { size: 5, sha256: Some([0xab; 32]), source }),
-                Item::File(traits(), Content { size: 5, sha256: None, source: None }),
+                Item::File(traits(), Content { size: 5, sum: Some(u128::MAX / 3), source }),
+                Item::File(traits(), Content { size: 5, sum: None, source: None }),
                 Item::Name(target.clone()),
                 Item::Link(traits(), target),
             ];

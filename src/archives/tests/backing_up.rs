@@ -252,6 +252,7 @@ fn a_backup_of_a_directory_that_changes_all_the_time_ends_well() {
             place.back_up(&format!("{round}"), &[]);
             let kept = picture(&place.shelf(&format!("{round}")).data);
             assert!(kept.keys().all(|name| !name.contains("passwd")), "{kept:?}");
+            place.copy_back(&format!("{round}"));
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         churn.join().unwrap();
