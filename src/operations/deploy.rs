@@ -340,7 +340,7 @@ impl Platform {
                 Ok(Reply::Deployment(Box::new(self.deployment_record(&row)?)))
             }
             // The log said everything already; only the code is news.
-            Some(Verdict::NotLive { failure, .. }) => {
+            Some(Verdict::NotLive { failure, .. } | Verdict::Doubtful { failure, .. }) => {
                 Err(Failure { hints: Vec::new(), details: Vec::new(), ..failure })
             }
         }

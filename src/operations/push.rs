@@ -295,6 +295,9 @@ impl Platform {
         }
         match handle.wait().await {
             Some(Verdict::Live { .. }) => session.moved(),
+            Some(Verdict::Doubtful { version, failure }) => {
+                RefVerdict::Ng(words::rejection(&failure, Some(version), Some(handle.number)))
+            }
             Some(Verdict::NotLive { failure, live }) => {
                 RefVerdict::Ng(words::rejection(&failure, live, Some(handle.number)))
             }

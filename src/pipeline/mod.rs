@@ -120,6 +120,11 @@ pub enum Verdict {
     Live {
         version: ReleaseVersion,
     },
+    /// It serves and the branch moved, but the disk did not say that this will survive: nobody is told yes.
+    Doubtful {
+        version: ReleaseVersion,
+        failure: Failure,
+    },
     /// The release that serves, verified, when there is one.
     NotLive {
         failure: Failure,
@@ -160,7 +165,10 @@ pub async fn deploy(
         Err(failure) => Err(failure),
     };
     let verdict = match verdict {
-        Ok(version) => Verdict::Live { version },
+        Ok(version) => match execution.doubt() {
+            None => Verdict::Live { version },
+            Some(failure) => Verdict::Doubtful { version, failure },
+        },
         Err(failure) => put_back(&mut execution, order, failure).await,
     };
     (verdict, execution.finish())

@@ -7,9 +7,8 @@ use super::children;
 use super::expected::Outcome;
 use super::kills;
 use super::options::{Options, stopped};
-use super::session::{Session, Wish};
+use super::session::{Session, Wish, needs_admin};
 use super::tally::{One, Tally};
-use super::walk;
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -118,7 +117,7 @@ fn dies_at(session: &mut Session, (call, n): (&str, u64), wish: Wish) -> Result<
     tracer.detach();
     let disturbed = !session.machine.is_up() || outcome == Outcome::CutOff;
     let said = |error: String| format!("{outcome:?}: {error}");
-    if walk::undoing_failed(&outcome) {
+    if needs_admin(&outcome) {
         // Every process dies at its own Nth call, also those of the release that was to be put back.
         session.restart().and_then(|()| session.redeploy_whatever_is()).map_err(said)?;
     } else {
@@ -160,7 +159,7 @@ fn fails_at(session: &mut Session, inject: (&str, &str)) -> Result<One, String> 
     }
     let said = |error: String| format!("{outcome:?}: {error}");
     session.restart().map_err(said)?;
-    match walk::undoing_failed(&outcome) {
+    match needs_admin(&outcome) {
         // An admin is needed, and comes.
         true => session.redeploy_whatever_is().map_err(said)?,
         false => session.check().map_err(said)?,

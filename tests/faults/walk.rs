@@ -11,7 +11,7 @@ use super::kills;
 use super::machine::Start;
 use super::options::{Options, stopped};
 use super::powercut;
-use super::session::{Session, Wish};
+use super::session::{Session, Wish, needs_admin};
 use super::tally::{One, Tally};
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
@@ -222,17 +222,12 @@ fn at(session: &mut Session, walk: Walk, point: &Point) -> Result<One, String> {
 
 /// The server lives on; what people see now is true, and what could not be written down is soon.
 fn heal(session: &mut Session, outcome: &Outcome) -> Result<(), String> {
-    match (undoing_failed(outcome), session.chance.one_in(2)) {
+    match (needs_admin(outcome), session.chance.one_in(2)) {
         // An admin is needed, and comes.
         (true, _) => session.redeploy_whatever_is(),
         (false, true) => checker::glance(session).and_then(|()| session.restart()).and_then(|()| session.check()),
         (false, false) => checker::glance(session).and_then(|()| session.redeploy_whatever_is()),
     }
-}
-
-/// "Needs an admin" is honest when the verdict said so.
-pub fn undoing_failed(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Refused(code) if code == "rollback-failed" || code == "exit-4")
 }
 
 /// SIGSTOP has come.

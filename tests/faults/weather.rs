@@ -62,11 +62,13 @@ fn faked(session: &Session) -> Result<Start, String> {
         .into_iter()
         .find(|path| path.exists())
         .ok_or("no libfaketime: bin/setup --faults")?;
-    let env = [
+    let env: [(&str, String); 5] = [
         ("LD_PRELOAD", library.display().to_string()),
         ("FAKETIME_TIMESTAMP_FILE", clock_file(session).display().to_string()),
         ("FAKETIME_NO_CACHE", "1".into()),
         ("DONT_FAKE_MONOTONIC", "1".into()),
+        // Files keep the times of the real clock, as a disk keeps those of its past.
+        ("NO_FAKE_STAT", "1".into()),
     ];
     Ok(Start { env: env.map(|(name, value)| (name.to_owned(), value)).to_vec(), wrapper: Vec::new() })
 }
@@ -89,10 +91,10 @@ fn clock(session: &mut Session, _: u64) -> Result<One, String> {
     let attempt = session.begin(wish)?;
     std::thread::sleep(Duration::from_millis(session.chance.below(session.typical())));
     set_clock(session, to)?;
-    let outcome = session.end(attempt)?;
+    let (outcome, words) = session.end_with_words(attempt)?;
     let said = |error: String| format!("{wish:?}, {outcome:?}, with the clock set to {to}: {error}");
     if matches!(wish, Wish::Push(Health::Good) | Wish::Redeploy) && outcome != Outcome::Acknowledged {
-        return Err(said("a jump of the clock is no reason to refuse".into()));
+        return Err(said(format!("a jump of the clock is no reason to refuse: {words}")));
     }
     session.check().map_err(said)?;
     let after = newest(session)?;

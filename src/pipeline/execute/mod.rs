@@ -353,7 +353,16 @@ impl<'a> Execution<'a> {
         }
         self.work.settled = Some(version);
         self.tell_live(version);
+        if let Some(doubt) = &self.work.doubt {
+            self.tell_verdict("error", doubt);
+        }
         Ok(version)
+    }
+
+    /// Why what is live cannot be promised.
+    pub fn doubt(&self) -> Option<Failure> {
+        let hint = format!("commis rescue {} shows what can be done", self.order.project.name);
+        self.work.doubt.as_ref().map(|doubt| Failure::new(Code::NeedsAdmin, doubt).hint(hint))
     }
 
     fn note_records(&self) {
