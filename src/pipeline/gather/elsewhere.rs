@@ -11,6 +11,7 @@ use crate::pipeline::data::DataFacts;
 use crate::pipeline::facts::{Building, EditsFound, Facts, Place, Supply};
 use crate::pipeline::promotion::{Promotion, Source};
 use crate::pipeline::room::{self, Writes};
+use crate::pipeline::standing::may_go_back;
 use crate::pipeline::{Context, Mover, Order, health, shelving};
 use crate::storage::Usage;
 use crate::storage::fitting::Makes;
@@ -22,6 +23,8 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
     let name = &order.project.name;
     let mode = context.mode_of(&order.project);
     require_final(name, mode)?;
+    // It would take the place of a tree whose edits are nowhere else.
+    may_go_back(&order.project)?;
     let places = context.project_places(name);
     let (supply, writes) = supply(context, name, promotion)?;
     // What it leaves out stands in its tree: the whole of data/ is what there must be room for.
