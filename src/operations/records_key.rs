@@ -1,4 +1,4 @@
-//! The record of a key, as `key list` answers it. Pure.
+//! The record of a key, as `key list` answers it.
 
 use crate::store::KeyRecord;
 use crate::system::clock::rfc3339;

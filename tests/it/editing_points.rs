@@ -120,8 +120,9 @@ fn dead_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
         push_dead_at(&mut world, (&directory, &page, point));
         // On from a clean tree, whichever it is.
         let blog = Project::at(&world, "blog", &directory);
-        let pushed = push_over(&blog, "stash");
-        assert_eq!(pushed.0.code, 0, "{point}: {pushed:?}");
+        if blog.remote_ref("refs/heads/main") != Some(blog.head()) {
+            push_over(&blog, "stash").succeeds();
+        }
         assert_eq!(tree(&blog.place("run")), Tree::Pushed(page), "{point}");
         world.settle();
     }
