@@ -242,12 +242,11 @@ impl ProjectPlaces {
         self.failed_run(number).join("log")
     }
 
-    /// A copy that deployment `number` makes of something, until it is whole.
+    /// A copy on its way into the archives.
     pub fn half_archived(&self, number: DeploymentNumber) -> PathBuf {
         self.archives().join(format!("{}.partial", number.0))
     }
 
-    /// `run/` in it.
     pub fn half_archived_run(&self, number: DeploymentNumber) -> PathBuf {
         self.half_archived(number).join("run")
     }

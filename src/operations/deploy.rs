@@ -33,11 +33,12 @@ impl Platform {
     pub(super) async fn redeploy(&self, actor: &Actor, words: &DeployWords, talk: &Talk) -> Result<Reply, Failure> {
         let name = words.project.as_str();
         let project = self.project(actor, Action::Deploy, name)?;
-        if self.context.mode_of(&project) == Mode::Final {
+        let selection = Selection::parse(&words.only, &words.step)?;
+        let edited = project.filled.is_some() || project.remote == Remote::Nothing;
+        if self.context.mode_of(&project) == Mode::Final && selection.is_everything() && !edited {
             return self.redeploy_release(actor, project, talk).await;
         }
-        let selection = Selection::parse(&words.only, &words.step)?;
-        let goal = match (project.filled.is_some() || project.remote == Remote::Nothing, selection.is_everything()) {
+        let goal = match (edited, selection.is_everything()) {
             (true, _) => Goal::Standing { commit: project.edited.clone() },
             (false, false) => self.parts_of_live(&project, &selection)?,
             (false, true) => self.head_again(&project)?,

@@ -63,9 +63,7 @@ impl Platform {
             return Err(Failure::new(Code::Usage, "a commit says something: -m MESSAGE"));
         }
         self.recovered(&project.name).await;
-        let _closed = self.desk.close(&project.name, "commit").ok_or_else(|| {
-            Failure::new(Code::Busy, format!("{name} is being deployed")).hint("commit again when that has ended")
-        })?;
+        let _closed = self.close_when_tidied(&project.name, "commit").await?;
         let _lock = self.lock(&project.name)?;
         let project = self.project(actor, Action::Deploy, name)?;
         let (objects, ground) = self.edited(&project)?;

@@ -23,9 +23,7 @@ impl Platform {
             return Ok(Reply::Done { done, changed: false });
         }
         self.recovered(&project.name).await;
-        let _closed = self.desk.close(&project.name, "project create").ok_or_else(|| {
-            Failure::new(Code::Busy, format!("{name} is being deployed")).hint("try again when that has ended")
-        })?;
+        let _closed = self.close_when_tidied(&project.name, "project create").await?;
         let _making = self.making.lock().await;
         let _lock = self.lock(&project.name)?;
         let project = self.project(actor, Action::ManageProjects, name)?;

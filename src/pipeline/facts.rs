@@ -28,6 +28,29 @@ pub struct Facts {
     pub edits: EditsFound,
 }
 
+impl Facts {
+    /// Of a release that is there: nothing is built, and nobody moves the branch. What it knows of data comes later.
+    pub fn of_release(
+        mode: Mode,
+        trigger: Trigger,
+        (hooks, previous): (BTreeSet<Hook>, Option<ReleaseVersion>),
+    ) -> Self {
+        Self {
+            mode,
+            trigger,
+            hooks,
+            buildpack: None,
+            building: Building::Nothing,
+            supply: Supply::Kept,
+            mover: Mover::Nobody,
+            previous,
+            data: DataFacts::default(),
+            place: Place::Beside,
+            edits: EditsFound::Nothing,
+        }
+    }
+}
+
 /// Which tree is worked on, and how it comes to be `run/`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {

@@ -124,23 +124,15 @@ impl Seen {
         let known = choice.as_ref().and_then(|choice| known_release(choice, &tree, (&settings, &environment)));
         let declared: BTreeSet<Hook> = hooks.keys().copied().collect();
         let live = live_hooks(&context.project_places(&order.project.name));
+        let restorer = data::restorer(&declared, &live);
+        let of_data = &settings.data;
         let facts = Facts {
-            mode,
-            trigger: order.trigger,
             building: facts::building(&declared, known.as_ref()),
             supply: Supply::Cooked,
-            hooks: declared.clone(),
             buildpack: choice.as_ref().map(|choice| choice.pack.name.clone()),
-            mover: Mover::Nobody,
-            previous: order.project.live,
-            data: DataFacts {
-                policy: settings.data.backup,
-                declared: settings.data.rollback,
-                asked: None,
-                restorer: data::restorer(&declared, &live),
-            },
+            data: DataFacts { policy: of_data.backup, declared: of_data.rollback, asked: None, restorer },
             place,
-            edits: EditsFound::Nothing,
+            ..Facts::of_release(mode, order.trigger, (declared, order.project.live))
         };
         let warnings = has_room(context, order, (&facts, &settings), &tree)?;
         let common = common(order, mode, &config, &merged);
@@ -209,19 +201,7 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         (hooks, Value::Map(Vec::new()), ProjectConfig::default())
     });
     let data = recall::data_facts(context, order, (&hooks, &settings))?;
-    let facts = Facts {
-        mode,
-        trigger: order.trigger,
-        hooks,
-        buildpack: None,
-        building: Building::Nothing,
-        supply: Supply::Kept,
-        mover: Mover::Nobody,
-        previous: order.project.live,
-        data,
-        place: Place::Beside,
-        edits: EditsFound::Nothing,
-    };
+    let facts = Facts { data, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
     // Its backup is compared when it is made; the way back is not closed here by what may yet fit.
     let tree = release.as_ref().map(unpacked).unwrap_or_default();
     let writes = Writes { tree, makes: Makes::Tree, backs_up: None };

@@ -1,12 +1,12 @@
 //! Looking at what is there of earlier deployments: the hooks of the tree in `run/`, what a backup holds, and a deployment
 //! that an earlier life left in the middle. Chooses nothing.
 
+use super::Order;
 use super::context::Context;
 use super::data::{self, Asked, DataFacts, Holds};
-use super::facts::{Building, EditsFound, Facts, Place, Supply};
+use super::facts::Facts;
 use super::gather::{self, Gathered};
 use super::step::Step;
-use super::{Mover, Order};
 use crate::config::ProjectConfig;
 use crate::config::pillar::Value;
 use crate::config::project::BackupPolicy;
@@ -111,19 +111,8 @@ fn as_gathered(
     let restorer = data::restorer(&hooks, &tree_hooks(old));
     hooks.extend(holds.filter(|holds| holds.dumps()).map(|_| Hook::Backup));
     let policy = if holds.is_some_and(Holds::copy) { BackupPolicy::Full } else { BackupPolicy::Hooks };
-    let facts = Facts {
-        mode,
-        trigger: order.trigger,
-        hooks,
-        buildpack: None,
-        building: Building::Nothing,
-        supply: Supply::Kept,
-        mover: Mover::Nobody,
-        previous: order.project.live,
-        data: DataFacts { policy, declared: None, asked: None, restorer },
-        place: Place::Beside,
-        edits: EditsFound::Nothing,
-    };
+    let data = DataFacts { policy, declared: None, asked: None, restorer };
+    let facts = Facts { data, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
     Ok(Gathered {
         common: gather::common(order, mode, &config, &Value::Map(Vec::new())),
         facts,

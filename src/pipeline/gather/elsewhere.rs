@@ -7,10 +7,10 @@ use crate::config::ProjectConfig;
 use crate::config::pillar::{self, DEFAULT_FILES, PillarSources, Value};
 use crate::hooks::{Hook, Who};
 use crate::model::{Code, Failure, Mode, ProjectName, ReleasePart};
-use crate::pipeline::data::DataFacts;
-use crate::pipeline::facts::{Building, EditsFound, Facts, Place, Supply};
+use crate::pipeline::facts::{Facts, Supply};
 use crate::pipeline::promotion::{Promotion, Source};
 use crate::pipeline::room::{self, Writes};
+use crate::pipeline::standing::may_go_back;
 use crate::pipeline::{Context, Mover, Order, health, shelving};
 use crate::storage::Usage;
 use crate::storage::fitting::Makes;
@@ -22,6 +22,8 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
     let name = &order.project.name;
     let mode = context.mode_of(&order.project);
     require_final(name, mode)?;
+    // It would take the place of a tree whose edits are nowhere else.
+    may_go_back(&order.project)?;
     let places = context.project_places(name);
     let (supply, writes) = supply(context, name, promotion)?;
     // What it leaves out stands in its tree: the whole of data/ is what there must be room for.
@@ -36,17 +38,9 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
         common: common(order, mode, &config, &merged),
         environment: pillar::environment(&merged)?,
         facts: Facts {
-            mode,
-            trigger: order.trigger,
-            hooks: possible_hooks(),
-            buildpack: None,
-            building: Building::Nothing,
             supply,
             mover: promotion.branch.as_ref().map_or(Mover::Nobody, |branch| branch.mover),
-            previous: order.project.live,
-            data: DataFacts::default(),
-            place: Place::Beside,
-            edits: EditsFound::Nothing,
+            ..Facts::of_release(mode, order.trigger, (possible_hooks(), order.project.live))
         },
         ground: None,
         mode,

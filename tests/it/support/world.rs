@@ -82,6 +82,11 @@ impl World {
 
     /// Starts the server; returns when it is ready.
     pub fn start(&mut self) {
+        self.start_armed("");
+    }
+
+    /// The same with points at which the server dies or fails, as its failpoints understand them.
+    pub fn start_armed(&mut self, points: &str) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("server.log")).expect("log");
         let words: Vec<&str> = self.entrance.iter().map(String::as_str).chain([commis_program()]).collect();
         let mut server = Command::new(words[0])
@@ -89,6 +94,7 @@ impl World {
             .args(["serve", "--config"])
             .arg(self.config())
             .env("NOTIFY_SOCKET", self.path("notify"))
+            .env("FAILPOINTS", points)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
