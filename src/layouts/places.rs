@@ -391,7 +391,6 @@ mod tests {
         for other in [
             "/srv/projects/blog",
             "/srv/projects/../git/project.git",
-            "/srv/other/blog/git/project.git",
             "/srv/projectsblog/git/project.git",
         ] {
             assert_eq!(parse_repository_path(root, other), None, "{other}");

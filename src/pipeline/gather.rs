@@ -123,35 +123,34 @@ impl Seen {
         let environment = pillar::environment(&merged)?;
         let known = choice.as_ref().and_then(|choice| known_release(choice, &tree, (&settings, &environment)));
         let declared: BTreeSet<Hook> = hooks.keys().copied().collect();
-        let live = live_hooks(&context.project_places(&order.project.name));
-        let restorer = data::restorer(&declared, &live);
-        let of_data = &settings.data;
         let facts = Facts {
             building: facts::building(&declared, known.as_ref()),
             supply: Supply::Cooked,
             buildpack: choice.as_ref().map(|choice| choice.pack.name.clone()),
-            data: DataFacts { policy: of_data.backup, declared: of_data.rollback, asked: None, restorer },
+            data: of_data(&context.project_places(&order.project.name), &declared, &settings),
             place,
             ..Facts::of_release(mode, order.trigger, (declared, order.project.live))
         };
-        let warnings = has_room(context, order, (&facts, &settings), &tree)?;
-        let common = common(order, mode, &config, &merged);
-        let source = Some(Source { commit, tree, hooks, choice, known });
-        let (ground, pillar) = (None, sources.pillar);
         Ok(Gathered {
+            warnings: has_room(context, order, (&facts, &settings), &tree)?,
+            common: common(order, mode, &config, &merged),
+            source: Some(Source { commit, tree, hooks, choice, known }),
+            pillar: sources.pillar,
+            ground: None,
             config,
             facts,
             mode,
-            source,
             pillar_commit,
-            pillar,
-            common,
             environment,
             settings,
-            warnings,
-            ground,
         })
     }
+}
+
+/// What the settings of a tree say about data.
+fn of_data(places: &ProjectPlaces, declared: &BTreeSet<Hook>, settings: &ProjectConfig) -> DataFacts {
+    let restorer = data::restorer(declared, &live_hooks(places));
+    DataFacts { policy: settings.data.backup, declared: settings.data.rollback, asked: None, restorer }
 }
 
 /// Refuses what cannot fit. What is edited in place has no backup of its data.
@@ -194,12 +193,7 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
     let mode = context.mode_of(&order.project);
     let release = context.store.release(&order.project.name, version)?;
     let remembered = release.as_ref().and_then(|release| remember(context, order, release).ok());
-    let (hooks, merged, settings) = remembered.unwrap_or_else(|| {
-        // No commit of one from elsewhere need be here: its tree will say.
-        let unseen = release.as_ref().is_some_and(ReleaseRecord::is_from_elsewhere);
-        let hooks = if unseen { elsewhere::possible_hooks() } else { BTreeSet::new() };
-        (hooks, Value::Map(Vec::new()), ProjectConfig::default())
-    });
+    let (hooks, merged, settings) = remembered.unwrap_or_else(|| forgotten(release.as_ref()));
     let data = recall::data_facts(context, order, (&hooks, &settings))?;
     let facts = Facts { data, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
     // Its backup is compared when it is made; the way back is not closed here by what may yet fit.
@@ -218,6 +212,13 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
         settings,
         config,
     })
+}
+
+/// Of a release whose commits are gone. No commit of one from elsewhere need be here: its tree will say.
+fn forgotten(release: Option<&ReleaseRecord>) -> (BTreeSet<Hook>, Value, ProjectConfig) {
+    let unseen = release.is_some_and(ReleaseRecord::is_from_elsewhere);
+    let hooks = if unseen { elsewhere::possible_hooks() } else { BTreeSet::new() };
+    (hooks, Value::Map(Vec::new()), ProjectConfig::default())
 }
 
 /// What the tree of a release takes.

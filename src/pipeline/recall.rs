@@ -105,13 +105,14 @@ fn as_gathered(
 ) -> Result<Gathered, Failure> {
     let (config, places) = (context.config(), context.project_places(&order.project.name));
     let mode = context.mode_of(&order.project);
-    let release = row.version.map(|version| context.store.release(&order.project.name, version)).transpose()?.flatten();
+    let name = &order.project.name;
+    let release = row.version.map(|version| context.store.release(name, version)).transpose()?.flatten();
     let holds = held(&places, row);
     let mut hooks = tree_hooks(new);
     let restorer = data::restorer(&hooks, &tree_hooks(old));
     hooks.extend(holds.filter(|holds| holds.dumps()).map(|_| Hook::Backup));
-    let policy = if holds.is_some_and(Holds::copy) { BackupPolicy::Full } else { BackupPolicy::Hooks };
-    let data = DataFacts { policy, declared: None, asked: None, restorer };
+    let policy = holds.filter(|holds| holds.copy()).map_or(BackupPolicy::Hooks, |_| BackupPolicy::Full);
+    let data = DataFacts { policy, restorer, ..DataFacts::default() };
     let facts = Facts { data, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
     Ok(Gathered {
         common: gather::common(order, mode, &config, &Value::Map(Vec::new())),
@@ -131,7 +132,7 @@ fn as_gathered(
 /// What a tree says about itself; it was understood once, when it was gathered.
 fn settings_of(tree: &Path) -> ProjectConfig {
     const FILE: &str = ".commis/project.toml";
-    let bytes = reading::read_regular(&tree.join(FILE), SMALL_FILE).unwrap_or_default();
+    let bytes = reading::read_beneath(tree, FILE, SMALL_FILE).unwrap_or_default();
     let text = String::from_utf8(bytes).unwrap_or_default();
     ProjectConfig::parse(&text, FILE).unwrap_or_default()
 }

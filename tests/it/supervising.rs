@@ -153,7 +153,7 @@ async fn who_ignores_the_request_to_stop_is_killed_with_all_its_children() {
     let stubborn = "trap '' TERM; setsid sleep 87654 & setsid sleep 87654 & echo up; while :; do sleep 1; done";
     let set = world.start(&[("web", stubborn), ("worker", "exec sleep 87654")], Restarts::BackOff).await;
     until(|| !world.supervisor.recent_output(set, 1).is_empty()).await;
-    assert!(lives("87654"));
+    until(|| lives("87654")).await;
     world.supervisor.stop_set(set).await;
     assert!(!lives("87654"));
 }
