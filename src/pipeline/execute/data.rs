@@ -11,7 +11,7 @@ use crate::model::{Because, Code, DeploymentNumber, Failure, Time};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::data::{self, Restorer};
 use crate::pipeline::recall;
-use crate::pipeline::step::Archive;
+use crate::pipeline::step::{Archive, Step};
 use crate::store::{Backup, DataRow, DataState, Kept};
 use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock, files, reading};
