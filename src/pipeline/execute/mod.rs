@@ -359,12 +359,6 @@ impl<'a> Execution<'a> {
         Ok(version)
     }
 
-    /// Why what is live cannot be promised.
-    pub fn doubt(&self) -> Option<Failure> {
-        let hint = format!("commis rescue {} shows what can be done", self.order.project.name);
-        self.work.doubt.as_ref().map(|doubt| Failure::new(Code::NeedsAdmin, doubt).hint(hint))
-    }
-
     fn note_records(&self) {
         if let Err(error) = self.context.store.record_steps(&self.order.project.name, self.order.number, &self.records)
         {

@@ -144,6 +144,12 @@ impl Execution<'_> {
         }
     }
 
+    /// Why what is live cannot be promised.
+    pub fn doubt(&self) -> Option<Failure> {
+        let hint = format!("commis rescue {} shows what can be done", self.order.project.name);
+        self.work.doubt.as_ref().map(|doubt| Failure::new(Code::NeedsAdmin, doubt).hint(hint))
+    }
+
     fn branch_moved(&self, repository: &Path) -> bool {
         let Some((commit, branch, _)) = self.order.goal.branch() else { return false };
         let now = git::open(repository).and_then(|objects| objects.resolve(branch));
