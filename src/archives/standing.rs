@@ -41,11 +41,11 @@ impl Content<'_> {
     }
 }
 
+/// What is done with each; links have no content.
+type Visit<'a> = &'a mut dyn FnMut(Standing, Option<Content<'_>>) -> Result<(), Failure>;
+
 /// Visits every file and link below a directory, in the order of a walk.
-pub fn each(
-    root: &Path,
-    visit: &mut dyn FnMut(Standing, Option<Content<'_>>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+pub fn each(root: &Path, visit: Visit<'_>) -> Result<(), Failure> {
     let mut seen = 0;
     walk::walk(walk::open_directory(root)?, &mut |found| {
         seen += 1;
@@ -57,10 +57,7 @@ pub fn each(
     })
 }
 
-fn one(
-    found: &Found<'_>,
-    visit: &mut dyn FnMut(Standing, Option<Content<'_>>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn one(found: &Found<'_>, visit: Visit<'_>) -> Result<(), Failure> {
     let path = found.path.to_vec();
     match found.kind {
         Kind::Directory | Kind::Strange(_) => Ok(()),

@@ -80,7 +80,7 @@ fn decide(
     match wanted {
         Wanted::Unbound => Ok(layers.iter().rev().take_while(is_ours).map(|_| Act::Unmount).collect()),
         Wanted::Bound if layers.iter().any(|layer| !is_ours(&layer)) => Err(Foreign),
-        Wanted::Bound if layers.first().is_some_and(is_run) && layers.iter().all(|layer| is_run(layer)) => {
+        Wanted::Bound if layers.first().is_some_and(is_run) && layers.iter().all(is_run) => {
             Ok(layers.iter().skip(1).map(|_| Act::Unmount).collect())
         }
         Wanted::Bound => Ok(layers.iter().map(|_| Act::Unmount).chain([Act::Mount]).collect()),
