@@ -388,11 +388,7 @@ mod tests {
             Some((blog.clone(), Repository::Project))
         );
         assert_eq!(parse_repository_path(root, "/srv/projects/blog/git/pillar.git"), Some((blog, Repository::Pillar)));
-        for other in [
-            "/srv/projects/blog",
-            "/srv/projects/../git/project.git",
-            "/srv/projectsblog/git/project.git",
-        ] {
+        for other in ["/srv/projects/blog", "/srv/projects/../git/project.git", "/srv/projectsblog/git/project.git"] {
             assert_eq!(parse_repository_path(root, other), None, "{other}");
         }
     }
