@@ -60,17 +60,26 @@ fn kept(project: &Project<'_>) -> usize {
     project.git(&["ls-remote", &project.url(), "refs/heads/edits/*"]).stdout.lines().count()
 }
 
-fn push_dead_at(world: &mut World, (directory, page, point): (&Path, &str, &str)) {
+/// What happens at a point.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Dies,
+    Fails,
+}
+
+fn push_over_edits(world: &mut World, fate: Fate, (directory, page, point): (&Path, &str, &str)) {
     world.stop();
-    world.start_armed(&format!("{point}=1*return(kill)"));
+    world.start_armed(&format!("{point}=1*return({})", if fate == Fate::Dies { "kill" } else { "error" }));
     let blog = Project::at(world, "blog", directory);
     assert_eq!(world.page_when_up("blog").status, 200);
     edit(&blog);
     let before = blog.remote_ref("refs/heads/main");
     let blog = blog.write("page.txt", page).commit(page);
     let pushed = push_over(&blog, "stash").0.code;
-    world.kill();
-    world.start();
+    if fate == Fate::Dies {
+        world.kill();
+        world.start();
+    }
     let blog = Project::at(world, "blog", directory);
     world.page_when_up("blog");
     world.settle();
@@ -93,8 +102,8 @@ fn push_dead_at(world: &mut World, (directory, page, point): (&Path, &str, &str)
     assert_eq!(half, Vec::<String>::new(), "{point}");
 }
 
-#[test]
-fn dead_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
+/// Every step of a push over edits, one after the other.
+fn walk(fate: Fate) {
     let mut world = dev();
     world.stop();
     world.start_armed("nowhere=off");
@@ -109,15 +118,15 @@ fn dead_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
         blog.directory.clone()
     };
     let points = points(&world);
-    for needed in
-        ["step.keep-edits.after", "step.snapshot.after", "step.apply.after", "step.stay.after", "step.move-ref.after"]
-    {
-        assert!(points.iter().any(|point| point == needed), "{needed} is not among {points:?}");
+    for needed in ["keep-edits", "snapshot", "apply", "list-built", "stay", "check", "move-ref"] {
+        assert!(points.contains(&format!("step.{needed}.after")), "{needed} is not among {points:?}");
     }
-    for (number, point) in points.iter().enumerate() {
+    // Once the branch has moved there is nothing left that can fail.
+    let points = points.iter().filter(|point| fate == Fate::Dies || *point != "step.move-ref.after");
+    for (number, point) in points.enumerate() {
         let page = format!("page {}", number + 2);
         eprintln!("{point}");
-        push_dead_at(&mut world, (&directory, &page, point));
+        push_over_edits(&mut world, fate, (&directory, &page, point));
         // On from a clean tree, whichever it is.
         let blog = Project::at(&world, "blog", &directory);
         if blog.remote_ref("refs/heads/main") != Some(blog.head()) {
@@ -126,6 +135,16 @@ fn dead_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
         assert_eq!(tree(&blog.place("run")), Tree::Pushed(page), "{point}");
         world.settle();
     }
+}
+
+#[test]
+fn dead_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
+    walk(Fate::Dies);
+}
+
+#[test]
+fn failed_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
+    walk(Fate::Fails);
 }
 
 #[test]
