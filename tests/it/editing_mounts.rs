@@ -86,7 +86,8 @@ fn somebody_elses_mount_stops_deployments_until_it_is_gone() {
     assert_eq!((trouble(&world), mounted_on(&point(&world)).len()), (None, 1));
     world.commis(&["deploy", "blog"]).succeeded();
     assert_eq!(world.page("blog").body, "edited");
-    // While the server lives: found before anything is done.
+    // While the server lives: found before anything is done. What looks after a deployment has looked by then.
+    world.settle();
     bind(&outside, &point(&world));
     world.commis(&["deploy", "blog"]).failed(1).says("something else is mounted on").says("rescue blog --accept");
     assert!(trouble(&world).is_some());
