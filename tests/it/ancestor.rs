@@ -15,6 +15,7 @@ const ELSEWHERE: &[(u8, &str, &str)] = &[
     (2, "queueing", "what_a_build_prints_can_neither_forge_a_verdict_nor_reach_the_terminal"),
     (3, "queueing", "ctrl_c_before_the_switch_cancels"),
     (3, "queueing", "ctrl_c_after_the_switch_only_detaches"),
+    (4, "editing", "phases_and_hooks_run_without_a_push_and_a_run_of_nothing_is_an_error"),
     (5, "refs", "a_pillar_push_deploys_nothing_and_the_next_deployment_uses_it"),
     // Files that must be there and are not.
     (8, "rejecting", "a_tree_without_a_recipe_is_told_what_was_looked_for"),
@@ -25,13 +26,17 @@ const ELSEWHERE: &[(u8, &str, &str)] = &[
     // A time-out that killed the messenger and not the work.
     (12, "rejecting_builds", "a_build_that_takes_too_long_is_ended_with_everything_it_started"),
     (12, "job_ends", "a_timeout_kills_what_has_escaped_too"),
+    // After a commit on the server the next push is deployed.
+    (14, "editing", "edits_are_shown_committed_and_pulled"),
     (16, "rejecting_builds", "a_hook_that_fails_after_the_switch_puts_the_old_version_back"),
     // Services that stayed down, or under maintenance, after the code was back.
     (18, "shapes", "of_several_processes_a_bad_one_fails_the_deployment_and_all_old_ones_serve_on"),
     (18, "shapes", "an_update_that_fails_half_way_leaves_content_uploads_and_the_closed_door_as_they_were"),
     // A dump that nobody read again, put into the checkout instead.
     (19, "shapes_database", "a_migration_that_fails_after_another_one_is_undone_with_rows_tables_and_receipts"),
+    (20, "editing_builds", "a_version_that_is_not_well_is_taken_back_with_its_files"),
     (21, "queueing", "the_log_is_what_the_pusher_saw_byte_for_byte_and_without_secrets"),
+    (22, "editing", "a_push_that_would_lose_edits_is_refused_with_their_list"),
     (23, "rejecting_when_full", "a_push_that_would_not_fit_is_refused_before_any_work"),
     (23, "running", "as_many_releases_are_kept_as_the_configuration_says"),
     (24, "hooks", "hooks_run_in_order_each_as_its_user_in_the_tree_at_work"),
