@@ -125,7 +125,7 @@ fn dependencies(manifest: &Manifest) -> Vec<Value> {
     std::iter::once(project).chain(pillar).chain(packs).chain(locks).collect()
 }
 
-/// Reads a statement; what it says of itself must be what [`write`] says, and about one archive.
+/// Reads a statement; what it says of itself must be what [`write()`] says, and about one archive.
 pub fn read(text: &str) -> Result<Stated, Failure> {
     let bad = |what: &str| refused(format!("provenance: {what}"));
     if text.len() > MAX_STATEMENT {

@@ -106,7 +106,7 @@ pub struct PromoteWords {
     pub project: String,
     /// The release there; what is live there when absent
     pub release: Option<String>,
-    /// Its server, as a section of [upstreams] is called; the only one when absent
+    /// Its server, by its name below upstreams in the configuration; the only one when absent
     #[arg(long)]
     pub from: Option<String>,
     /// The newest release there of this commit
