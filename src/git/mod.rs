@@ -6,6 +6,7 @@
 //! `operations/`; the SSH side of a push is in `ssh/`.
 
 pub mod apply;
+pub mod at_work;
 pub mod checkout;
 pub mod commit;
 pub mod conversation;

@@ -4,16 +4,21 @@
 //! A ref held by [`PreparedUpdate`] cannot be moved by anybody else meanwhile. Whether a ref may move is decided
 //! elsewhere: git's own rules on rewinds and deletions do not apply to what goes through `proc-receive`.
 
+use super::at_work::AtWork;
 use super::failed::GitError;
 use super::repository::{Git, said, sync_directory};
 use crate::model::{CommitId, RefName};
 use crate::system::removal;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
+
+/// How long a git that gave up may take to say why.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One ref, from `old` (zero: it must not exist) to `new` (zero: delete it).
 pub type Change = (RefName, CommitId, CommitId);
@@ -32,11 +37,37 @@ pub async fn point_head(git: &Git, repository: &Path, branch: &RefName) -> Resul
 /// A transaction whose locks are held and whose old values were checked. Dropped, it is given up and the refs are as
 /// they were; that also happens when this process dies.
 pub struct PreparedUpdate {
-    child: Child,
+    // Goes first: without input git gives up.
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
+    git: Ending,
     repository: PathBuf,
     refs: Vec<RefName>,
+}
+
+/// A git that is waited for in the background when nobody else does: only then is it known whether it was killed.
+struct Ending(Option<(Child, AtWork)>);
+
+impl Ending {
+    async fn wait(&mut self) {
+        if let Some((child, work)) = self.0.as_mut() {
+            note_end(child, work).await;
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let (Some((mut child, work)), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { note_end(&mut child, &work).await });
+        }
+    }
+}
+
+async fn note_end(child: &mut Child, work: &AtWork) {
+    if child.wait().await.is_ok_and(|status| status.signal().is_some()) {
+        work.was_killed();
+    }
 }
 
 impl PreparedUpdate {
@@ -48,13 +79,15 @@ impl PreparedUpdate {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Killed, git would leave its lock files behind; without input it removes them and ends.
         command.kill_on_drop(false);
+        let work = AtWork::begin(repository);
         let mut child = command.spawn().map_err(GitError::io("cannot start git", &git.program))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(said("git update-ref", b"no pipes"));
         };
         let refs = changes.iter().map(|(name, _, _)| name.clone()).collect();
         let output = BufReader::new(output).lines();
-        let mut prepared = Self { child, input, output, repository: repository.to_owned(), refs };
+        let mut prepared =
+            Self { input, output, git: Ending(Some((child, work))), repository: repository.to_owned(), refs };
         prepared.say(&script(changes)).await?;
         prepared.hear("start: ok").await?;
         prepared.hear("prepare: ok").await?;
@@ -66,9 +99,9 @@ impl PreparedUpdate {
         self.say("commit\n").await?;
         self.hear("commit: ok").await?;
         drop(self.input);
-        let (mut child, repository, refs) = (self.child, self.repository, self.refs);
+        let (mut git, repository, refs) = (self.git, self.repository, self.refs);
         // The refs are moved; git only has to leave.
-        let (_, synced) = tokio::join!(child.wait(), blocking(move || sync_refs(&repository, &refs)));
+        let ((), synced) = tokio::join!(git.wait(), blocking(move || sync_refs(&repository, &refs)));
         synced
     }
 
@@ -89,10 +122,10 @@ impl PreparedUpdate {
     /// What git said before it gave up.
     async fn complaint(&mut self) -> GitError {
         let mut stderr = Vec::new();
-        if let Some(stream) = self.child.stderr.take() {
+        if let Some(stream) = self.git.0.as_mut().and_then(|(child, _)| child.stderr.take()) {
             let mut stream = stream.take(64 << 10);
             let read = stream.read_to_end(&mut stderr);
-            let _ = tokio::time::timeout(Duration::from_secs(5), read).await;
+            let _ = tokio::time::timeout(PATIENCE, read).await;
         }
         said("git update-ref", &stderr)
     }
@@ -129,7 +162,7 @@ pub fn has_locks(repository: &Path) -> std::io::Result<bool> {
 }
 
 /// Removes lock files and half-received objects that a crash left. Only when no git runs in the repository: at the
-/// start of the server.
+/// start of the server, and by [`AtWork`].
 pub fn clear_left_overs(repository: &Path) -> std::io::Result<()> {
     for lock in ref_locks(repository)? {
         fs::remove_file(lock)?;

@@ -3,6 +3,7 @@
 use super::Platform;
 use super::authorize::{Action, authorize};
 use super::push::PushSession;
+use crate::git::at_work::AtWork;
 use crate::git::pktline;
 use crate::git::report::{Report, Unstored, Wording};
 use crate::git::transport::{ReceiveOptions, receive_pack, upload_pack};
@@ -53,6 +54,9 @@ pub enum Left {
 
 /// How a push is told that git did not take its objects.
 type Words<'a> = &'a (dyn Fn(&Unstored) -> Wording + Send + Sync);
+
+/// Exit statuses above this are those of signals.
+const SIGNALLED: u32 = 128;
 
 /// Whether the client sits at a terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,17 +157,21 @@ impl Platform {
         };
         let mut command = receive_pack(&self.context.git, &path, &options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let live = project.live;
+        let (live, repository) = (project.live, path.clone());
         let wording = move |why: &Unstored| {
             let failure = read_only(&path).unwrap_or_else(|| unstored(why));
             let lines = failure.hints.iter().flat_map(|hint| words::verdict("hint", hint)).collect();
             Wording { reason: words::rejection(&failure, live, None), lines }
         };
         let mut sniffer = Sniffer { session, manner: Manner::Unknown, seen: Vec::new() };
+        let work = AtWork::begin(&repository);
         let status = match command.spawn() {
             Ok(child) => pump(child, streams, (left, Some(&wording)), &mut sniffer).await,
             Err(error) => not_started(streams, &error).await,
         };
+        if status > SIGNALLED {
+            work.was_killed();
+        }
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
         status
     }
