@@ -99,6 +99,12 @@ pub async fn probe(
     };
     let beside_web = live.port.is_some() && status.borrow().instances.len() > 1;
     let healthy = health::wait_healthy(&check(kind), status.clone(), listening).await?;
+    // Nobody's requests go to whoever was quicker to take the port.
+    if let Some(port) = live.port
+        && !listening().await.contains(&port)
+    {
+        return Err(Unhealthy::SomebodyElse { port });
+    }
     if beside_web {
         // A web process is often quicker than a worker is dead.
         let rest = HealthKind::Alive { time: STEADY.saturating_sub(healthy.took) };

@@ -62,6 +62,9 @@ pub enum Unhealthy {
     NoAnswer { last: String, attempts: u32 },
     #[error("nothing listens on $PORT ({wanted}), but on {}", list(listening))]
     WrongPort { wanted: u16, listening: Vec<u16> },
+    /// What answers there is not of this release.
+    #[error("on $PORT ({port}) a process answers that is not of this release")]
+    SomebodyElse { port: u16 },
     #[error("GET {path} is asked for, and there is no web process")]
     NobodyToAsk { path: String },
 }

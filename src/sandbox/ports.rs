@@ -37,6 +37,19 @@ fn inodes(pid: i32) -> Vec<u64> {
     entries.flatten().filter_map(inode).collect()
 }
 
+/// The members of a process group.
+pub fn process_group(leader: i32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| group_of(*pid) == Some(leader)).collect()
+}
+
+/// The fifth field of `/proc/PID/stat`; a name in the second may hold anything, also brackets.
+fn group_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.split(' ').nth(2)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +64,13 @@ mod tests {
         drop(listener);
         assert!(!listening(&[own]).contains(&port));
         assert!(listening(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_process_is_found_in_its_group() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let group = group_of(own).unwrap();
+        assert!(process_group(group).contains(&own));
+        assert!(!process_group(i32::MAX).contains(&own));
     }
 }

@@ -92,8 +92,9 @@ impl Running {
     /// TCP ports on which something of this cgroup listens, in order.
     pub fn listening_ports(&self) -> Vec<u16> {
         let mut pids = self.main.group.pids();
-        if pids.is_empty() {
-            pids.extend(i32::try_from(self.pid));
+        // Where no cgroup can be made.
+        if let (true, Ok(leader)) = (pids.is_empty(), i32::try_from(self.pid)) {
+            pids = ports::process_group(leader);
         }
         ports::listening(&pids)
     }

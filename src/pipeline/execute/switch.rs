@@ -190,6 +190,9 @@ impl Execution<'_> {
             failure = failure.detail(self.redactor.redact(&line));
         }
         match unhealthy {
+            Unhealthy::SomebodyElse { .. } => {
+                failure.hint("another program took the port first; deploy again, it will be another one")
+            }
             Unhealthy::WrongPort { .. } => {
                 failure.hint("listen on 127.0.0.1:$PORT; the variable changes with each start")
             }
