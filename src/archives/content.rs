@@ -1,7 +1,11 @@
-//! The bytes of one file into another: shared where the file system can, else read, summed and written. Holes stay holes.
+//! The bytes of one file into another: shared where the file system can, else copied, and summed where that is asked. Holes
+//! stay holes.
 
+use super::inventory::Sum;
 use crate::system::reflink::reflink;
 use nix::errno::Errno;
+use nix::fcntl::copy_file_range;
+use nix::sys::stat::FileStat;
 use nix::unistd::{Whence, lseek};
 use std::fs::File;
 use std::io;
@@ -16,7 +20,7 @@ const HOLE: u64 = 64 << 10;
 
 /// What all copies of one tree share.
 pub struct Copier {
-    /// Cleared by the first file that cannot be.
+    /// Cleared by the first file that says that none can be.
     shares: AtomicBool,
     sums: Sums,
 }
@@ -25,8 +29,7 @@ pub struct Copier {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Copied {
     pub size: u64,
-    /// `None` for one that has holes, or whose bytes were not seen.
-    pub sum: Option<u128>,
+    pub sum: Sum,
 }
 
 /// Of which copies the sum is wanted.
@@ -34,8 +37,27 @@ pub struct Copied {
 pub enum Sums {
     /// All; what shares its blocks is read for it.
     All,
-    /// Those whose bytes pass through here.
+    /// Those whose bytes pass through here; the others later.
     Passing,
+    /// None: then the bytes need not pass through here.
+    Unasked,
+}
+
+/// What a file takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    pub size: u64,
+    pub allocated: u64,
+}
+
+impl Extent {
+    pub fn of(stat: &FileStat) -> Self {
+        Self { size: stat.st_size.max(0) as u64, allocated: stat.st_blocks.max(0) as u64 * 512 }
+    }
+
+    fn has_holes(self) -> bool {
+        self.allocated.saturating_add(HOLE) < self.size
+    }
 }
 
 impl Copier {
@@ -43,38 +65,50 @@ impl Copier {
         Self { shares: AtomicBool::new(true), sums }
     }
 
-    /// Copies about `size` bytes: a file that grows meanwhile may be as it was, one that shrinks is shorter.
-    pub fn copy(&self, from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Result<Copied> {
-        if size > 0 && self.shares.load(Ordering::Relaxed) {
-            match reflink(from, to) {
-                Ok(()) if self.sums == Sums::Passing => return Ok(Copied { size: to.metadata()?.len(), sum: None }),
-                Ok(()) => return sum(to, buffer),
-                Err(_) => self.shares.store(false, Ordering::Relaxed),
+    /// Copies a file that was found to take so much: one that grows meanwhile may be as it was, one that shrinks is shorter.
+    pub fn copy(&self, from: &File, to: &File, found: Extent, buffer: &mut [u8]) -> io::Result<Copied> {
+        if found.size > 0 && self.share(from, to) {
+            return match self.sums {
+                _ if found.has_holes() => Ok(Copied { size: to.metadata()?.len(), sum: Sum::Holes }),
+                Sums::All => sum(to, buffer),
+                Sums::Passing | Sums::Unasked => Ok(Copied { size: to.metadata()?.len(), sum: Sum::Later }),
+            };
+        }
+        let size = found.size;
+        match self.sums {
+            _ if found.has_holes() => {
+                copy_segments(from, to, size, buffer).map(|()| Copied { size, sum: Sum::Holes })
             }
+            Sums::All | Sums::Passing => copy_summed(from, to, size, buffer),
+            Sums::Unasked => copy_range(from, to, (0, size), buffer).map(|size| Copied { size, sum: Sum::Later }),
         }
-        match has_holes(from, size)? {
-            true => copy_segments(from, to, size, buffer).map(|()| Copied { size, sum: None }),
-            false => copy_all(from, to, size, buffer),
+    }
+
+    fn share(&self, from: &File, to: &File) -> bool {
+        if !self.shares.load(Ordering::Relaxed) {
+            return false;
         }
+        let Err(error) = reflink(from, to) else { return true };
+        // Others say something about this file alone.
+        if [Errno::EOPNOTSUPP, Errno::EXDEV, Errno::ENOTTY, Errno::ENOSYS].contains(&Errno::from_raw(error.raw_os_error().unwrap_or(0))) {
+            self.shares.store(false, Ordering::Relaxed);
+        }
+        false
     }
 }
 
-fn copy_all(from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Result<Copied> {
+fn copy_summed(from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Result<Copied> {
     let (mut sum, mut at) = (XxHash3_128::new(), 0);
     while at < size {
-        let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(buffer.len());
-        let got = from.read_at(buffer.get_mut(..want).unwrap_or_default(), at)?;
-        let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { break };
+        let piece = piece(from, (at, size), buffer)?;
+        if piece.is_empty() {
+            break;
+        }
         sum.write(piece);
         to.write_all_at(piece, at)?;
-        at += got as u64;
+        at += piece.len() as u64;
     }
-    Ok(Copied { size: at, sum: Some(sum.finish_128()) })
-}
-
-fn has_holes(file: &File, size: u64) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(file.metadata()?.blocks().saturating_mul(512).saturating_add(HOLE) < size)
+    Ok(Copied { size: at, sum: Sum::Of(sum.finish_128()) })
 }
 
 /// Only where there is data; the rest stays a hole.
@@ -94,26 +128,47 @@ fn copy_segments(from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Re
     to.set_len(size)
 }
 
-fn copy_range(from: &File, to: &File, (mut at, end): (u64, u64), buffer: &mut [u8]) -> io::Result<()> {
+/// By the kernel alone where it can; how far it came.
+fn copy_range(from: &File, to: &File, (mut at, end): (u64, u64), buffer: &mut [u8]) -> io::Result<u64> {
     while at < end {
-        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-        let got = from.read_at(buffer.get_mut(..want).unwrap_or_default(), at)?;
-        let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else { return Ok(()) };
-        to.write_all_at(piece, at)?;
-        at += got as u64;
+        let (mut source, mut target) = (at as i64, at as i64);
+        let want = usize::try_from(end - at).unwrap_or(usize::MAX);
+        match copy_file_range(from, Some(&mut source), to, Some(&mut target), want) {
+            Ok(0) => return Ok(at),
+            Ok(got) => at += got as u64,
+            Err(Errno::EINTR) => {}
+            Err(Errno::EXDEV | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS) => break,
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(())
+    while at < end {
+        let piece = piece(from, (at, end), buffer)?;
+        if piece.is_empty() {
+            break;
+        }
+        to.write_all_at(piece, at)?;
+        at += piece.len() as u64;
+    }
+    Ok(at)
 }
 
-fn sum(file: &File, buffer: &mut [u8]) -> io::Result<Copied> {
+/// What is read next; nothing at the end.
+fn piece<'a>(file: &File, (at, end): (u64, u64), buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+    let got = file.read_at(buffer.get_mut(..want).unwrap_or_default(), at)?;
+    Ok(buffer.get(..got).unwrap_or_default())
+}
+
+/// Of everything that is in a file.
+pub fn sum(file: &File, buffer: &mut [u8]) -> io::Result<Copied> {
     let (mut sum, mut at) = (XxHash3_128::new(), 0);
     loop {
-        let got = file.read_at(buffer, at)?;
-        let Some(piece) = buffer.get(..got).filter(|piece| !piece.is_empty()) else {
-            return Ok(Copied { size: at, sum: Some(sum.finish_128()) });
-        };
+        let piece = piece(file, (at, u64::MAX), buffer)?;
+        if piece.is_empty() {
+            return Ok(Copied { size: at, sum: Sum::Of(sum.finish_128()) });
+        }
         sum.write(piece);
-        at += got as u64;
+        at += piece.len() as u64;
     }
 }
 
@@ -135,9 +190,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let (from, to) = files(&place);
         from.write_all_at(b"old and new", 0).unwrap();
-        let sum = copy_all(&from, &to, 3, &mut [0; 2]).unwrap();
+        let sum = copy_summed(&from, &to, 3, &mut [0; 2]).unwrap();
         assert_eq!(std::fs::read(place.path().join("to")).unwrap(), b"old");
-        assert_eq!(sum, Copied { size: 3, sum: Some(XxHash3_128::oneshot(b"old")) });
+        assert_eq!(sum, Copied { size: 3, sum: Sum::Of(XxHash3_128::oneshot(b"old")) });
     }
 
     #[test]
@@ -147,7 +202,9 @@ mod tests {
         from.set_len(8 << 40).unwrap_or_else(|_| from.set_len(1 << 30).unwrap());
         from.write_all_at(b"island", 1 << 20).unwrap();
         let size = from.metadata().unwrap().len();
-        assert!(Copier::new(Sums::All).copy(&from, &to, size, &mut vec![0; BUFFER]).unwrap().sum.is_none());
+        let found = Extent { size, allocated: from.metadata().unwrap().blocks() * 512 };
+        let copied = Copier::new(Sums::All).copy(&from, &to, found, &mut vec![0; BUFFER]).unwrap();
+        assert_eq!(copied, Copied { size, sum: Sum::Holes });
         let copy = to.metadata().unwrap();
         assert_eq!(copy.len(), size);
         assert!(copy.blocks() * 512 < 1 << 20);

@@ -1,17 +1,17 @@
-//! A directory becomes another one just like it: content, names, owners, modes, times, links. What is new is always made
-//! new; nothing is written through a name that somebody else could have put there. What to copy is the caller's to say.
+//! A directory becomes another one just like it: content, names, owners, modes, times, attributes, links. What is new is
+//! always made new; nothing is written through a name that somebody else could have put there. What the copy is for decides
+//! what of it matters ([`Purpose`]).
 
-use super::content::{BUFFER, Copied, Copier, Sums};
+use super::content::{BUFFER, Copied, Copier, Extent};
 use super::exclude::Exclude;
 use super::faults::machine;
-use super::inventory::{Content, Entry, Inventory, Item, Moment, Source, Traits};
-use super::known::Known;
+use super::inventory::{Attributes, Content, Entry, Inventory, Item, Sum, Traits};
 use super::names;
+use super::purpose::{Names, Odd, Purpose};
 use super::tour::{Passed, Place, Visitor, tour, vanished};
-use super::traits::{give, of_stat, openings, retouch};
-use super::walk;
+use super::traits::{attributes_of, give, of_open, of_stat, openings, retouch};
+use super::walk::{self, Kind};
 use crate::model::{Code, Failure};
-use crate::system::UserIds;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
@@ -29,18 +29,6 @@ const COPIERS: usize = 2;
 /// Files that wait for one of them; each holds two descriptors.
 const WAITING: usize = 64;
 
-/// How a directory is copied.
-pub struct Manner<'a> {
-    pub exclude: &'a Exclude,
-    /// Whose files have several names by right; `None`: anybody's.
-    pub owner: Option<UserIds>,
-    /// What an earlier copy holds: files that did not change become one more name of those there.
-    pub known: Option<&'a Known>,
-    /// Before this nothing of the source was changed without its time saying so.
-    pub settled: Option<Moment>,
-    pub sums: Sums,
-}
-
 /// What was copied.
 #[derive(Debug, Default)]
 pub struct Duplicate {
@@ -56,11 +44,15 @@ pub struct Duplicate {
 ///
 /// # Errors
 /// `DiskFull`, `Refused` for a tree that is too deep, `Internal`.
-pub fn duplicate(source: &Path, target: &Path, manner: &Manner<'_>) -> Result<Duplicate, Failure> {
+pub fn duplicate(
+    (source, target): (&Path, &Path),
+    exclude: &Exclude,
+    purpose: &Purpose<'_>,
+) -> Result<Duplicate, Failure> {
     let (root, top) = (walk::open_directory(source)?, walk::open_directory(target)?);
     let failed = |error: Errno| machine(format!("copy {}", source.display()), error);
-    let own = of_stat(&fstat(&root).map_err(failed)?);
-    let copier = Copier::new(manner.sums);
+    let own = directory_traits(root.as_fd(), purpose).map_err(failed)?;
+    let copier = Copier::new(purpose.sums());
     let (jobs, jobs_in) = sync_channel::<Job>(WAITING);
     let jobs_in = Arc::new(Mutex::new(jobs_in));
     std::thread::scope(|scope| {
@@ -73,31 +65,36 @@ pub fn duplicate(source: &Path, target: &Path, manner: &Manner<'_>) -> Result<Du
         drop(jobs_in);
         let stack = vec![Arc::new(top.as_fd().try_clone_to_owned().map_err(|error| machine("copy", error))?)];
         let mut visit =
-            Copying { manner, jobs, stack, named: HashMap::new(), names: Vec::new(), done: Duplicate::default() };
+            Copying { purpose, jobs, stack, named: HashMap::new(), names: Vec::new(), done: Duplicate::default() };
         visit.done.inventory.entries.push(Entry { path: b".".to_vec(), item: Item::Directory(own) });
-        let toured = tour(root, manner.exclude, &mut visit);
+        let toured = tour(root, exclude, &mut visit);
         let Copying { jobs, names, mut done, .. } = visit;
         drop(jobs);
         let mut first = Ok(());
         for thread in threads {
-            let sums = thread.join().unwrap_or_else(|_| Err(Failure::new(Code::Internal, "copying stopped")));
-            first = first.and(sums.map(|sums| sums.into_iter().for_each(|sum| note(&mut done.inventory, sum))));
+            let finished = thread.join().unwrap_or_else(|_| Err(Failure::new(Code::Internal, "copying stopped")));
+            first = first.and(finished.map(|all| all.into_iter().for_each(|one| note(&mut done.inventory, one))));
         }
         // What a copier met is the cause of what its end did to the tour.
         first.and(toured)?;
         finish(&top, &names, &done.inventory)?;
-        done.inventory.excluded = manner.exclude.patterns().to_vec();
+        done.inventory.excluded = exclude.patterns().to_vec();
         Ok(done)
     })
 }
 
+fn directory_traits(directory: BorrowedFd<'_>, purpose: &Purpose<'_>) -> nix::Result<Traits> {
+    let traits = of_open(directory)?;
+    Ok(Traits { mode: traits.mode & purpose.bits(Kind::Directory), ..traits })
+}
+
 /// Index of an entry, and what was copied of it.
-type Sum = (usize, Copied);
+type Finished = (usize, Copied, Attributes);
 
 struct Job {
     index: usize,
     source: File,
-    size: u64,
+    found: Extent,
     parent: Arc<OwnedFd>,
     name: CString,
     traits: Traits,
@@ -105,24 +102,27 @@ struct Job {
     path: String,
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>, copier: &Copier) -> Result<Vec<Sum>, Failure> {
+fn work(jobs: &Mutex<Receiver<Job>>, copier: &Copier) -> Result<Vec<Finished>, Failure> {
     let mut buffer = vec![0; BUFFER];
-    let mut sums = Vec::new();
+    let mut finished = Vec::new();
     loop {
         let next = jobs.lock().map_err(|_| Failure::new(Code::Internal, "copying stopped"))?.recv();
-        let Ok(job) = next else { return Ok(sums) };
+        let Ok(job) = next else { return Ok(finished) };
         let failed = |error: std::io::Error| machine(format!("copy {}", job.path), error);
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let target = openat(&job.parent, job.name.as_c_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR);
         let target = File::from(target.map_err(|error| failed(error.into()))?);
-        let sum = copier.copy(&job.source, &target, job.size, &mut buffer).map_err(failed)?;
-        give(target.as_fd(), &job.traits).map_err(|error| failed(error.into()))?;
-        sums.push((job.index, sum));
+        let copied = copier.copy(&job.source, &target, job.found, &mut buffer).map_err(failed)?;
+        let attributes = attributes_of(job.source.as_fd()).map_err(|error| failed(error.into()))?;
+        let traits = Traits { attributes, ..job.traits };
+        give(target.as_fd(), &traits).map_err(|error| failed(error.into()))?;
+        finished.push((job.index, copied, traits.attributes));
     }
 }
 
-fn note(inventory: &mut Inventory, (index, copied): Sum) {
-    if let Some(Entry { item: Item::File(_, content), .. }) = inventory.entries.get_mut(index) {
+fn note(inventory: &mut Inventory, (index, copied, attributes): Finished) {
+    if let Some(Entry { item: Item::File(traits, content), .. }) = inventory.entries.get_mut(index) {
+        traits.attributes = attributes;
         content.size = copied.size;
         content.sum = copied.sum;
     }
@@ -142,7 +142,7 @@ fn finish(top: &OwnedFd, names: &[(Vec<u8>, Vec<u8>)], inventory: &Inventory) ->
 }
 
 struct Copying<'a> {
-    manner: &'a Manner<'a>,
+    purpose: &'a Purpose<'a>,
     jobs: SyncSender<Job>,
     /// Directories of the copy, from its root to where the tour is.
     stack: Vec<Arc<OwnedFd>>,
@@ -164,7 +164,7 @@ impl Copying<'_> {
 
     /// Whether an earlier copy could be used for it.
     fn is_known(&mut self, place: &Place<'_>, stat: &FileStat, here: &OwnedFd) -> bool {
-        let Some((content, traits)) = self.manner.known.and_then(|known| known.link(stat, (here, place.name))) else {
+        let Some((content, traits)) = self.purpose.known().and_then(|known| known.link(stat, (here, place.name))) else {
             return false;
         };
         self.add(place, Item::File(traits, content));
@@ -172,18 +172,16 @@ impl Copying<'_> {
     }
 
     fn send(&mut self, place: &Place<'_>, source: File, stat: &FileStat) -> Result<(), Failure> {
-        let (traits, size) = (of_stat(stat), stat.st_size.max(0) as u64);
-        let changed = Moment(stat.st_ctime, stat.st_ctime_nsec);
-        let unseen = self.manner.settled.is_none_or(|settled| changed >= settled);
-        let source_is = Source { device: stat.st_dev, inode: stat.st_ino, changed };
-        let content = Content { size, sum: None, source: (!unseen).then_some(source_is) };
+        let (whole, found) = (of_stat(stat), Extent::of(stat));
+        let traits = Traits { mode: whole.mode & self.purpose.bits(Kind::File), ..whole };
+        let content = Content { size: found.size, sum: Sum::Later, source: self.purpose.source(stat) };
         let job = Job {
             index: self.done.inventory.entries.len(),
             source,
-            size,
+            found,
             parent: self.here()?,
             name: place.name.to_owned(),
-            traits,
+            traits: traits.clone(),
             path: names::escape(place.path),
         };
         self.add(place, Item::File(traits, content));
@@ -196,24 +194,24 @@ impl Visitor for Copying<'_> {
         let source = match walk::open_below(place.parent, place.name, OFlag::empty()) {
             Ok(source) => File::from(source),
             Err(Errno::EXDEV) => return self.pass(place, Passed::Mount),
-            Err(error) if vanished(error) => return Ok(()),
+            Err(error) if vanished(error) => return self.gone(place, error),
             Err(error) => return Err(walk::opening(place.path, error)),
         };
         let stat = fstat(&source).map_err(|error| walk::opening(place.path, error))?;
         if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-            return Ok(());
+            return self.gone(place, Errno::ENOENT);
         }
-        let several = stat.st_nlink > 1;
-        if several && self.manner.owner.is_some_and(|owner| owner.uid != stat.st_uid) {
-            return self.pass(place, Passed::Foreign);
-        }
-        if let Some(first) = self.named.get(&(stat.st_dev, stat.st_ino)).cloned() {
-            self.names.push((place.path.to_vec(), first.clone()));
-            self.add(place, Item::Name(first));
-            return Ok(());
-        }
-        if several {
-            self.named.insert((stat.st_dev, stat.st_ino), place.path.to_vec());
+        match self.purpose.names(&stat) {
+            Names::Foreign => return self.pass(place, Passed::Foreign),
+            Names::Together if stat.st_nlink > 1 => {
+                if let Some(first) = self.named.get(&(stat.st_dev, stat.st_ino)).cloned() {
+                    self.names.push((place.path.to_vec(), first.clone()));
+                    self.add(place, Item::Name(first));
+                    return Ok(());
+                }
+                self.named.insert((stat.st_dev, stat.st_ino), place.path.to_vec());
+            }
+            Names::Together | Names::Apart => {}
         }
         self.done.bytes += stat.st_size.max(0) as u64;
         let here = self.here()?;
@@ -225,7 +223,7 @@ impl Visitor for Copying<'_> {
         let read = readlinkat(place.parent, place.name)
             .and_then(|target| Ok((target, fstatat(place.parent, place.name, AtFlags::AT_SYMLINK_NOFOLLOW)?)));
         let (target, stat) = match read {
-            Err(error) if vanished(error) || error == Errno::EINVAL => return Ok(()),
+            Err(error) if vanished(error) || error == Errno::EINVAL => return self.gone(place, Errno::ENOENT),
             read => read.map_err(failed)?,
         };
         let (here, traits) = (self.here()?, of_stat(&stat));
@@ -237,7 +235,7 @@ impl Visitor for Copying<'_> {
 
     fn enter(&mut self, place: &Place<'_>, directory: BorrowedFd<'_>) -> Result<(), Failure> {
         let failed = |error: Errno| machine(format!("copy {}", names::escape(place.path)), error);
-        let traits = of_stat(&fstat(directory).map_err(failed)?);
+        let traits = directory_traits(directory, self.purpose).map_err(failed)?;
         let here = self.here()?;
         match mkdirat(&here, place.name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -255,9 +253,18 @@ impl Visitor for Copying<'_> {
     }
 
     fn pass(&mut self, place: &Place<'_>, passed: Passed) -> Result<(), Failure> {
-        if passed != Passed::Excluded {
-            self.done.passed.push((names::escape(place.path), passed));
+        match self.purpose.odd(passed) {
+            Odd::LeftOut => {}
+            Odd::PassedOver => self.done.passed.push((names::escape(place.path), passed)),
+            Odd::Refused => return Err(walk::mounted(&names::escape(place.path))),
         }
         Ok(())
+    }
+
+    fn gone(&mut self, place: &Place<'_>, error: Errno) -> Result<(), Failure> {
+        match self.purpose.vanished() {
+            Odd::LeftOut | Odd::PassedOver => Ok(()),
+            Odd::Refused => Err(walk::opening(place.path, error)),
+        }
     }
 }

@@ -1,22 +1,26 @@
 //! The list of what a backup holds, as text and back. Pure. One line per entry, after a head:
 //!
 //! ```text
-//! commis-backup 1
+//! commis-backup 2
 //! x <pattern>                                                              was left out
 //! d <mode> <uid> <gid> <mtime> <path>                                      a directory
 //! f <mode> <uid> <gid> <mtime> <size> <sum> <source> <path>                a file
 //! h <path> <other path>                                                    one more name of a file
 //! l <mode> <uid> <gid> <mtime> <path> <target>                             a symbolic link
+//! a <name> <value>                                                         an extended attribute of the entry before
 //! ```
 //! Times are seconds and nanoseconds since 1970, modes octal. `source` is `dev:ino:ctime` of the file that was copied, by
 //! which the next backup knows that it did not change; `-` when it may have changed unseen. `sum` is the XXH3 of 128 bits, in
-//! hex; it shows damage, not malice, since backups are root's alone. That of a file with holes is `-`. In paths, blanks, backslashes and what is not ASCII are `\ooo`.
+//! hex; it shows damage, not malice, since backups are root's alone. That of a file with holes is `-`, one that is still to be
+//! taken `?`. In paths and values, blanks, backslashes and what is not ASCII are `\ooo`. The first format knew no attributes.
 
 use crate::model::{Code, Failure};
 use crate::system::mount_table::unescape;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const HEAD: &str = "commis-backup 1";
+const HEAD: &str = "commis-backup 2";
+const FIRST: &str = "commis-backup 1";
 
 /// What a backup holds, in the order of a tour.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -42,14 +46,18 @@ pub enum Item {
 }
 
 /// What a copy has of its original besides content.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Traits {
     /// Permission bits.
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
     pub modified: Moment,
+    pub attributes: Attributes,
 }
+
+/// Extended attributes by their names, access control lists among them.
+pub type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Seconds and nanoseconds since 1970.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -58,8 +66,18 @@ pub struct Moment(pub i64, pub i64);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Content {
     pub size: u64,
-    pub sum: Option<u128>,
+    pub sum: Sum,
     pub source: Option<Source>,
+}
+
+/// By what damage to a copy is seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sum {
+    Of(u128),
+    /// None is taken of a file with holes.
+    Holes,
+    /// It shares the blocks of its original, and nobody has read them yet.
+    Later,
 }
 
 /// The file that was copied, as it then was.
@@ -84,15 +102,24 @@ impl Inventory {
                 Item::Name(of) => writeln!(text, "h {path} {}", escape(of)),
                 Item::Link(traits, target) => writeln!(text, "l {} {path} {}", traits.words(), escape(target)),
             };
+            for (name, value) in entry.item.traits().iter().flat_map(|traits| &traits.attributes) {
+                let _ = writeln!(text, "a {} {}", escape(name), escape(value));
+            }
         }
         text
+    }
+
+    /// Whether sums are still to be taken.
+    pub fn owes_sums(&self) -> bool {
+        let owes = |item: &Item| matches!(item, Item::File(_, content) if content.sum == Sum::Later);
+        self.entries.iter().any(|entry| owes(&entry.item))
     }
 
     /// # Errors
     /// `VerifyFailed` naming the line.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let mut lines = text.lines();
-        if lines.next() != Some(HEAD) {
+        if !matches!(lines.next(), Some(HEAD | FIRST)) {
             return Err(damaged(1));
         }
         let mut inventory = Self::default();
@@ -100,10 +127,32 @@ impl Inventory {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
                 ["x", pattern] => inventory.excluded.push(String::from_utf8_lossy(&plain(pattern)).into_owned()),
+                ["a", name, value] => {
+                    let attributes = inventory.entries.last_mut().and_then(|entry| entry.item.attributes());
+                    let attributes = attributes.ok_or_else(|| damaged(number))?;
+                    attributes.insert(plain(name), plain(value));
+                }
                 _ => inventory.entries.push(entry(&words).ok_or_else(|| damaged(number))?),
             }
         }
         Ok(inventory)
+    }
+}
+
+impl Item {
+    /// One more name has those of its first.
+    pub fn traits(&self) -> Option<&Traits> {
+        match self {
+            Item::Directory(traits) | Item::File(traits, _) | Item::Link(traits, _) => Some(traits),
+            Item::Name(_) => None,
+        }
+    }
+
+    fn attributes(&mut self) -> Option<&mut Attributes> {
+        match self {
+            Item::Directory(traits) | Item::File(traits, _) => Some(&mut traits.attributes),
+            Item::Link(..) | Item::Name(_) => None,
+        }
     }
 }
 
@@ -119,6 +168,7 @@ impl Traits {
             uid: uid.parse().ok()?,
             gid: gid.parse().ok()?,
             modified: Moment::parse(modified)?,
+            attributes: Attributes::new(),
         })
     }
 }
@@ -136,16 +186,32 @@ impl Moment {
 
 impl Content {
     fn words(&self) -> String {
-        let sum = self.sum.map_or_else(|| "-".to_owned(), |sum| format!("{sum:032x}"));
         let source = |source: Source| format!("{}:{}:{}", source.device, source.inode, source.changed.words());
-        format!("{} {sum} {}", self.size, self.source.map_or_else(|| "-".to_owned(), source))
+        format!("{} {} {}", self.size, self.sum.word(), self.source.map_or_else(|| "-".to_owned(), source))
     }
 
     fn parse(words: &[&str]) -> Option<Self> {
         let [size, sum, source] = words else { return None };
-        let sum = if *sum == "-" { None } else { Some(u128::from_str_radix(sum, 16).ok()?) };
         let source = if *source == "-" { None } else { Some(Source::parse(source)?) };
-        Some(Self { size: size.parse().ok()?, sum, source })
+        Some(Self { size: size.parse().ok()?, sum: Sum::parse(sum)?, source })
+    }
+}
+
+impl Sum {
+    fn word(self) -> String {
+        match self {
+            Sum::Of(sum) => format!("{sum:032x}"),
+            Sum::Holes => "-".to_owned(),
+            Sum::Later => "?".to_owned(),
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "-" => Some(Sum::Holes),
+            "?" => Some(Sum::Later),
+            hex => u128::from_str_radix(hex, 16).ok().map(Sum::Of),
+        }
     }
 }
 
@@ -197,8 +263,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn traits() -> Traits {
-        Traits { mode: 0o4755, uid: 1, gid: 2, modified: Moment(-3, 999_999_999) }
+    fn traits(attribute: &[u8]) -> Traits {
+        let attributes = [(b"user.note".to_vec(), attribute.to_vec()), (b"user.empty".to_vec(), Vec::new())].into();
+        Traits { mode: 0o4755, uid: 1, gid: 2, modified: Moment(-3, 999_999_999), attributes }
     }
 
     proptest! {
@@ -206,11 +273,12 @@ mod tests {
         fn what_is_written_is_read(path in proptest::collection::vec(1u8..=255, 1..20), target in proptest::collection::vec(1u8..=255, 0..20)) {
             let source = Some(Source { device: 7, inode: 8, changed: Moment(9, 10) });
             let entries = [
-                Item::Directory(traits()),
-                Item::File(traits(), Content { size: 5, sum: Some(u128::MAX / 3), source }),
-                Item::File(traits(), Content { size: 5, sum: None, source: None }),
+                Item::Directory(traits(&target)),
+                Item::File(traits(&path), Content { size: 5, sum: Sum::Of(u128::MAX / 3), source }),
+                Item::File(traits(&[]), Content { size: 5, sum: Sum::Holes, source: None }),
+                Item::File(traits(&[0]), Content { size: 5, sum: Sum::Later, source: None }),
                 Item::Name(target.clone()),
-                Item::Link(traits(), target),
+                Item::Link(Traits { attributes: Attributes::new(), ..traits(&[]) }, target),
             ];
             let entries = entries.into_iter().map(|item| Entry { path: path.clone(), item }).collect();
             let inventory = Inventory { excluded: vec!["a b/**".into()], entries };
@@ -218,7 +286,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "(commis-backup 1\n)?([dfhlx] |[0-9a-f.:\\\\ \n-]){0,40}") {
+        fn no_text_makes_it_panic(text in "(commis-backup [12]\n)?([adfhlx] |[0-9a-f.:?\\\\ \n-]){0,40}") {
             let _ = Inventory::parse(&text);
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Backups are root's alone and are only ever copied from; nothing that an application can write shares a file with them.
 
-use super::inventory::{Content, Inventory, Item, Moment, Source, Traits};
-use super::traits::{of_stat, openings};
+use super::inventory::{Content, Inventory, Item, Source, Traits};
+use super::traits::{of_stat, openings, source_of};
 use super::walk;
 use crate::model::Failure;
 use nix::fcntl::AtFlags;
@@ -42,12 +42,13 @@ impl Known {
         let (path, traits, content) = self.find(stat)?;
         let (from, old) = openings(&self.tree, path).ok()?;
         linkat(&from, old.as_c_str(), parent, name, AtFlags::empty()).ok()?;
-        Some((content.clone(), *traits))
+        Some((content.clone(), traits.clone()))
     }
 
     fn find(&self, stat: &FileStat) -> Option<&(Vec<u8>, Traits, Content)> {
-        let changed = Moment(stat.st_ctime, stat.st_ctime_nsec);
-        let found = self.files.get(&Source { device: stat.st_dev, inode: stat.st_ino, changed })?;
-        (found.1 == of_stat(stat) && found.2.size == stat.st_size.max(0) as u64).then_some(found)
+        let found = self.files.get(&source_of(stat))?;
+        // The attributes are those of then: changing one changes the time that only the kernel sets.
+        let seen = Traits { attributes: found.1.attributes.clone(), ..of_stat(stat) };
+        (found.1 == seen && found.2.size == stat.st_size.max(0) as u64).then_some(found)
     }
 }

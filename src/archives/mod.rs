@@ -39,11 +39,13 @@ mod known;
 mod listing;
 mod names;
 mod plant;
+mod purpose;
 mod remembered;
 mod settle;
 mod siblings;
 mod tour;
 mod traits;
+mod unchanged;
 mod walk;
 
 #[cfg(test)]

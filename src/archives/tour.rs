@@ -52,6 +52,10 @@ pub trait Visitor {
     fn enter(&mut self, place: &Place<'_>, directory: BorrowedFd<'_>) -> Result<(), Failure>;
     fn leave(&mut self) -> Result<(), Failure>;
     fn pass(&mut self, place: &Place<'_>, passed: Passed) -> Result<(), Failure>;
+    /// It is not any more what its directory said.
+    fn gone(&mut self, _place: &Place<'_>, _error: Errno) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 struct Level {
@@ -110,7 +114,7 @@ fn meet(
         Kind::Directory => match walk::open_below(place.parent, place.name, OFlag::O_DIRECTORY) {
             Ok(below) => visitor.enter(place, below.as_fd()).map(|()| Some(below)),
             Err(Errno::EXDEV) => visitor.pass(place, Passed::Mount).map(|()| None),
-            Err(error) if vanished(error) => Ok(None),
+            Err(error) if vanished(error) => visitor.gone(place, error).map(|()| None),
             Err(error) => Err(walk::opening(place.path, error)),
         },
     }

@@ -1,20 +1,27 @@
-//! Owner, mode and time of things, by descriptors: read from an original, given to its copy.
+//! Owner, mode, time and attributes of things, by descriptors: read from an original, given to its copy.
+//!
+//! Of the extended attributes those are kept that belong to users (`user.`) and access control lists. Powers
+//! (`security.capability`) are not: data is no place for programs with powers, and a tree that people edit is none either.
+//! What else there is belongs to the machine.
 
 use super::faults::machine;
-use super::inventory::{Moment, Traits};
+use super::inventory::{Attributes, Moment, Source, Traits};
 use super::{names, walk};
 use crate::model::Failure;
+use crate::system::attributes;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fchmod, futimens, utimensat};
+use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fchmod, fstat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+/// All but the attributes, which no stat tells.
 pub fn of_stat(stat: &FileStat) -> Traits {
     Traits {
+        attributes: Attributes::new(),
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,
         gid: stat.st_gid,
@@ -22,14 +29,56 @@ pub fn of_stat(stat: &FileStat) -> Traits {
     }
 }
 
-/// The owner first: giving a file away takes its set-uid bit.
+/// All of a file or directory that is open.
+pub fn of_open(directory: BorrowedFd<'_>) -> nix::Result<Traits> {
+    let stat = fstat(directory)?;
+    Ok(Traits { attributes: attributes_of(directory)?, ..of_stat(&stat) })
+}
+
+/// By what a file is known again.
+pub fn source_of(stat: &FileStat) -> Source {
+    Source { device: stat.st_dev, inode: stat.st_ino, changed: Moment(stat.st_ctime, stat.st_ctime_nsec) }
+}
+
+/// The attributes that are kept of something.
+pub fn attributes_of(file: BorrowedFd<'_>) -> nix::Result<Attributes> {
+    let mut found = Attributes::new();
+    for name in attributes::names(file)?.into_iter().filter(|name| is_kept(name)) {
+        if let Some(value) = attributes::get(file, &name)? {
+            found.insert(name.into_bytes(), value);
+        }
+    }
+    Ok(found)
+}
+
+/// The owner first: giving a file away takes its set-uid bit. Then the attributes, since a list of who may do what
+/// changes the mode.
 pub fn give(file: BorrowedFd<'_>, traits: &Traits) -> nix::Result<()> {
     fchown(file, Some(Uid::from_raw(traits.uid)), Some(Gid::from_raw(traits.gid)))?;
+    give_attributes(file, &traits.attributes)?;
     fchmod(file, Mode::from_bits_truncate(traits.mode))?;
     futimens(file, &TimeSpec::UTIME_OMIT, &time(traits.modified))
 }
 
-/// A symbolic link has no mode.
+/// Those and no others: what is new inherits a list from the directory that it is made in.
+fn give_attributes(file: BorrowedFd<'_>, wanted: &Attributes) -> nix::Result<()> {
+    for name in attributes::names(file)? {
+        if is_kept(&name) && !wanted.contains_key(name.as_bytes()) {
+            attributes::remove(file, &name)?;
+        }
+    }
+    wanted.iter().try_for_each(|(name, value)| {
+        let name = CString::new(name.as_slice()).map_err(|_| Errno::EINVAL)?;
+        attributes::set(file, &name, value)
+    })
+}
+
+fn is_kept(name: &CStr) -> bool {
+    let name = name.to_bytes();
+    name.starts_with(b"user.") || [&b"system.posix_acl_access"[..], b"system.posix_acl_default"].contains(&name)
+}
+
+/// A symbolic link has no mode and no attributes.
 pub fn give_link(parent: &OwnedFd, name: &CStr, traits: &Traits) -> nix::Result<()> {
     let (user, group) = (Uid::from_raw(traits.uid), Gid::from_raw(traits.gid));
     fchownat(parent, name, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW)?;

@@ -1,22 +1,25 @@
-//! A copy of a tree as it is: contents (shared with the original where the file system can), modes, owners, times, links.
-//! And the way back: making a tree again what its copy says, in place. Both by descriptors; nothing is followed, no
-//! mount is entered, and nothing that differs is destroyed: it is put aside.
+//! A copy of a tree that people edit, as it is. And the way back: making a tree again what its copy says, in place. Both by
+//! descriptors; nothing is followed, no mount is entered, and nothing that differs is destroyed: it is put aside.
 
+use super::content::{BUFFER, Copier, Extent, Sums};
+use super::duplicate::duplicate;
+use super::exclude::Exclude;
 use super::faults::machine;
+use super::inventory::{Item, Traits};
 use super::names;
+use super::purpose::Purpose;
+use super::traits::{give, give_link, of_open, of_stat};
 use super::walk::{self, Kind, Name};
 use crate::model::{Code, Failure};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat2};
-use nix::libc;
-use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, utimensat};
-use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -35,23 +38,26 @@ pub struct Twinned {
 /// Copies the tree `from` to `to`, which must not exist. Sockets, pipes and devices are left out. Nothing is synced.
 pub fn copy(from: &Path, to: &Path) -> Result<Twinned, Failure> {
     std::fs::create_dir(to).map_err(|error| machine(format!("create {}", to.display()), error))?;
-    let mut work = Work { aside: None, path: Vec::new(), done: Twinned::default() };
-    work.directory(walk::open_directory(from)?, walk::open_directory(to)?)?;
-    Ok(work.done)
+    let copied = duplicate((from, to), &Exclude::default(), &Purpose::Edited)?;
+    let is_written = |item: &Item| !matches!(item, Item::Directory(_));
+    let written = copied.inventory.entries.iter().filter(|entry| is_written(&entry.item)).count() as u64;
+    Ok(Twinned { written, aside: 0 })
 }
 
 /// Makes `to` what `from` is, touching only what differs. What is in the way or too much is moved to `aside`, a new
 /// directory on the same file system, under its path; `aside` is made only when there is something to put there.
 pub fn make_like(to: &Path, from: &Path, aside: &Path) -> Result<Twinned, Failure> {
-    let mut work = Work { aside: Some(aside.to_owned()), path: Vec::new(), done: Twinned::default() };
+    let copier = Copier::new(Sums::Unasked);
+    let mut work = Work { aside: aside.to_owned(), path: Vec::new(), copier, done: Twinned::default() };
     work.directory(walk::open_directory(from)?, walk::open_directory(to)?)?;
     Ok(work.done)
 }
 
 struct Work {
-    aside: Option<PathBuf>,
+    aside: PathBuf,
     /// Names from the root to where the work is.
     path: Vec<CString>,
+    copier: Copier,
     done: Twinned,
 }
 
@@ -82,7 +88,7 @@ impl Work {
                 Kind::Strange(_) => {}
             }
         }
-        self.attributes(&from, &to).map_err(|error| self.failed("restore", None, error))
+        set_traits(&from, &to, Kind::Directory).map_err(|error| self.failed("restore", None, error))
     }
 
     fn below(&mut self, from: &OwnedFd, to: &OwnedFd, name: &CString) -> Result<(), Failure> {
@@ -110,10 +116,7 @@ impl Work {
         let make = || {
             let stat = fstatat(from, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
             symlinkat(target.as_os_str(), to, name.as_c_str())?;
-            let (uid, gid) = owner(&stat);
-            fchownat(to, name.as_c_str(), uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-            let (accessed, modified) = times(&stat);
-            utimensat(to, name.as_c_str(), &accessed, &modified, UtimensatFlags::NoFollowSymlink)
+            give_link(to, name, &of_stat(&stat))
         };
         make().map_err(during)?;
         self.done.written += 1;
@@ -123,12 +126,12 @@ impl Work {
     fn file(&mut self, from: &OwnedFd, to: &OwnedFd, name: &CString) -> Result<(), Failure> {
         let during = |error: io::Error| machine(format!("copy {}", self.shown(Some(name))), error);
         let opened = walk::open_below(from.as_fd(), name, OFlag::empty());
-        let source = opened.map_err(|error| walk::opening(self.shown(Some(name)).as_bytes(), error))?;
+        let source = opened.map(File::from);
+        let source = source.map_err(|error| walk::opening(self.shown(Some(name)).as_bytes(), error))?;
         if let Ok(there) = walk::open_below(to.as_fd(), name, OFlag::empty()) {
             let there = File::from(there);
-            let source = source.try_clone().map(File::from).map_err(during)?;
             if is_same(&source, &there).map_err(during)? {
-                return set_attributes(&source, &there).map_err(|error| during(error.into()));
+                return set_traits(&source, &there, Kind::File).map_err(|error| during(error.into()));
             }
         }
         let write = || {
@@ -138,11 +141,8 @@ impl Work {
             }
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let new = File::from(openat(to, GROWING, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
-            let mut source = File::from(source.try_clone()?);
-            // It may have been read to be compared.
-            source.rewind()?;
-            copy_content(&mut source, &new)?;
-            set_attributes(&source, &new)?;
+            self.copier.copy(&source, &new, Extent::of(&fstat(&source)?), &mut vec![0; BUFFER])?;
+            set_traits(&source, &new, Kind::File)?;
             Ok::<_, io::Error>(())
         };
         write().map_err(during)?;
@@ -155,7 +155,6 @@ impl Work {
 
     /// Moves what stands under a name out of the tree; what is not there need not be moved.
     fn put_aside(&mut self, from: &OwnedFd, name: &CString) -> Result<(), Failure> {
-        let Some(aside) = &self.aside else { return Ok(()) };
         if name.as_c_str() == GROWING {
             return unlinkat(from, GROWING, UnlinkatFlags::NoRemoveDir)
                 .map_err(|error| self.failed("remove", Some(name), error));
@@ -164,18 +163,13 @@ impl Work {
             return Ok(());
         }
         let failed = |error: io::Error| machine(format!("put {} aside", self.shown(Some(name))), error);
-        let place = self.path.iter().fold(aside.clone(), |place, part| place.join(os(part)));
+        let place = self.path.iter().fold(self.aside.clone(), |place, part| place.join(os(part)));
         std::fs::create_dir_all(&place).map_err(failed)?;
         let place = walk::open_directory(&place)?;
         renameat2(from, name.as_c_str(), &place, name.as_c_str(), RenameFlags::RENAME_NOREPLACE)
             .map_err(|error| failed(error.into()))?;
         self.done.aside += 1;
         Ok(())
-    }
-
-    fn attributes(&self, from: &OwnedFd, to: &OwnedFd) -> nix::Result<()> {
-        let (wanted, there) = (fstat(from)?, fstat(to)?);
-        set(&wanted, &there, to)
     }
 
     fn names(&self, directory: &OwnedFd) -> Result<Vec<Name>, Failure> {
@@ -225,41 +219,10 @@ fn is_same(one: &File, other: &File) -> io::Result<bool> {
     }
 }
 
-/// Shares the blocks where the file system can (`FICLONE`), copies otherwise.
-fn copy_content(from: &mut File, to: &File) -> io::Result<()> {
-    // SAFETY: an ioctl with two open descriptors.
-    let shared = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) };
-    if shared == 0 {
-        return Ok(());
-    }
-    io::copy(&mut from.by_ref(), &mut &*to).map(drop)
-}
-
-fn set_attributes(from: &File, to: &File) -> nix::Result<()> {
-    let (wanted, there) = (fstat(from)?, fstat(to)?);
-    set(&wanted, &there, to)
-}
-
-/// Owner, mode and times, in the order in which none undoes another.
-fn set(wanted: &FileStat, there: &FileStat, to: &impl AsFd) -> nix::Result<()> {
-    if (wanted.st_uid, wanted.st_gid) != (there.st_uid, there.st_gid) {
-        let (uid, gid) = owner(wanted);
-        fchown(to, uid, gid)?;
-    }
-    // Set-user-id never travels; set-group-id is what a directory hands down.
-    let is_directory = SFlag::from_bits_truncate(wanted.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
-    let bits = if is_directory { 0o3777 } else { 0o777 };
-    fchmod(to, Mode::from_bits_truncate(wanted.st_mode & bits))?;
-    let (accessed, modified) = times(wanted);
-    futimens(to, &accessed, &modified)
-}
-
-fn owner(stat: &FileStat) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
-}
-
-fn times(stat: &FileStat) -> (TimeSpec, TimeSpec) {
-    (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec))
+/// The copy's traits are what the tree had, but for what never travels.
+fn set_traits(from: &impl AsFd, to: &impl AsFd, kind: Kind) -> nix::Result<()> {
+    let traits = of_open(from.as_fd())?;
+    give(to.as_fd(), &Traits { mode: traits.mode & Purpose::Edited.bits(kind), ..traits })
 }
 
 fn os(name: &CString) -> &std::ffi::OsStr {

@@ -8,13 +8,13 @@ use crate::archives::backup::{self, Exclude};
 use crate::archives::trees;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure, ProjectName, Time};
-use crate::notify::words::size;
 use crate::pipeline::bound::{self, Wanted};
 use crate::pipeline::desk::Closed;
 use crate::pipeline::execute::{self, revive};
+use crate::pipeline::room;
 use crate::store::{DestroyedRecord, ProjectRecord, Trashed};
 use crate::system::privileged::{self, Operation};
-use crate::system::{UserIds, clock, files, mount_table, mounts};
+use crate::system::{UserIds, clock, mount_table, mounts};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -185,17 +185,14 @@ fn keep_mounted_data(project: &ProjectRecord, places: &ProjectPlaces, mounted: &
     trees::remove_tree(&partial)?;
     let everything = Exclude::default();
     let survey = backup::survey(&data, &everything, None)?;
-    let (needed, free) = (backup::needed(&survey, &places.archives()), files::free_bytes(&places.archives())?);
-    if free < needed {
-        let what = format!("no room for a last copy of data: needs {}, has {}", size(needed), size(free));
-        return Err(Failure::new(Code::DiskFull, what));
-    }
+    room::copy_fits(&survey, &places.archives(), "make a last copy of data")?;
     let shelf = execute::shelf(places, &partial);
     for path in [&partial, &shelf.data] {
         let path = path.clone();
         privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })?;
     }
-    backup::back_up(&data, &shelf, (&everything, project.app_user), (&survey, None))?;
+    backup::back_up(&data, &shelf, (&everything, project.app_user), None)?;
+    backup::complete(&shelf)?;
     privileged::perform(&Operation::SyncFileSystem { path: places.archives() })?;
     trees::remove_tree(&last)?;
     privileged::perform(&Operation::Rename { from: partial, to: last })

@@ -135,6 +135,12 @@ pub fn touches(step: Step, declared: Option<RollbackClass>) -> bool {
     }
 }
 
+/// Whether it is known before any work that data may be changed. Of a `release:` line its own step knows.
+pub fn may_change(facts: &Facts) -> bool {
+    class(facts.data.declared, &facts.hooks, false) == RollbackClass::CodeAndData
+        || facts.hooks.iter().any(|hook| changes_data(*hook))
+}
+
 fn changes_data(hook: Hook) -> bool {
     matches!(hook, Hook::Deploy | Hook::PostDeploy | Hook::Upgrade | Hook::PostInstall)
 }

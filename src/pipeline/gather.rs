@@ -7,7 +7,7 @@ use super::data::{self, DataFacts};
 use super::facts::{self, Building, EditsFound, Facts, From, Place, Supply};
 use super::project_files::{Origin, ProjectFiles, Recipe, SMALL_FILE, hook_entry, text, with_files};
 use super::recall::{self, live_hooks};
-use super::room::{self, Writes};
+use super::room::{self, Copies, Writes};
 use super::standing;
 use super::{Goal, Mover, Order};
 use crate::archives::Manifest;
@@ -165,11 +165,15 @@ fn has_room(
         Building::Nothing => Makes::Release,
     };
     let exclude = Exclude::new(&settings.data.exclude)?;
-    let copies = settings.data.backup == BackupPolicy::Full && facts.place == Place::Beside;
+    let copies = match settings.data.backup == BackupPolicy::Full && facts.place == Place::Beside {
+        true if data::may_change(facts) => Copies::BackupAndReturn(&exclude),
+        true => Copies::Backup(&exclude),
+        false => Copies::None,
+    };
     let writes = Writes {
         tree: Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 },
         makes,
-        backs_up: copies.then_some(&exclude),
+        copies,
     };
     room::look(context, &order.project, &writes)
 }
@@ -198,7 +202,7 @@ fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Resul
     let facts = Facts { data, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
     // Its backup is compared when it is made; the way back is not closed here by what may yet fit.
     let tree = release.as_ref().map(unpacked).unwrap_or_default();
-    let writes = Writes { tree, makes: Makes::Tree, backs_up: None };
+    let writes = Writes { tree, makes: Makes::Tree, copies: Copies::None };
     Ok(Gathered {
         ground: None,
         warnings: room::look(context, &order.project, &writes)?,

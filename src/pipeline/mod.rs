@@ -183,14 +183,12 @@ fn note_look(context: &Context, order: &Order, record: StepRecord) {
 
 /// Undoes what was begun, with steps from the same list.
 async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure) -> Verdict {
-    let facts = execution.facts();
     let failure = execution.with_what_became_of_data(execution.redacted(failure));
     let begun = execution.begun().to_vec();
     let live = order.project.live;
-    let undo = rollback::undo(facts, &begun, execution.data_state());
     let code = rollback::reported(failure.code, &begun, live);
     execution.announce_failure(&failure, code);
-    match execution.undo(&undo).await {
+    match undo(execution, &begun).await {
         Ok(()) => {
             execution.announce_put_back(&failure, code);
             execution.keep_log();
@@ -208,6 +206,18 @@ async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure
             Verdict::NotLive { failure: worse, live: None }
         }
     }
+}
+
+/// First the new version goes; what is left to be done then depends on what it did to data.
+async fn undo(execution: &mut Execution<'_>, begun: &[Step]) -> Result<(), Failure> {
+    let first = rollback::let_go(begun);
+    let gone = execution.undo(&first).await;
+    if gone.is_ok() {
+        execution.look_at_data();
+    }
+    let steps = rollback::undo(execution.facts(), begun, execution.data_state());
+    let rest = steps.get(first.len()..).unwrap_or_default();
+    gone.and(execution.undo(rest).await)
 }
 
 /// Undoes what an earlier life left in the middle, from its rows and what is on the disk. What is live is started by the

@@ -15,11 +15,7 @@ use crate::store::DataState;
 pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
     let has = |step: Step| begun.contains(&step);
     let put_back = if state == DataState::Untouched { None } else { data::own(facts).ok() };
-    let mut steps = Vec::new();
-    steps.extend(has(Step::Edit(Edit::Bind)).then_some(Step::Edit(Edit::Unbind)));
-    steps.extend(has(Step::Edit(Edit::Empty)).then_some(Step::Edit(Edit::Refill)));
-    steps.extend(has(Step::Route).then_some(Step::RouteBack));
-    steps.extend(has(Step::Start).then_some(Step::StopNew));
+    let mut steps = let_go(begun);
     if let Some(holds) = put_back {
         steps.extend(holds.copy().then_some(Step::CopyData(Archive::Own)));
         steps.extend(facts.previous.map(|_| Step::StopOld));
@@ -48,6 +44,18 @@ pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
         steps.push(Step::CleanBuild);
     }
     steps
+}
+
+/// The steps that every undoing begins with: people and requests are back with the old version, and nothing of the new one
+/// runs. Only then it can be told what became of data.
+pub fn let_go(begun: &[Step]) -> Vec<Step> {
+    let counterparts = [
+        (Step::Edit(Edit::Bind), Step::Edit(Edit::Unbind)),
+        (Step::Edit(Edit::Empty), Step::Edit(Edit::Refill)),
+        (Step::Route, Step::RouteBack),
+        (Step::Start, Step::StopNew),
+    ];
+    counterparts.into_iter().filter(|(step, _)| begun.contains(step)).map(|(_, back)| back).collect()
 }
 
 /// Whether a step of an undoing only clears away: what it could not is nobody's danger, and found again later.

@@ -4,24 +4,34 @@
 use super::context::Context;
 use super::execute::earlier_backup;
 use super::trimming;
-use crate::archives::backup::{self, Exclude};
+use crate::archives::backup::{self, Exclude, Survey};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, Failure};
 use crate::notify::words::size;
 use crate::storage::enlarging::{self, Decision, Rules};
-use crate::storage::fitting::{self, Makes, Misfit, Plan};
+use crate::storage::fitting::{self, Makes, Misfit, Need, Plan};
 use crate::storage::{Meter, Usage};
 use crate::store::ProjectRecord;
 use crate::system::clock;
 use crate::system::volumes::{self, Device, Volume};
+use std::path::Path;
 
 /// What a deployment will write.
 #[derive(Clone, Copy, Debug)]
 pub struct Writes<'a> {
     pub tree: Usage,
     pub makes: Makes,
-    /// Data is copied, but for these.
-    pub backs_up: Option<&'a Exclude>,
+    pub copies: Copies<'a>,
+}
+
+/// Copies of data, but for what is excluded.
+#[derive(Clone, Copy, Debug)]
+pub enum Copies<'a> {
+    None,
+    /// It is kept, and nothing that is known yet will change it.
+    Backup(&'a Exclude),
+    /// It is kept and then changed: undoing that takes one copy more.
+    BackupAndReturn(&'a Exclude),
 }
 
 /// Refuses what cannot fit, and says what people must know before the work begins.
@@ -31,7 +41,7 @@ pub struct Writes<'a> {
 pub fn look(context: &Context, project: &ProjectRecord, writes: &Writes<'_>) -> Result<Vec<String>, Failure> {
     let places = context.project_places(&project.name);
     let data = data_of(context, project)?;
-    let backup = writes.backs_up.map(|exclude| backup(&places, exclude)).transpose()?;
+    let backup = copies(&places, writes.copies)?;
     let need = fitting::need(&Plan { tree: writes.tree, makes: writes.makes, backup });
     let space = volumes::space(places.root())?;
     // The way back is open also to a project that takes too much.
@@ -48,15 +58,37 @@ pub fn data_of(context: &Context, project: &ProjectRecord) -> Result<Usage, Fail
     }
 }
 
-/// What a copy of `data/` will take: what changed since the last one, and only names where blocks are shared.
-fn backup(places: &ProjectPlaces, exclude: &Exclude) -> Result<Usage, Failure> {
+/// What copies of `data/` will take: of a backup what changed since the last one, and only names where blocks are shared.
+fn copies(places: &ProjectPlaces, copies: Copies<'_>) -> Result<Option<Usage>, Failure> {
     let data = places.data();
+    let (Copies::Backup(exclude) | Copies::BackupAndReturn(exclude)) = copies else { return Ok(None) };
     if !data.is_dir() {
-        return Ok(Usage::default());
+        return Ok(None);
     }
     let survey = backup::survey(&data, exclude, earlier_backup(places)?.as_ref())?;
     let shared = volumes::shares_blocks(&data, &places.archives());
-    Ok(Usage { bytes: if shared { 0 } else { survey.bytes }, inodes: survey.entries })
+    let of = |bytes: u64| Usage { bytes: if shared { 0 } else { bytes }, inodes: survey.entries };
+    let (backup, back) = (of(survey.bytes), of(survey.whole));
+    Ok(Some(match copies {
+        Copies::None | Copies::Backup(_) => backup,
+        Copies::BackupAndReturn(_) => Usage {
+            bytes: backup.bytes.saturating_add(back.bytes),
+            inodes: backup.inodes.saturating_add(back.inodes),
+        },
+    }))
+}
+
+/// Whether a copy of data fits where it is to be made: with a fifth to spare, since data grows meanwhile.
+///
+/// # Errors
+/// `DiskFull`: no room to do `what`, with what it needs and what there is.
+pub fn copy_fits(survey: &Survey, place: &Path, what: &str) -> Result<(), Failure> {
+    let room = backup::needed(survey, place);
+    let need = Need { bytes: room.bytes, inodes: room.inodes };
+    fitting::fits(&need, &volumes::space(place)?, (0, None)).map_err(|misfit| {
+        let (of, numbers) = numbers(misfit);
+        Failure::new(Code::DiskFull, format!("no {of} to {what}: {numbers}")).hint("free space on the server")
+    })
 }
 
 /// What is wrong with the room of a project, short of refusing to work.
@@ -98,13 +130,10 @@ fn rules(context: &Context) -> Rules {
 fn refusal(context: &Context, project: &ProjectRecord, misfit: Misfit) -> Failure {
     let places = context.project_places(&project.name);
     let root = places.root().display();
-    let what = match misfit {
-        Misfit::Bytes { needs, has } => {
-            format!("not enough room below {root}: needs {}, has {}", size(needs), size(has))
-        }
-        Misfit::Inodes { needs, has } => format!("not enough inodes below {root}: needs {needs}, has {has}"),
-        Misfit::Limit { takes, limit } => {
-            format!("data of {} takes {}, its limit is {}", project.name, size(takes), size(limit))
+    let what = match (misfit, numbers(misfit)) {
+        (Misfit::Limit { .. }, (_, numbers)) => format!("data of {} {numbers}", project.name),
+        (Misfit::Bytes { .. } | Misfit::Inodes { .. }, (of, numbers)) => {
+            format!("not enough {of} below {root}: {numbers}")
         }
     };
     let failure = Failure::new(Code::DiskFull, what);
@@ -115,4 +144,13 @@ fn refusal(context: &Context, project: &ProjectRecord, misfit: Misfit) -> Failur
     let freed: u64 = surplus.iter().map(|candidate| candidate.bytes).sum();
     let failure = failure.hint("free space on the server, then push again");
     if freed == 0 { failure } else { failure.hint(format!("commis disk trim {} frees {}", project.name, size(freed))) }
+}
+
+/// What is short, and by how much: `("room", "needs 2 GB, has 1 GB")`
+fn numbers(misfit: Misfit) -> (&'static str, String) {
+    match misfit {
+        Misfit::Bytes { needs, has } => ("room", format!("needs {}, has {}", size(needs), size(has))),
+        Misfit::Inodes { needs, has } => ("inodes", format!("needs {needs}, has {has}")),
+        Misfit::Limit { takes, limit } => ("room", format!("takes {}, its limit is {}", size(takes), size(limit))),
+    }
 }

@@ -5,6 +5,7 @@
 //! one match. It runs in this process today; it is shaped to cross a socket to a helper of its own later.
 
 pub mod binding;
+pub mod attributes;
 pub mod cgroups;
 pub mod clock;
 pub mod command;

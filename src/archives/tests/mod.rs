@@ -6,12 +6,14 @@ mod backing_up;
 mod bombs;
 mod formats;
 mod hostile;
+mod keeping;
 mod limits;
 mod packing;
 mod removing;
 mod repacking;
 mod signing;
 mod twins;
+mod volumes;
 
 use super::manifest::{ManifestBase, seal_json};
 use super::{Effort, Expect, Identity, Links, UnpackLimits, Unpacked, listing, unpack};

@@ -7,14 +7,14 @@ use crate::archives::trees;
 use crate::config::project::BackupPolicy;
 use crate::hooks::Hook;
 use crate::layouts::ProjectPlaces;
-use crate::model::{Because, Code, DeploymentNumber, Failure, Time};
+use crate::model::{Because, DeploymentNumber, Failure, Time};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::data::{self, Restorer};
-use crate::pipeline::recall;
-use crate::pipeline::step::{Archive, Step};
+use crate::pipeline::step::Archive;
+use crate::pipeline::{recall, room};
 use crate::store::{Backup, DataRow, DataState, Kept};
 use crate::system::privileged::Operation;
-use crate::system::{UserIds, clock, files, reading};
+use crate::system::{UserIds, clock, reading};
 use std::path::{Path, PathBuf};
 
 /// What the steps leave for later steps.
@@ -107,12 +107,8 @@ impl Execution<'_> {
         if survey.entries == 0 && self.work.data.dumped.is_none() {
             return Ok(None);
         }
-        let (needed, free) = (backup::needed(&survey, &archives), files::free_bytes(&archives)?);
-        if free < needed {
-            let what = format!("no room to back data up: needs {}, has {}", words::size(needed), words::size(free));
-            let hint = "free space on the server, or see [data] in .commis/project.toml";
-            return Err(Failure::new(Code::DiskFull, what).hint(hint));
-        }
+        room::copy_fits(&survey, &archives, "back data up")
+            .map_err(|failure| failure.hint("or see [data] in .commis/project.toml"))?;
         let partial = self.places.backup_partial(self.order.number);
         if self.work.data.dumped.is_none() {
             self.begin_backup(clock::now())?;
@@ -120,7 +116,7 @@ impl Execution<'_> {
         let shelf = shelf(&self.places, &partial);
         as_root(&Operation::MakeDirectory { path: shelf.data.clone(), owner: UserIds::of(0), mode: 0o700 })?;
         let owner = self.order.project.app_user;
-        let made = backup::back_up(&data, &shelf, (&exclude, owner), (&survey, earlier.as_ref()))?;
+        let made = backup::back_up(&data, &shelf, (&exclude, owner), earlier.as_ref())?;
         for passed in &made.passed {
             self.tell_detail(&format!("not backed up: data/{passed}"));
         }
@@ -150,20 +146,59 @@ impl Execution<'_> {
         if self.work.data.state != DataState::Untouched {
             return Ok(());
         }
+        self.can_be_undone()?;
         let empty = self.work.data.kept.filter(|kept| kept.backup == Backup::Empty);
         self.context.store.touch_data(&self.order.project.name, self.order.number, empty)?;
         self.work.data.state = DataState::Touched;
         Ok(())
     }
 
-    /// What may have happened to data. What was empty and still is when only scripts have run was not changed by them:
-    /// nobody has to be stopped to put it back.
+    /// What is changed must fit beside what was kept. The way back is not closed by that.
+    fn can_be_undone(&self) -> Result<(), Failure> {
+        let copied = self.facts.data.policy == BackupPolicy::Full && !self.facts.trigger.goes_back();
+        match self.work.data.kept {
+            Some(Kept { backup: Backup::Done, .. }) if copied => {
+                let shelf = shelf(&self.places, &self.places.archived(self.order.number));
+                let survey = backup::survey(&shelf.data, &Exclude::default(), None)?;
+                room::copy_fits(&survey, &self.places.archives(), "put data back if this fails")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What may have happened to data, once nothing of the new version runs any more.
     pub fn data_state(&self) -> DataState {
-        let was_empty = self.work.data.kept.is_some_and(|kept| kept.backup == Backup::Empty);
-        let ran = self.begun.contains(&Step::Start) || self.work.data.dumped.is_some();
-        match self.work.data.state {
-            DataState::Touched if was_empty && !ran && reading::is_empty(&self.places.data()) => DataState::Untouched,
-            state => state,
+        self.work.data.state
+    }
+
+    /// Looks whether what may have changed data did: what is as its backup says need not be put back, and nobody has to be
+    /// stopped for it. The old version may write all the while: what it writes stays. A dump is another matter: what it is
+    /// of need not lie in `data/`.
+    pub fn look_at_data(&mut self) {
+        let data = &self.work.data;
+        let may_be_as_it_was = data.state == DataState::Touched && data.dumped.is_none() && self.order.with_data.is_none();
+        let Some(kept) = data.kept.filter(|_| may_be_as_it_was) else { return };
+        let place = self.places.data();
+        let unchanged = tokio::task::block_in_place(|| match kept.backup {
+            Backup::Empty => reading::is_empty(&place),
+            Backup::Done => {
+                let shelf = shelf(&self.places, &self.places.archived(self.order.number));
+                let compared = backup::compare(&place, &shelf, self.order.project.app_user);
+                compared.inspect_err(|differs| tracing::debug!("data was changed: {differs}")).is_ok()
+            }
+            Backup::None | Backup::Begun => false,
+        });
+        if !unchanged {
+            return;
+        }
+        let (name, number) = (&self.order.project.name, self.order.number);
+        // A row that cannot be written says that data was touched: then it is put back.
+        match self.context.store.note_data_state(name, number, DataState::Untouched) {
+            Ok(()) => {
+                self.work.data.state = DataState::Untouched;
+                self.tell_detail("data is as it was: nothing of it has to be put back");
+            }
+            Err(error) => tracing::error!(project = %name, %error, "data is as it was, but that could not be noted"),
         }
     }
 

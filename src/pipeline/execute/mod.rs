@@ -95,6 +95,8 @@ struct Work {
     new: Option<LiveSet>,
     opened: Option<words::Stage>,
     data: DataWork,
+    /// Steps of an undoing that failed.
+    not_undone: Vec<Step>,
     /// The release that the verdict says is live.
     settled: Option<ReleaseVersion>,
 }
@@ -121,6 +123,7 @@ impl Work {
             new: None,
             opened: None,
             data: DataWork::default(),
+            not_undone: Vec::new(),
             settled: None,
         }
     }
@@ -232,9 +235,9 @@ impl<'a> Execution<'a> {
     /// Does the steps that put everything back; goes on after a failure, and reports the first that somebody must know.
     pub async fn undo(&mut self, steps: &[Step]) -> Result<(), Failure> {
         self.work.data.undoing = Some(Archive::Own);
-        let (mut first, mut failed) = (Ok(()), Vec::new());
+        let mut first = Ok(());
         for step in steps {
-            if !rollback::still(*step, &failed, &self.begun) {
+            if !rollback::still(*step, &self.work.not_undone, &self.begun) {
                 continue;
             }
             match self.one(Phase::Deploy, *step).await {
@@ -243,7 +246,7 @@ impl<'a> Execution<'a> {
                     tracing::warn!(project = %self.order.project.name, %step, "left for later: {failure}");
                 }
                 Err(failure) => {
-                    failed.push(*step);
+                    self.work.not_undone.push(*step);
                     first = first.and(Err(failure));
                 }
             }

@@ -8,6 +8,7 @@ use crate::archives::backup::{self, Exclude, Shelf};
 use crate::archives::trees;
 use crate::model::{Code, DeploymentNumber, Failure, Time};
 use crate::notify::words;
+use crate::pipeline::room;
 use crate::pipeline::step::Archive;
 use crate::store::Backup;
 use crate::system::privileged::Operation;
@@ -35,6 +36,7 @@ impl Execution<'_> {
             let asked = self.source(Archive::Asked)?;
             tokio::task::block_in_place(|| self.settle_restored(&asked, Archive::Asked))?;
         }
+        tokio::task::block_in_place(|| self.has_room_for(&source))?;
         if self.in_place()? {
             return Ok(Done::Did("in place".into()));
         }
@@ -42,6 +44,17 @@ impl Execution<'_> {
             // What is left of it is of no use, and its absence no news.
             let _ = trees::remove_tree(&self.places.restoring(self.order.number));
         })
+    }
+
+    /// Asked before anything is stopped. In place it is what is there now that is copied.
+    fn has_room_for(&self, source: &Source) -> Result<(), Failure> {
+        let (data, nothing) = (self.places.data(), Exclude::default());
+        let survey = match (&source.shelf, self.in_place()?) {
+            (_, true) => backup::survey(&data, &source.exclude, None)?,
+            (Some(shelf), false) => backup::survey(&shelf.data, &nothing, None)?,
+            (None, false) => return Ok(()),
+        };
+        room::copy_fits(&survey, &self.places.archives(), "put data back")
     }
 
     fn copy_beside(&self, source: &Source) -> Result<Done, Failure> {

@@ -2,9 +2,9 @@
 //! Nobody waits for it but the next deployment of the same project.
 
 use super::undo::discard;
-use super::{Execution, as_root, proofs};
+use super::{Execution, as_root, proofs, shelf};
 use crate::archives::retention::{self, KeptRelease, Month, Policy};
-use crate::archives::{shelf, trees};
+use crate::archives::{backup, shelf as releases, trees};
 use crate::config::ServerConfig;
 use crate::config::server::Releases;
 use crate::layouts::ProjectPlaces;
@@ -68,6 +68,7 @@ impl Tidy {
                 jobs.prune_releases(context),
                 jobs.prune_archives(context),
                 jobs.clean(),
+                jobs.complete_backup(),
             ]
         });
         for failure in results.into_iter().filter_map(Result::err) {
@@ -162,9 +163,15 @@ impl Jobs {
         for (version, _) in retention::plan(&kept, &self.policy).remove {
             let Some(record) = records.iter().find(|record| record.version == version) else { continue };
             context.store.prune_release(&self.project, version)?;
-            shelf::remove(&self.places.release(&record.file_name))?;
+            releases::remove(&self.places.release(&record.file_name))?;
         }
         Ok(())
+    }
+
+    /// The sums of what the backup shares with data are taken when nobody waits.
+    fn complete_backup(&self) -> Result<(), Failure> {
+        let shelf = shelf(&self.places, &self.places.archived(self.number));
+        if shelf.inventory.is_file() { backup::complete(&shelf).map(drop) } else { Ok(()) }
     }
 
     fn clean(&self) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use crate::hooks::{Hook, Who};
 use crate::model::{Code, Failure, Mode, ProjectName, ReleasePart};
 use crate::pipeline::facts::{Facts, Supply};
 use crate::pipeline::promotion::{Promotion, Source};
-use crate::pipeline::room::{self, Writes};
+use crate::pipeline::room::{self, Copies, Writes};
 use crate::pipeline::standing::may_go_back;
 use crate::pipeline::{Context, Mover, Order, health, shelving};
 use crate::storage::Usage;
@@ -28,7 +28,7 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
     let (supply, writes) = supply(context, name, promotion)?;
     // What it leaves out stands in its tree: the whole of data/ is what there must be room for.
     let everything = Exclude::new(&[])?;
-    let writes = Writes { backs_up: Some(&everything), ..writes };
+    let writes = Writes { copies: Copies::Backup(&everything), ..writes };
     let warnings = room::look(context, &order.project, &writes)?;
     let (pillar_commit, pillar) = read_pillar(&places, &order.project, &config)?;
     let sources = PillarSources { defaults: Vec::new(), pillar };
@@ -56,10 +56,10 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
 fn supply(context: &Context, name: &ProjectName, promotion: &Promotion) -> Result<(Supply, Writes<'static>), Failure> {
     let shelved = shelving::on_shelf(context, name, promotion)?;
     Ok(match (&promotion.source, shelved) {
-        (_, Some(release)) => (Supply::Handed, Writes { tree: unpacked(&release), makes: Makes::Tree, backs_up: None }),
+        (_, Some(release)) => (Supply::Handed, Writes { tree: unpacked(&release), makes: Makes::Tree, copies: Copies::None }),
         (Source::Upstream(_, head), None) => {
             let bytes = head.tree_bytes.max(head.size(ReleasePart::Archive));
-            (Supply::Fetched, Writes { tree: Usage { bytes, inodes: 0 }, makes: Makes::Release, backs_up: None })
+            (Supply::Fetched, Writes { tree: Usage { bytes, inodes: 0 }, makes: Makes::Release, copies: Copies::None })
         }
         (Source::Shelf, None) => {
             let what = format!("{} of {name} is not here any more", promotion.version);
