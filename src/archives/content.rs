@@ -76,9 +76,7 @@ impl Copier {
         }
         let size = found.size;
         match self.sums {
-            _ if found.has_holes() => {
-                copy_segments(from, to, size, buffer).map(|()| Copied { size, sum: Sum::Holes })
-            }
+            _ if found.has_holes() => copy_segments(from, to, size, buffer).map(|()| Copied { size, sum: Sum::Holes }),
             Sums::All | Sums::Passing => copy_summed(from, to, size, buffer),
             Sums::Unasked => copy_range(from, to, (0, size), buffer).map(|size| Copied { size, sum: Sum::Later }),
         }
@@ -90,7 +88,9 @@ impl Copier {
         }
         let Err(error) = reflink(from, to) else { return true };
         // Others say something about this file alone.
-        if [Errno::EOPNOTSUPP, Errno::EXDEV, Errno::ENOTTY, Errno::ENOSYS].contains(&Errno::from_raw(error.raw_os_error().unwrap_or(0))) {
+        if [Errno::EOPNOTSUPP, Errno::EXDEV, Errno::ENOTTY, Errno::ENOSYS]
+            .contains(&Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+        {
             self.shares.store(false, Ordering::Relaxed);
         }
         false

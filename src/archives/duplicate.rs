@@ -164,7 +164,8 @@ impl Copying<'_> {
 
     /// Whether an earlier copy could be used for it.
     fn is_known(&mut self, place: &Place<'_>, stat: &FileStat, here: &OwnedFd) -> bool {
-        let Some((content, traits)) = self.purpose.known().and_then(|known| known.link(stat, (here, place.name))) else {
+        let Some((content, traits)) = self.purpose.known().and_then(|known| known.link(stat, (here, place.name)))
+        else {
             return false;
         };
         self.add(place, Item::File(traits, content));

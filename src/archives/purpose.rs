@@ -85,8 +85,9 @@ impl Purpose<'_> {
             (_, Passed::Excluded) => Odd::LeftOut,
             (Purpose::Edited, Passed::Mount) => Odd::Refused,
             (Purpose::Edited, Passed::Strange(_)) => Odd::LeftOut,
-            (Purpose::Edited, Passed::Foreign)
-            | (Purpose::Backup(_) | Purpose::Return(_) | Purpose::Aside, _) => Odd::PassedOver,
+            (Purpose::Edited, Passed::Foreign) | (Purpose::Backup(_) | Purpose::Return(_) | Purpose::Aside, _) => {
+                Odd::PassedOver
+            }
         }
     }
 

@@ -170,11 +170,7 @@ fn has_room(
         true => Copies::Backup(&exclude),
         false => Copies::None,
     };
-    let writes = Writes {
-        tree: Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 },
-        makes,
-        copies,
-    };
+    let writes = Writes { tree: Usage { bytes: tree.bytes, inodes: tree.entries.len() as u64 }, makes, copies };
     room::look(context, &order.project, &writes)
 }
 

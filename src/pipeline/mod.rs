@@ -210,14 +210,14 @@ async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure
 
 /// First the new version goes; what is left to be done then depends on what it did to data.
 async fn undo(execution: &mut Execution<'_>, begun: &[Step]) -> Result<(), Failure> {
-    let first = rollback::let_go(begun);
-    let gone = execution.undo(&first).await;
+    let (first, mut failed) = (rollback::let_go(begun), Vec::new());
+    let gone = execution.undo(&first, &mut failed).await;
     if gone.is_ok() {
         execution.look_at_data();
     }
     let steps = rollback::undo(execution.facts(), begun, execution.data_state());
     let rest = steps.get(first.len()..).unwrap_or_default();
-    gone.and(execution.undo(rest).await)
+    gone.and(execution.undo(rest, &mut failed).await)
 }
 
 /// Undoes what an earlier life left in the middle, from its rows and what is on the disk. What is live is started by the
@@ -234,7 +234,7 @@ pub async fn undo_interrupted(
     let steps = rollback::undo(&left.gathered.facts, &left.begun, row.data.state);
     let starts = |step: &Step| matches!(step, Step::StartOld | Step::CheckOld | Step::RouteBack);
     let steps: Vec<Step> = steps.into_iter().filter(|step| !starts(step)).collect();
-    let undone = execution.undo(&steps).await;
+    let undone = execution.undo(&steps, &mut Vec::new()).await;
     execution.keep_log();
     undone
 }

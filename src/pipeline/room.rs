@@ -71,10 +71,9 @@ fn copies(places: &ProjectPlaces, copies: Copies<'_>) -> Result<Option<Usage>, F
     let (backup, back) = (of(survey.bytes), of(survey.whole));
     Ok(Some(match copies {
         Copies::None | Copies::Backup(_) => backup,
-        Copies::BackupAndReturn(_) => Usage {
-            bytes: backup.bytes.saturating_add(back.bytes),
-            inodes: backup.inodes.saturating_add(back.inodes),
-        },
+        Copies::BackupAndReturn(_) => {
+            Usage { bytes: backup.bytes.saturating_add(back.bytes), inodes: backup.inodes.saturating_add(back.inodes) }
+        }
     }))
 }
 

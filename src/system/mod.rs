@@ -4,8 +4,8 @@
 //! What needs root is a value of [`privileged::Operation`], a closed list of serialisable requests, carried out by
 //! one match. It runs in this process today; it is shaped to cross a socket to a helper of its own later.
 
-pub mod binding;
 pub mod attributes;
+pub mod binding;
 pub mod cgroups;
 pub mod clock;
 pub mod command;

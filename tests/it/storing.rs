@@ -268,3 +268,59 @@ fn a_full_disk_says_what_trimming_would_free() {
     world.stop();
     drop(image);
 }
+
+#[test]
+fn a_push_whose_change_of_data_could_not_be_undone_for_lack_of_room_is_refused_before_it_changes_data() {
+    let (mut world, image) = world_on("ext4", 600);
+    {
+        let blog = world.project("blog").saying("first");
+        blog.push("main").succeeds();
+        std::fs::write(blog.place("data/large"), vec![7; 60_000_000]).expect("data");
+        // A backup fits, and not a second copy beside it: known before any work where a hook says so.
+        image.leave(180);
+        let hook = "#!/bin/sh\necho 2 > $COMMIS_DATA/schema\n";
+        let blog: Project<'_> = blog.script(".commis/hooks/upgrade", hook).saying("second");
+        rejected(&world, &blog, "disk-full").because("not enough room below").because(", has ");
+        assert!(!blog.place("data/schema").exists());
+        // Of a release line it is known when it is about to run.
+        let line = "web: python3 server.py\nrelease: echo 2 > $COMMIS_DATA/schema\n";
+        let blog: Project<'_> = blog.remove(".commis/hooks/upgrade").write("Procfile", line).saying("third");
+        image.leave(135);
+        rejected(&world, &blog, "disk-full").because("no room to put data back if this fails: needs ");
+        assert!(!blog.place("data/schema").exists());
+        let blog: Project<'_> = blog.write("Procfile", "web: python3 server.py\n").saying("fourth");
+        blog.push("main").succeeds();
+    }
+    world.settle();
+    world.stop();
+    drop(image);
+}
+
+#[test]
+fn data_on_a_file_system_that_shares_blocks_is_put_back_without_being_copied() {
+    for kind in ["btrfs", "xfs"] {
+        let (mut world, image) = world_on(kind, 600);
+        {
+            let fill = "#!/bin/sh\nhead -c 90000000 /dev/urandom > $COMMIS_DATA/large\necho 1 > $COMMIS_DATA/schema\n";
+            let blog = world.project("blog").script(".commis/hooks/post_deploy", fill).saying("first");
+            blog.push("main").succeeds();
+            world.settle();
+            let large = std::fs::read(blog.place("data/large")).expect("data");
+            // Less than one copy of it, and three are made.
+            image.leave(120);
+            let line = "web: python3 server.py\nrelease: echo 2 > $COMMIS_DATA/schema; exit 3\n";
+            let blog: Project<'_> = blog.remove(".commis/hooks/post_deploy").write("Procfile", line).saying("second");
+            blog.push("main").is_rejected("release-failed").says("data/ restored");
+            assert!(std::fs::read(blog.place("data/large")).expect("data") == large, "{kind}");
+            assert_eq!(std::fs::read_to_string(blog.place("data/schema")).expect("data"), "1\n", "{kind}");
+            blog.write("Procfile", "web: python3 server.py\n").saying("third").push("main").succeeds();
+            world.settle();
+            // The sums that were owed have been taken.
+            let list = std::fs::read_to_string(blog.place("archives/3/data.list")).expect("a list");
+            assert!(list.lines().any(|line| line.ends_with(" large")) && !list.contains(" ? "), "{kind}: {list}");
+        }
+        world.settle();
+        world.stop();
+        drop(image);
+    }
+}

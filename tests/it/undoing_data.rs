@@ -109,6 +109,39 @@ fn an_unhealthy_release_that_touched_nothing_costs_no_write() {
 }
 
 #[test]
+fn a_hook_that_changed_nothing_stops_nobody_and_discards_nothing() {
+    let world = World::new();
+    let blog = with_data(&world);
+    // What was written just before it was kept would be in doubt.
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    let pid = || world.json(&["show", "blog"])["processes"][0]["pid"].as_u64().expect("a process");
+    let before = (picture(&blog.place("data")), pid());
+    let blog = blog.script(".commis/hooks/deploy", "#!/bin/sh\ncat $COMMIS_DATA/schema\nexit 1\n").saying("new");
+    let pushed = blog.push("main");
+    pushed
+        .is_rejected("release-failed")
+        .says("data is as it was")
+        .is_silent_about("discarded")
+        .is_silent_about("restored");
+    assert_eq!((picture(&blog.place("data")), pid()), before);
+    let record = world.json(&["show", "blog", "3"]);
+    assert_eq!(record["data"]["state"], "untouched", "{record:#}");
+    assert!(record["discarded_writes"].is_null() && record["downtime_seconds"].is_null(), "{record:#}");
+    assert!(!blog.place("archives/3").exists(), "a backup of nothing new is not kept");
+    // After the switch it is the same.
+    let hook = "#!/bin/sh\nexit 1\n";
+    let blog = blog.remove(".commis/hooks/deploy").script(".commis/hooks/post_deploy", hook).saying("new");
+    blog.push("main").is_rejected("rolled-back").says("data is as it was").is_silent_about("discarded");
+    assert_eq!(picture(&blog.place("data")), before.0);
+    assert_eq!(world.page("blog").body, "old");
+    // A dump is read again whatever data says: what it is of may lie elsewhere.
+    let dump = "#!/bin/sh\necho dumped > $COMMIS_DUMPS/x\n";
+    let blog = blog.script(".commis/hooks/backup", dump).script(".commis/hooks/restore", "#!/bin/sh\necho reloaded\n");
+    let blog = blog.saying("with a dump");
+    blog.push("main").is_rejected("rolled-back").says("reloaded").says("were discarded");
+}
+
+#[test]
 fn processes_touch_data_where_the_project_says_so() {
     let world = World::with("[health]\ntimeout = \"3s\"\n");
     let blog = with_data(&world);

@@ -22,7 +22,8 @@ const DEFAULT: &CStr = c"system.posix_acl_default";
 
 /// As `setfacl -m u:4711:rwx` writes it for a file of mode 640: owner rw, that user rwx, group r, mask rwx, others none.
 fn list() -> Vec<u8> {
-    let entry = |tag: u16, may: u16, who: u32| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &who.to_le_bytes()].concat();
+    let entry =
+        |tag: u16, may: u16, who: u32| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &who.to_le_bytes()].concat();
     let entries = [(1, 6, u32::MAX), (2, 7, 4711), (4, 4, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)];
     let entries = entries.into_iter().flat_map(|(tag, may, who)| entry(tag, may, who));
     2u32.to_le_bytes().into_iter().chain(entries).collect()

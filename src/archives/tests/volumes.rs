@@ -26,7 +26,9 @@ impl Volume {
         std::fs::create_dir_all(at).unwrap();
         let image = at.with_extension("img");
         if kind == "tmpfs" {
-            done(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "commis-test"]).arg(at));
+            done(
+                Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "commis-test"]).arg(at),
+            );
             return Some(Self { at: at.to_owned() });
         }
         File::create(&image).unwrap().set_len(megabytes << 20).unwrap();

@@ -146,7 +146,7 @@ impl Execution<'_> {
         if self.work.data.state != DataState::Untouched {
             return Ok(());
         }
-        self.can_be_undone()?;
+        tokio::task::block_in_place(|| self.can_be_undone())?;
         let empty = self.work.data.kept.filter(|kept| kept.backup == Backup::Empty);
         self.context.store.touch_data(&self.order.project.name, self.order.number, empty)?;
         self.work.data.state = DataState::Touched;
@@ -176,7 +176,8 @@ impl Execution<'_> {
     /// of need not lie in `data/`.
     pub fn look_at_data(&mut self) {
         let data = &self.work.data;
-        let may_be_as_it_was = data.state == DataState::Touched && data.dumped.is_none() && self.order.with_data.is_none();
+        let may_be_as_it_was =
+            data.state == DataState::Touched && data.dumped.is_none() && self.order.with_data.is_none();
         let Some(kept) = data.kept.filter(|_| may_be_as_it_was) else { return };
         let place = self.places.data();
         let unchanged = tokio::task::block_in_place(|| match kept.backup {

@@ -95,8 +95,6 @@ struct Work {
     new: Option<LiveSet>,
     opened: Option<words::Stage>,
     data: DataWork,
-    /// Steps of an undoing that failed.
-    not_undone: Vec<Step>,
     /// The release that the verdict says is live.
     settled: Option<ReleaseVersion>,
 }
@@ -123,7 +121,6 @@ impl Work {
             new: None,
             opened: None,
             data: DataWork::default(),
-            not_undone: Vec::new(),
             settled: None,
         }
     }
@@ -233,11 +230,11 @@ impl<'a> Execution<'a> {
     }
 
     /// Does the steps that put everything back; goes on after a failure, and reports the first that somebody must know.
-    pub async fn undo(&mut self, steps: &[Step]) -> Result<(), Failure> {
+    pub async fn undo(&mut self, steps: &[Step], failed: &mut Vec<Step>) -> Result<(), Failure> {
         self.work.data.undoing = Some(Archive::Own);
         let mut first = Ok(());
         for step in steps {
-            if !rollback::still(*step, &self.work.not_undone, &self.begun) {
+            if !rollback::still(*step, failed, &self.begun) {
                 continue;
             }
             match self.one(Phase::Deploy, *step).await {
@@ -246,7 +243,7 @@ impl<'a> Execution<'a> {
                     tracing::warn!(project = %self.order.project.name, %step, "left for later: {failure}");
                 }
                 Err(failure) => {
-                    self.work.not_undone.push(*step);
+                    failed.push(*step);
                     first = first.and(Err(failure));
                 }
             }

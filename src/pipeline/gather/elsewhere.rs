@@ -56,7 +56,9 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
 fn supply(context: &Context, name: &ProjectName, promotion: &Promotion) -> Result<(Supply, Writes<'static>), Failure> {
     let shelved = shelving::on_shelf(context, name, promotion)?;
     Ok(match (&promotion.source, shelved) {
-        (_, Some(release)) => (Supply::Handed, Writes { tree: unpacked(&release), makes: Makes::Tree, copies: Copies::None }),
+        (_, Some(release)) => {
+            (Supply::Handed, Writes { tree: unpacked(&release), makes: Makes::Tree, copies: Copies::None })
+        }
         (Source::Upstream(_, head), None) => {
             let bytes = head.tree_bytes.max(head.size(ReleasePart::Archive));
             (Supply::Fetched, Writes { tree: Usage { bytes, inodes: 0 }, makes: Makes::Release, copies: Copies::None })

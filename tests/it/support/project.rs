@@ -174,6 +174,11 @@ impl Pushed {
         self.0.says(text);
         self
     }
+
+    pub fn is_silent_about(&self, text: &str) -> &Self {
+        self.0.is_silent_about(text);
+        self
+    }
 }
 
 /// Serves `page.txt` on `$PORT`.
