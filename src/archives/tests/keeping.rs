@@ -29,6 +29,11 @@ fn list() -> Vec<u8> {
     2u32.to_le_bytes().into_iter().chain(entries).collect()
 }
 
+/// Until what was written is old enough to be known again.
+fn wait() {
+    std::thread::sleep(Duration::from_millis(2_100));
+}
+
 fn give(path: &Path, name: &CStr, value: &[u8]) {
     attributes::set(File::open(path).unwrap().as_fd(), name, value).unwrap();
 }
@@ -74,7 +79,7 @@ impl Place {
         backup::copy_back(shelf, &target).map(|_| target).map_err(|failure| failure.code)
     }
 
-    /// Data of every kind, old enough to be known again.
+    /// Data of every kind.
     fn fill(&self) {
         fs::create_dir_all(self.data("deep/er")).unwrap();
         fs::write(self.data("deep/file"), "content").unwrap();
@@ -82,7 +87,6 @@ impl Place {
         fs::hard_link(self.data("other"), self.data("twin")).unwrap();
         symlink("other", self.data("link")).unwrap();
         give(&self.data("other"), NOTE, b"note");
-        std::thread::sleep(Duration::from_millis(2_100));
     }
 }
 
@@ -157,49 +161,49 @@ fn ten_gigabytes_of_nothing_take_no_room_in_any_copy() {
     }
 }
 
+type Change = fn(&Place);
+
+/// Everything by which data can become other data.
+const CHANGES: [(&str, Change); 11] = [
+    ("a byte, with size and time as before", |place| {
+        let file = File::options().write(true).open(place.data("deep/file")).unwrap();
+        let found = file.metadata().unwrap();
+        file.write_all_at(b"C", 0).unwrap();
+        let (omit, time) = (TimeSpec::UTIME_OMIT, TimeSpec::new(found.mtime(), found.mtime_nsec()));
+        utimensat(nix::fcntl::AT_FDCWD, &place.data("deep/file"), &omit, &time, UtimensatFlags::NoFollowSymlink)
+            .unwrap();
+    }),
+    ("a mode", |place| {
+        fs::set_permissions(place.data("other"), fs::Permissions::from_mode(0o600)).unwrap();
+    }),
+    ("a new file", |place| fs::write(place.data("deep/er/new"), "").unwrap()),
+    ("a new file at the end", |place| fs::write(place.data("zz"), "").unwrap()),
+    ("a file that went", |place| fs::remove_file(place.data("deep/file")).unwrap()),
+    ("a directory that went", |place| fs::remove_dir(place.data("deep/er")).unwrap()),
+    ("a file in the place of another", |place| {
+        fs::write(place.data("deep/beside"), "content").unwrap();
+        fs::rename(place.data("deep/beside"), place.data("deep/file")).unwrap();
+    }),
+    ("a name that is another file now", |place| {
+        fs::remove_file(place.data("twin")).unwrap();
+        fs::write(place.data("twin"), "other").unwrap();
+    }),
+    ("a link", |place| {
+        fs::remove_file(place.data("link")).unwrap();
+        symlink("twin", place.data("link")).unwrap();
+    }),
+    ("an attribute of a file", |place| give(&place.data("other"), NOTE, b"nose")),
+    ("an attribute of a directory", |place| give(&place.data("deep"), NOTE, b"")),
+];
+
 #[test]
 fn data_that_nobody_changed_is_told_from_data_that_somebody_did() {
-    type Change = fn(&Place);
-    let changes: [(&str, Change); 11] = [
-        ("a byte, with size and time as before", |place| {
-            let file = File::options().write(true).open(place.data("deep/file")).unwrap();
-            let found = file.metadata().unwrap();
-            file.write_all_at(b"C", 0).unwrap();
-            let (omit, time) = (TimeSpec::UTIME_OMIT, TimeSpec::new(found.mtime(), found.mtime_nsec()));
-            utimensat(nix::fcntl::AT_FDCWD, &place.data("deep/file"), &omit, &time, UtimensatFlags::NoFollowSymlink)
-                .unwrap();
-        }),
-        ("a mode", |place| {
-            fs::set_permissions(place.data("other"), fs::Permissions::from_mode(0o600)).unwrap();
-        }),
-        ("a new file", |place| fs::write(place.data("deep/er/new"), "").unwrap()),
-        ("a new file at the end", |place| fs::write(place.data("zz"), "").unwrap()),
-        ("a file that went", |place| fs::remove_file(place.data("deep/file")).unwrap()),
-        ("a directory that went", |place| fs::remove_dir(place.data("deep/er")).unwrap()),
-        ("a file in the place of another", |place| {
-            fs::write(place.data("deep/beside"), "content").unwrap();
-            fs::rename(place.data("deep/beside"), place.data("deep/file")).unwrap();
-        }),
-        ("a name that is another file now", |place| {
-            fs::remove_file(place.data("twin")).unwrap();
-            fs::write(place.data("twin"), "other").unwrap();
-        }),
-        ("a link", |place| {
-            fs::remove_file(place.data("link")).unwrap();
-            symlink("twin", place.data("link")).unwrap();
-        }),
-        ("an attribute of a file", |place| give(&place.data("other"), NOTE, b"nose")),
-        ("an attribute of a directory", |place| give(&place.data("deep"), NOTE, b"")),
-    ];
-    let root = tempfile::tempdir().unwrap();
-    let place = Place::at(root.path());
-    place.fill();
-    for (number, (what, change)) in changes.into_iter().enumerate() {
-        // From where the one before left it, and old enough again.
-        let _ = fs::remove_dir_all(place.data(""));
-        fs::create_dir(place.data("")).unwrap();
-        place.fill();
-        let shelf = place.back_up(&number.to_string(), None);
+    let places = CHANGES.map(|_| tempfile::tempdir().unwrap());
+    places.each_ref().map(|root| Place::at(root.path()).fill());
+    wait();
+    for ((what, change), root) in CHANGES.into_iter().zip(&places) {
+        let place = Place(root.path().to_owned());
+        let shelf = place.back_up("1", None);
         let compare = || backup::compare(&place.data(""), &shelf, ROOT);
         compare().unwrap();
         fs::read(place.data("deep/file")).unwrap();
@@ -214,6 +218,7 @@ fn what_was_written_a_moment_ago_or_lies_in_memory_is_in_doubt() {
     let root = tempfile::tempdir().unwrap();
     let place = Place::at(root.path());
     place.fill();
+    wait();
     fs::write(place.data("late"), "just now").unwrap();
     let shelf = place.back_up("1", None);
     let failure = backup::compare(&place.data(""), &shelf, ROOT).unwrap_err();
@@ -221,6 +226,7 @@ fn what_was_written_a_moment_ago_or_lies_in_memory_is_in_doubt() {
     let Some(memory) = Volume::mounted("tmpfs", &root.path().join("memory"), 16) else { return };
     let place = Place::at(&memory.at);
     place.fill();
+    wait();
     let shelf = place.back_up("1", None);
     assert!(backup::compare(&place.data(""), &shelf, ROOT).is_err(), "a mapping leaves no time there");
 }
@@ -235,7 +241,7 @@ fn where_blocks_can_be_shared_a_backup_takes_no_room_and_gets_its_sums_later() {
         let noise: Vec<u8> = (0..SIZE as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         ["a", "b", "c", "d"].map(|name| fs::write(place.data(name), &noise).unwrap());
         fs::write(place.data("small"), "small").unwrap();
-        std::thread::sleep(Duration::from_millis(2_100));
+        wait();
         let needed = backup::needed(&backup::survey(&place.data(""), &Exclude::default(), None).unwrap(), &volume.at);
         assert!(needed.bytes < 4 * SIZE as u64, "{kind}: {needed:?}");
         let first = place.back_up("1", None);
