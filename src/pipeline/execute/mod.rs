@@ -16,6 +16,7 @@ pub mod revive;
 mod scripts;
 mod storage;
 mod switch;
+mod take;
 mod tidy;
 mod told;
 mod told_data;
@@ -292,6 +293,7 @@ impl<'a> Execution<'a> {
             Step::Pack => self.pack(Origin::Build).await,
             Step::PackCommit => self.pack(Origin::Commit).await,
             Step::Unpack => self.unpack(),
+            Step::Take => self.take(),
             Step::ReleaseCommand => self.release_command().await,
             Step::PrepareRef => self.prepare_ref().await,
             Step::Exchange => self.exchange(),
@@ -309,6 +311,7 @@ impl<'a> Execution<'a> {
             Step::KeepFailed => self.keep_failed(),
             Step::StartOld => self.start_old().await,
             Step::CheckOld => self.check_old().await,
+            Step::PutBack => self.put_back_tree(),
             Step::DiscardTree => self.discard_tree(),
             Step::DiscardRelease => self.discard_release(),
             Step::CleanBuild => self.clean_build(),
