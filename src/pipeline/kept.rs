@@ -9,11 +9,12 @@
 
 use super::context::Context;
 use super::execute::discard;
-use crate::archives::stamps;
+use crate::archives::Manifest;
+use crate::archives::stamps::{self, Stamp};
 use crate::archives::trees::{self, Difference};
-use crate::archives::{Manifest, stamps::Stamp};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
+use crate::notify::DeploymentLog;
 use crate::store::{DeploymentRecord, InPlace, ReleaseRecord};
 use crate::system::privileged::{self, Operation};
 use crate::system::reading;
@@ -98,6 +99,9 @@ fn judge(context: &Context, row: &DeploymentRecord, (run, now): (&Path, Option<S
     // First the alarm; a tree that is looked at twice is alarming twice.
     context.store.set_trouble(project, Some(&failure.what))?;
     context.store.note_stamp(project, row.number, None)?;
+    let log = context.project_places(project).deployment_log(row.number);
+    // For whoever reads it later.
+    let _ = DeploymentLog::append(&log, &format!("error: {}", failure.what));
     Err(failure)
 }
 

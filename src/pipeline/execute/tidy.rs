@@ -63,8 +63,10 @@ impl Tidy {
             context.supervisor.stop_others(&jobs.project, Some(new.set)).await;
         }
         let results = tokio::task::block_in_place(|| {
+            if let Err(failure) = kept::confirm(context, &jobs.project, jobs.number) {
+                tracing::error!(project = %jobs.project, "{failure}");
+            }
             [
-                kept::confirm(context, &jobs.project, jobs.number),
                 proofs::prove(context, &jobs.project),
                 jobs.archive_old(),
                 jobs.prune_releases(context),
