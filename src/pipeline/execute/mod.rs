@@ -26,7 +26,6 @@ mod watch;
 
 use super::context::{Context, LiveSet};
 use super::control::Control;
-use super::data::touches;
 use super::facts::{Facts, Place};
 use super::gather::Gathered;
 use super::recall::Interrupted;
@@ -271,19 +270,13 @@ impl<'a> Execution<'a> {
 
     async fn between_points(&mut self, step: Step) -> Result<Done, Failure> {
         failpoint::reach(|| format!("step.{}.before", step.name()))?;
+        self.touch_before(step)?;
         let done = self.perform(step).await?;
         failpoint::reach(|| format!("step.{}.after", step.name()))?;
         Ok(done)
     }
 
-    /// A hook that is not there touches nothing.
-    fn touch_before(&mut self, step: Step) -> Result<(), Failure> {
-        let is_there = !matches!(step, Step::Hook(hook) if !self.has_hook(hook));
-        if is_there && touches(step, self.facts.data.declared) { self.touch() } else { Ok(()) }
-    }
-
     async fn perform(&mut self, step: Step) -> Result<Done, Failure> {
-        self.touch_before(step)?;
         match step {
             Step::PrepareDirectories => self.prepare_directories(),
             Step::WipeBuild => self.wipe_build(),
