@@ -57,13 +57,15 @@
 //!      for which nothing has to run; [`archives::manifest`] says what is in it.
 //!    - `execute/data.rs`: the hook `backup`, and a copy of `data/` by [`archives::backup`]; from there on a row says that
 //!      data may be touched.
-//!    - `execute/switch.rs`: [`archives::unpack`](mod@archives::unpack) below `deploy/`, the branch's lock, the `release:` line, the exchange
+//!    - `execute/switch.rs`: [`archives::unpack`](mod@archives::unpack) below `deploy/` (a rollback to the release before takes
+//!      the tree that [`pipeline::kept`] found, `execute/take.rs`), the branch's lock, the `release:` line, the exchange
 //!      with `run/` (journaled before and after), [`runtime::supervisor`] starts the processes beside the old ones,
 //!      [`pipeline::health`] asks them, [`router`] sends requests to them, the branch moves.
 //! 7. Not well: [`pipeline::rollback`] turns the steps that were begun into those that undo them, and
 //!    `execute/undo.rs` does them; `execute/restore.rs` puts data back when it was touched. The failure has a [`model::Code`]; [`operations::outcome`] says which exit code.
 //! 8. The verdict goes back the same way: `ok`, or `ng` with the code, and git prints it and exits 0 or 1.
-//!    `execute/tidy.rs` stops the old processes and drops old releases afterwards; only the next deployment waits for it.
+//!    `execute/tidy.rs` stops the old processes, looks at the new tree, keeps the old one and drops old releases afterwards;
+//!    only the next deployment waits for it.
 //! 9. The power went out in between: at the next start `operations/recover.rs` ends what was unfinished. Before the
 //!    switch that is undoing; after it, what the branch says decides.
 //!

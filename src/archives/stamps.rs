@@ -3,7 +3,7 @@
 //! because no call sets a file's ctime; it costs a look at each entry, and no content is read.
 //!
 //! A stamp is taken of a tree that was just unpacked and verified. Where it does not match, `trees::verify_tree` reads
-//! everything and has the last word. The root's own times are left out: a rename changes them.
+//! everything and has the last word; who may rely on it, and when, is in `pipeline::kept`. The root's own times are left out: a rename changes them.
 
 use super::faults::machine;
 use super::listing::hex;

@@ -88,6 +88,22 @@ pub fn promoting(
     format!("-----> {project}: deploy {number}, {version} from {from} to {to}")
 }
 
+/// What the tree of a release that is ready is made from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ready {
+    Archive,
+    /// It is there already, as it was when it was replaced.
+    Kept,
+}
+
+/// Of a release that was deployed before.
+pub fn ready(version: ReleaseVersion, from: Ready) -> String {
+    match from {
+        Ready::Archive => format!("{version} is ready"),
+        Ready::Kept => format!("{version} is ready, its tree was kept"),
+    }
+}
+
 /// A line that a script printed, already cleaned and redacted.
 pub fn script_line(line: &str) -> String {
     let text = line.strip_prefix("       ").unwrap_or(line);

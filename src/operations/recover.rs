@@ -12,7 +12,7 @@ use crate::model::{
 use crate::notify::DeploymentLog;
 use crate::pipeline::desk::Closed;
 use crate::pipeline::execute::{self, revive};
-use crate::pipeline::{self, Goal, Manner, Mover, Order};
+use crate::pipeline::{self, Goal, Manner, Mover, Order, kept};
 use crate::store::{DataState, DeploymentRecord, InPlace, ProjectRecord, Status, Switch};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, files, reading};
@@ -160,6 +160,9 @@ impl Platform {
             }
         };
         report.push(Recovered::of(name, what));
+        // It serves meanwhile: looking may take its time.
+        let confirmed = tokio::task::block_in_place(|| kept::confirm_left(&self.context, name, version));
+        report.extend(confirmed.err().map(|failure| Recovered::of(name, format!("needs an admin: {failure}"))));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::{Talk, records};
 use crate::model::{Actor, Code, DeploymentNumber, Failure, ReleaseVersion, Trigger};
 use crate::pipeline::execute::revive;
 use crate::pipeline::{Goal, Manner, recall};
-use crate::store::{DataState, DeploymentRecord, ProjectRecord};
+use crate::store::{DataState, DeploymentRecord, ProjectRecord, Status};
 use crate::system::{clock, reading};
 use crate::verbs::RescueWords;
 
@@ -98,10 +98,11 @@ impl Platform {
         Ok(Reply::Done { done: format!("{name} is as it is: {version} is live"), changed: true })
     }
 
-    /// The deployment that needs an admin: the newest whose undoing failed.
+    /// The deployment that needs an admin: the newest whose undoing failed. What went well since ended earlier trouble.
     pub(super) fn troubled(&self, project: &ProjectRecord) -> Result<Option<DeploymentRecord>, Failure> {
         let rows = self.context.store.deployments(&project.name, RECENT)?;
-        Ok(rows.into_iter().find(|row| row.code == Some(Code::RollbackFailed)))
+        let mut since = rows.into_iter().take_while(|row| row.status != Status::Success);
+        Ok(since.find(|row| row.code == Some(Code::RollbackFailed)))
     }
 
     /// The deployment that made the tree in `run/`.

@@ -5,7 +5,7 @@ use crate::archives::shelf::OnShelf;
 use crate::archives::{shelf, trees};
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName};
-use crate::pipeline::shelving;
+use crate::pipeline::{kept, shelving};
 use crate::store::Status;
 use crate::system::UserIds;
 use crate::system::privileged::{self, Operation};
@@ -35,10 +35,7 @@ impl Platform {
             trees::remove_tree(&places.archives().join(half))?;
         }
         for tree in reading::names(&places.deploy())?.iter().filter(|tree| *tree != "current") {
-            match self.replaced_by(name, tree)? {
-                Some(number) => archive(&places, tree, number)?,
-                None => trees::remove_tree(&places.deployed(tree))?,
-            }
+            self.clear_away(name, tree)?;
         }
         for file in reading::names(places.runtime())? {
             if file.ends_with(".env") || file.ends_with(".common") {
@@ -93,13 +90,20 @@ impl Platform {
             .try_for_each(|path| trees::remove_tree(path))
     }
 
-    /// The deployment that is live since it put its own tree into the place of this one.
-    fn replaced_by(&self, name: &ProjectName, tree: &str) -> Result<Option<DeploymentNumber>, Failure> {
+    /// A tree below `deploy/`: of a deployment that is live it is the one that was replaced; of another one its own, which
+    /// goes, or is kept again when it was taken from where it was kept.
+    fn clear_away(&self, name: &ProjectName, tree: &str) -> Result<(), Failure> {
+        let places = self.context.project_places(name);
         let number = tree.rsplit('-').next().and_then(|number| number.parse().ok()).map(DeploymentNumber);
-        let Some(number) = number else { return Ok(None) };
-        let row = self.context.store.deployment(name, number)?;
-        let is_live = row.is_some_and(|row| row.status == Status::Success && row.tree.as_deref() == Some(tree));
-        Ok(is_live.then_some(number))
+        let row = number.map(|number| self.context.store.deployment(name, number)).transpose()?.flatten();
+        match row.filter(|row| row.tree.as_deref() == Some(tree)) {
+            Some(row) if row.status == Status::Success => archive(&places, tree, row.number),
+            Some(row) => match row.kept.taken {
+                Some(from) => kept::put_back(&places, &places.deployed(tree), from).map(drop),
+                None => trees::remove_tree(&places.deployed(tree)),
+            },
+            None => trees::remove_tree(&places.deployed(tree)),
+        }
     }
 }
 

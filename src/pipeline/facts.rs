@@ -5,7 +5,7 @@ use super::data::DataFacts;
 use crate::buildpacks::{self, Choice, ReleaseInfo};
 use crate::config::ProjectConfig;
 use crate::hooks::{Hook, Who};
-use crate::model::{Code, Failure, Mode, ReleaseVersion, Trigger};
+use crate::model::{Code, DeploymentNumber, Failure, Mode, ReleaseVersion, Trigger};
 use std::collections::BTreeSet;
 
 /// What the decision depends on; all that gather looked at that can change a plan.
@@ -19,6 +19,8 @@ pub struct Facts {
     pub buildpack: Option<String>,
     pub building: Building,
     pub supply: Supply,
+    /// Whose archive keeps the tree of the release that is deployed, as it was when it served.
+    pub kept: Option<DeploymentNumber>,
     /// Who moves the branch at the end.
     pub mover: Mover,
     /// What is live now.
@@ -42,6 +44,7 @@ impl Facts {
             buildpack: None,
             building: Building::Nothing,
             supply: Supply::Kept,
+            kept: None,
             mover: Mover::Nobody,
             previous,
             data: DataFacts::default(),

@@ -5,7 +5,8 @@
 use super::context::Context;
 use super::data::{self, DataFacts};
 use super::facts::{self, Building, EditsFound, Facts, From, Place, Supply};
-use super::project_files::{Origin, ProjectFiles, Recipe, SMALL_FILE, hook_entry, text, with_files};
+use super::kept;
+use super::project_files::{Origin, ProjectFiles, Recipe, SMALL_FILE, text, with_files};
 use super::recall::{self, live_hooks};
 use super::room::{self, Copies, Writes};
 use super::standing;
@@ -186,74 +187,58 @@ fn known_release(
 }
 
 /// An earlier release: its own variables, and what it was cooked from. Today's pillar has no say: the way back must be
-/// open also when that is what broke.
+/// open also when that is what broke. What it says about itself stands in its tree: it is read here where that is kept,
+/// else once it is unpacked (`execute/adopt.rs`).
 fn look_back(context: &Context, order: &Order, version: ReleaseVersion) -> Result<Gathered, Failure> {
     standing::may_go_back(&order.project)?;
     let config = context.config();
     let mode = context.mode_of(&order.project);
-    let release = context.store.release(&order.project.name, version)?;
-    let remembered = release.as_ref().and_then(|release| remember(context, order, release).ok());
-    let (hooks, merged, settings) = remembered.unwrap_or_else(|| forgotten(release.as_ref()));
+    let name = &order.project.name;
+    let places = context.project_places(name);
+    let release = context.store.release(name, version)?;
+    let found = release.as_ref().map(|release| kept::look(context, name, release)).transpose()?.flatten();
+    let kept = found.map(|kept| kept.archive);
+    let (hooks, settings) = match kept {
+        Some(archive) => recall::declared(&places.archived_run(archive))?,
+        None => (elsewhere::possible_hooks(), ProjectConfig::default()),
+    };
     let data = recall::data_facts(context, order, (&hooks, &settings))?;
-    let facts = Facts { data, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
+    let facts = Facts { data, kept, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
     // Its backup is compared when it is made; the way back is not closed here by what may yet fit.
-    let tree = release.as_ref().map(unpacked).unwrap_or_default();
+    let tree = release.as_ref().filter(|_| kept.is_none()).map(unpacked).unwrap_or_default();
     let writes = Writes { tree, makes: Makes::Tree, copies: Copies::None };
+    let mut warnings = room::look(context, &order.project, &writes)?;
+    let pillar_commit = release.as_ref().and_then(ReleaseRecord::pillar_commit_id);
+    let pillar = pillar_commit.as_ref().map(|commit| pillar_then(&places, commit, &config)).transpose();
+    let pillar = pillar.unwrap_or_else(|failure| {
+        warnings.push(format!("hooks see the defaults alone, the pillar of {version} cannot be read: {failure}"));
+        None
+    });
     Ok(Gathered {
         ground: None,
-        warnings: room::look(context, &order.project, &writes)?,
-        common: common(order, mode, &config, &merged),
+        warnings,
+        common: common(order, mode, &config, &Value::Map(Vec::new())),
         facts,
         mode,
         source: None,
-        pillar: Vec::new(),
-        pillar_commit: release.as_ref().and_then(ReleaseRecord::pillar_commit_id),
+        pillar: pillar.unwrap_or_default(),
+        pillar_commit,
         environment: release.as_ref().map(ReleaseRecord::variables).unwrap_or_default(),
         settings,
         config,
     })
 }
 
-/// Of a release whose commits are gone. No commit of one from elsewhere need be here: its tree will say.
-fn forgotten(release: Option<&ReleaseRecord>) -> (BTreeSet<Hook>, Value, ProjectConfig) {
-    let unseen = release.is_some_and(ReleaseRecord::is_from_elsewhere);
-    let hooks = if unseen { elsewhere::possible_hooks() } else { BTreeSet::new() };
-    (hooks, Value::Map(Vec::new()), ProjectConfig::default())
+/// The pillar that a release was deployed with.
+fn pillar_then(places: &ProjectPlaces, commit: &CommitId, config: &ServerConfig) -> Result<NamedTexts, Failure> {
+    let objects = git::open(&places.repository(Repository::Pillar)).map_err(Failure::from)?;
+    pillar_at(&objects, commit, config)
 }
 
 /// What the tree of a release takes.
 fn unpacked(release: &ReleaseRecord) -> Usage {
     let tree = Manifest::parse(release.manifest.as_bytes()).map(|manifest| manifest.tree);
     tree.map(|tree| Usage { bytes: tree.bytes, inodes: tree.files }).unwrap_or_default()
-}
-
-/// Hooks and pillar as the release's commits have them. A commit may be gone, when its branch was rewritten.
-fn remember(
-    context: &Context,
-    order: &Order,
-    release: &ReleaseRecord,
-) -> Result<(BTreeSet<Hook>, Value, ProjectConfig), Failure> {
-    let config = context.config();
-    let name = &order.project.name;
-    let places = context.project_places(name);
-    let gone = || Failure::new(Code::NotFound, "the release's commit is gone");
-    let commit = release.commit_id().ok_or_else(gone)?;
-    let objects = git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
-    let tree = objects.tree(&commit, &limits(&config))?;
-    let hooks = hooks::find(tree.entries.iter().map(hook_entry))?.into_keys().collect();
-    let files = ProjectFiles { origin: Origin::Commit(&objects, &commit), tree: &tree };
-    let (defaults, settings) = (files.pillar_defaults()?, files.settings()?);
-    let pillar = match release.pillar_commit_id() {
-        Some(commit) => {
-            let objects = git::open(&places.repository(Repository::Pillar)).map_err(Failure::from)?;
-            pillar_at(&objects, &commit, &config)?
-        }
-        None => Vec::new(),
-    };
-    let about = about(name, context.mode_of(&order.project), &config);
-    // What a release is built with, and how it is checked, is decided: only what is kept of data matters again.
-    let settings = ProjectConfig { data: settings.data, ..ProjectConfig::default() };
-    Ok((hooks, pillar::assemble(&PillarSources { defaults, pillar }, &about)?, settings))
 }
 
 /// The pillar's `env:` over the defaults of the commit that the deploy branch names.

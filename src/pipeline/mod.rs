@@ -15,6 +15,7 @@ pub mod facts;
 pub mod gather;
 pub mod health;
 pub mod instances;
+pub mod kept;
 pub mod launch;
 pub mod permissions;
 pub mod phases;

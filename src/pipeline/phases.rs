@@ -68,7 +68,8 @@ pub fn deploy(facts: &Facts) -> Vec<Step> {
     if facts.place != Place::Beside {
         return deploy_in_place(facts);
     }
-    let mut steps = vec![Step::Enlarge, Step::Unpack];
+    let tree = if facts.kept.is_some() { Step::Take } else { Step::Unpack };
+    let mut steps = vec![Step::Enlarge, tree];
     if facts.mover == Mover::Us {
         steps.push(Step::PrepareRef);
     }

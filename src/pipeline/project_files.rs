@@ -87,7 +87,7 @@ pub fn with_files<R>(tree: &Tree, ask: impl FnOnce(buildpacks::Tree<'_>) -> R) -
     ask(buildpacks::Tree { exists: &|path| files.contains_key(path), executable: &executable })
 }
 
-pub fn hook_entry(entry: &git::Entry) -> hooks::Entry<'_> {
+fn hook_entry(entry: &git::Entry) -> hooks::Entry<'_> {
     let kind = match entry.kind {
         Kind::File { executable: true } => hooks::Kind::Executable,
         Kind::File { executable: false } => hooks::Kind::Plain,

@@ -6,11 +6,12 @@ use super::context::Context;
 use super::data::{self, Asked, DataFacts, Holds};
 use super::facts::Facts;
 use super::gather::{self, Gathered};
+use super::health;
 use super::step::Step;
 use crate::config::ProjectConfig;
 use crate::config::pillar::Value;
 use crate::config::project::BackupPolicy;
-use crate::hooks::{self, Hook};
+use crate::hooks::{self, Hook, Who};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, DeploymentNumber, Failure};
 use crate::store::{Backup, DeploymentRecord, ReleaseRecord};
@@ -19,6 +20,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const SMALL_FILE: u64 = 1 << 20;
+
+/// What the tree of a release says about itself: hooks that run as the application, and settings.
+///
+/// # Errors
+/// `BadConfig` naming file and line.
+pub fn declared(tree: &Path) -> Result<(BTreeSet<Hook>, ProjectConfig), Failure> {
+    let is_there = |hook: &Hook| reading::is_program(&tree.join(hooks::DIRECTORY).join(hook.name()));
+    let of_application = Hook::ALL.into_iter().filter(|hook| hook.runs_as() == Who::AppUser);
+    Ok((of_application.filter(is_there).collect(), health::settings(tree)?))
+}
 
 /// The hooks of the live tree that matter to another one: `restore`.
 pub fn live_hooks(places: &ProjectPlaces) -> BTreeSet<Hook> {
@@ -84,13 +95,17 @@ pub struct Interrupted {
 pub fn interrupted(context: &Context, order: &Order, row: &DeploymentRecord) -> Result<Interrupted, Failure> {
     let places = context.project_places(&order.project.name);
     let (deployed, run) = (places.deployed(row.tree.as_deref().unwrap_or_default()), places.run());
-    let failed = places.failed_run(row.number).join("run");
+    // Where an undoing puts it, and from where it was perhaps not taken yet.
+    let aside = match row.kept.taken {
+        Some(archive) => places.archived_run(archive),
+        None => places.failed_run(row.number).join("run"),
+    };
     let exchanged = row.tree_inode.is_some_and(|inode| reading::inode(&run).is_ok_and(|now| now == inode));
-    let mut begun = vec![Step::Unpack, Step::BackUp];
+    let mut begun = vec![if row.kept.taken.is_some() { Step::Take } else { Step::Unpack }, Step::BackUp];
     begun.extend(exchanged.then_some(Step::Exchange));
     let (new, old) = match exchanged {
         true => (run, deployed),
-        false if failed.is_dir() => (failed, run),
+        false if aside.is_dir() => (aside, run),
         false => (deployed, run),
     };
     let gathered = as_gathered(context, order, row, (&new, &old))?;
@@ -113,7 +128,8 @@ fn as_gathered(
     hooks.extend(holds.filter(|holds| holds.dumps()).map(|_| Hook::Backup));
     let policy = holds.filter(|holds| holds.copy()).map_or(BackupPolicy::Hooks, |_| BackupPolicy::Full);
     let data = DataFacts { policy, restorer, ..DataFacts::default() };
-    let facts = Facts { data, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
+    let kept = row.kept.taken;
+    let facts = Facts { data, kept, ..Facts::of_release(mode, order.trigger, (hooks, order.project.live)) };
     Ok(Gathered {
         common: gather::common(order, mode, &config, &Value::Map(Vec::new())),
         facts,

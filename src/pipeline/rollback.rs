@@ -21,7 +21,9 @@ pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
         steps.extend(facts.previous.map(|_| Step::StopOld));
     }
     steps.extend(has(Step::Exchange).then_some(Step::ExchangeBack));
-    if has(Step::Exchange) || put_back.is_some() {
+    if has(Step::Take) {
+        steps.push(Step::PutBack);
+    } else if has(Step::Exchange) || put_back.is_some() {
         steps.push(Step::KeepFailed);
     } else if has(Step::Unpack) || has(Step::Edit(Edit::Fill)) {
         steps.push(Step::DiscardTree);
@@ -60,7 +62,7 @@ pub fn let_go(begun: &[Step]) -> Vec<Step> {
 
 /// Whether a step of an undoing only clears away: what it could not is nobody's danger, and found again later.
 pub fn only_clears_away(step: Step) -> bool {
-    matches!(step, Step::KeepFailed | Step::DiscardTree | Step::DiscardRelease | Step::CleanBuild)
+    matches!(step, Step::KeepFailed | Step::PutBack | Step::DiscardTree | Step::DiscardRelease | Step::CleanBuild)
 }
 
 /// Whether a step of an undo is still right after others of it failed. An old version never starts on data that is not

@@ -15,6 +15,7 @@ fn facts(hooks: &[Hook]) -> Facts {
         hooks: hooks.iter().copied().collect(),
         buildpack: None,
         supply: Supply::Cooked,
+        kept: None,
         building: Building::Runs,
         mover: Mover::Us,
         previous: Some(ReleaseVersion(41)),
@@ -146,6 +147,33 @@ fn a_rollback_with_data_is_undone_from_its_own_backup() {
         "discard-tree, start-old, check-old, discard-backup, clean-build",
         "what was stopped starts again"
     );
+}
+
+/// A rollback to a release whose tree was kept when #42 replaced it.
+fn to_kept() -> Facts {
+    let kept = Some(DeploymentNumber(42));
+    Facts { trigger: Trigger::Rollback, supply: Supply::Kept, mover: Mover::Nobody, kept, ..facts(&[]) }
+}
+
+#[test]
+fn a_kept_tree_is_taken_instead_of_unpacking_and_kept_again_when_it_does_not_do_well() {
+    let facts = to_kept();
+    let plan = |facts: &Facts| plan::plan(facts).steps().map(|(_, step)| step).collect::<Vec<_>>();
+    let (taken, unpacked) = (plan(&facts), plan(&Facts { kept: None, ..facts.clone() }));
+    assert_eq!(words(&taken).replace("take", "unpack"), words(&unpacked), "nothing else is different");
+    assert!(!taken.contains(&Step::Unpack) && !unpacked.contains(&Step::Take));
+    let undone = |last, state| words(&undo(&facts, &up_to(&facts, last), state));
+    assert_eq!(undone(Step::Take, DataState::Untouched), "put-back, clean-build");
+    assert_eq!(
+        undone(Step::Check, DataState::Untouched),
+        "stop-new, exchange-back, put-back, start-old, check-old, discard-backup, clean-build"
+    );
+    assert_eq!(
+        undone(Step::Check, DataState::Touched),
+        "stop-new, copy-data, stop-old, exchange-back, put-back, restore-data, start-old, check-old, discard-backup, \
+         clean-build"
+    );
+    assert!(only_clears_away(Step::PutBack), "its archive is on the shelf");
 }
 
 #[test]

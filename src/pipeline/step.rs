@@ -25,6 +25,8 @@ pub enum Step {
     PackCommit,
     /// The archive becomes a tree below `deploy/`, verified against the manifest.
     Unpack,
+    /// The tree of the release, kept since it was replaced, goes below `deploy/`; it is compared after the verdict.
+    Take,
     /// The `release:` line of the Procfile runs in the new tree.
     ReleaseCommand,
     /// The branch's new value is prepared: its lock is held and its old value checked.
@@ -69,6 +71,8 @@ pub enum Step {
     StartOld,
     /// The previous release answers its health check.
     CheckOld,
+    /// Undo of `Take`: the tree is kept again where it was.
+    PutBack,
     /// Undo of `Unpack` when nothing of the tree ever ran.
     DiscardTree,
     /// Undo of `BackUp`, when data is as it was.
@@ -151,6 +155,7 @@ impl Step {
             Step::Pack => "pack",
             Step::PackCommit => "pack-commit",
             Step::Unpack => "unpack",
+            Step::Take => "take",
             Step::ReleaseCommand => "release-command",
             Step::PrepareRef => "prepare-ref",
             Step::Exchange => "exchange",
@@ -172,6 +177,7 @@ impl Step {
             Step::KeepFailed => "keep-failed",
             Step::StartOld => "start-old",
             Step::CheckOld => "check-old",
+            Step::PutBack => "put-back",
             Step::DiscardTree => "discard-tree",
             Step::DiscardBackup => "discard-backup",
             Step::DiscardRelease => "discard-release",

@@ -2,6 +2,7 @@
 
 use super::data::{self, DataRow};
 use super::editing::{self, InPlace};
+use super::trees::{self, KeptRow};
 use super::{Result, Store, during};
 use crate::model::{Code, CommitId, DeploymentNumber, Mode, ProjectName, ReleaseVersion, Time};
 use rusqlite::{OptionalExtension, Row, params};
@@ -98,6 +99,7 @@ pub struct DeploymentRecord {
     pub tree: Option<String>,
     /// Inode of that tree, known since the switch began: whoever has it now, `run/` or `deploy/`, is the new one.
     pub tree_inode: Option<u64>,
+    pub kept: KeptRow,
     pub switch: Switch,
     pub data: DataRow,
     pub in_place: InPlace,
@@ -222,18 +224,6 @@ impl Store {
             "UPDATE deployments SET pillar_commit = ?3, tree = ?4 WHERE project = ?1 AND number = ?2",
             params![project.as_str(), number.0, pillar.map(CommitId::as_str), tree],
         )
-    }
-
-    pub fn note_switch(&self, project: &ProjectName, number: DeploymentNumber, switch: Switch) -> Result<()> {
-        let statement = "UPDATE deployments SET switch = ?3 WHERE project = ?1 AND number = ?2";
-        self.update(statement, params![project.as_str(), number.0, switch.as_str()])
-    }
-
-    /// The intent to switch, with the inode of the tree that will become `run/`.
-    pub fn intend_switch(&self, project: &ProjectName, number: DeploymentNumber, inode: u64) -> Result<()> {
-        let statement =
-            "UPDATE deployments SET switch = 'switching', tree_inode = ?3 WHERE project = ?1 AND number = ?2";
-        self.update(statement, params![project.as_str(), number.0, inode as i64])
     }
 
     /// Success: this release is live, the one before it is not any more, trouble is over. One transaction.
@@ -390,6 +380,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeploymentRecord> {
         version: row.get::<_, Option<u32>>("version")?.map(ReleaseVersion),
         tree: row.get("tree")?,
         tree_inode: row.get::<_, Option<i64>>("tree_inode")?.map(|inode| inode as u64),
+        kept: trees::read(row)?,
         switch: Switch::ALL.into_iter().find(|s| s.as_str() == switch).ok_or_else(invalid)?,
         data: data::read(row)?,
         in_place: InPlace::ALL.into_iter().find(|word| word.as_str() == in_place).ok_or_else(invalid)?,

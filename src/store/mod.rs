@@ -10,6 +10,7 @@ mod editing;
 mod keys;
 mod projects;
 mod releases;
+mod trees;
 
 use crate::model::{Code, Failure};
 use crate::system::files;
@@ -24,12 +25,14 @@ pub use editing::InPlace;
 pub use keys::KeyRecord;
 pub use projects::{ProjectRecord, UserRange};
 pub use releases::{COOKED, ReleaseRecord, Shelved};
+pub use trees::KeptRow;
 
 /// The schema this program writes. An older file is migrated, a newer one refused.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// What brings a file from one version to the next; the first makes it.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [include_str!("schema/001.sql"), include_str!("schema/002.sql")];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] =
+    [include_str!("schema/001.sql"), include_str!("schema/002.sql"), include_str!("schema/003.sql")];
 
 /// Handle to the state database; cheap to clone.
 #[derive(Clone)]

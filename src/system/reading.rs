@@ -52,6 +52,12 @@ pub fn inode(path: &Path) -> Result<u64, FileError> {
     std::fs::symlink_metadata(path).map(|meta| meta.ino()).map_err(|error| FileError::new("look at", path, error))
 }
 
+/// Whether this is that directory, root's, and nobody else can put anything into it.
+pub fn is_directory_of_root(path: &Path, inode: u64) -> bool {
+    let found = std::fs::symlink_metadata(path);
+    found.is_ok_and(|meta| meta.is_dir() && meta.ino() == inode && meta.uid() == 0 && meta.mode() & 0o022 == 0)
+}
+
 /// When a directory got or lost a name, or a file was written.
 pub fn changed(path: &Path) -> Result<Time, FileError> {
     let found = std::fs::symlink_metadata(path).map_err(|error| FileError::new("look at", path, error))?;

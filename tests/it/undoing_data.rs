@@ -235,6 +235,8 @@ fn a_rollback_takes_data_along_there_and_back() {
     assert_eq!(picture(&blog.place("data")), old);
     let record = world.json(&["show", "blog", "4"]);
     assert!(record["discarded_writes"]["to"].is_string() && record["downtime_seconds"].is_f64(), "{record:#}");
+    let took = |step: &serde_json::Value| step["name"] == "take";
+    assert!(record["steps"].as_array().is_some_and(|steps| steps.iter().any(took)), "{record:#}");
     world.settle();
     // And back: its own backup has the data of v3.
     let blog = blog.write("README", "x").commit("same");

@@ -8,7 +8,7 @@ use crate::config::procfile;
 use crate::git::{self, Kind};
 use crate::layouts::places;
 use crate::model::{Because, Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
-use crate::notify::words::{self, Stage};
+use crate::notify::words::{self, Ready, Stage};
 use crate::pipeline::{Goal, data, shelving};
 use crate::store::ReleaseRecord;
 use crate::system::{UserIds, clock, reading};
@@ -232,7 +232,7 @@ impl Execution<'_> {
         let Goal::Release(version) = self.order.goal else { return Err(missing("a release")) };
         let name = &self.order.project.name;
         self.context.store.choose_version(name, self.order.number, version)?;
-        self.close_stage(Stage::Package, &format!("{version} is ready"));
+        self.close_stage(Stage::Package, &words::ready(version, Ready::Archive));
         self.context.store.release(name, version)?.ok_or_else(|| no_release(version))
     }
 }

@@ -141,6 +141,12 @@ impl Execution<'_> {
         Ok(())
     }
 
+    /// A hook that is not there touches nothing.
+    pub(super) fn touch_before(&mut self, step: Step) -> Result<(), Failure> {
+        let is_there = !matches!(step, Step::Hook(hook) if !self.has_hook(hook));
+        if is_there && data::touches(step, self.facts.data.declared) { self.touch() } else { Ok(()) }
+    }
+
     /// Before the first step that may change data.
     pub(super) fn touch(&mut self) -> Result<(), Failure> {
         if self.work.data.state != DataState::Untouched {

@@ -16,6 +16,7 @@ pub mod revive;
 mod scripts;
 mod storage;
 mod switch;
+mod take;
 mod tidy;
 mod told;
 mod told_data;
@@ -25,7 +26,6 @@ mod watch;
 
 use super::context::{Context, LiveSet};
 use super::control::Control;
-use super::data::touches;
 use super::facts::{Facts, Place};
 use super::gather::Gathered;
 use super::recall::Interrupted;
@@ -270,19 +270,13 @@ impl<'a> Execution<'a> {
 
     async fn between_points(&mut self, step: Step) -> Result<Done, Failure> {
         failpoint::reach(|| format!("step.{}.before", step.name()))?;
+        self.touch_before(step)?;
         let done = self.perform(step).await?;
         failpoint::reach(|| format!("step.{}.after", step.name()))?;
         Ok(done)
     }
 
-    /// A hook that is not there touches nothing.
-    fn touch_before(&mut self, step: Step) -> Result<(), Failure> {
-        let is_there = !matches!(step, Step::Hook(hook) if !self.has_hook(hook));
-        if is_there && touches(step, self.facts.data.declared) { self.touch() } else { Ok(()) }
-    }
-
     async fn perform(&mut self, step: Step) -> Result<Done, Failure> {
-        self.touch_before(step)?;
         match step {
             Step::PrepareDirectories => self.prepare_directories(),
             Step::WipeBuild => self.wipe_build(),
@@ -292,6 +286,7 @@ impl<'a> Execution<'a> {
             Step::Pack => self.pack(Origin::Build).await,
             Step::PackCommit => self.pack(Origin::Commit).await,
             Step::Unpack => self.unpack(),
+            Step::Take => self.take(),
             Step::ReleaseCommand => self.release_command().await,
             Step::PrepareRef => self.prepare_ref().await,
             Step::Exchange => self.exchange(),
@@ -309,6 +304,7 @@ impl<'a> Execution<'a> {
             Step::KeepFailed => self.keep_failed(),
             Step::StartOld => self.start_old().await,
             Step::CheckOld => self.check_old().await,
+            Step::PutBack => self.put_back_tree(),
             Step::DiscardTree => self.discard_tree(),
             Step::DiscardRelease => self.discard_release(),
             Step::CleanBuild => self.clean_build(),

@@ -10,6 +10,7 @@ use crate::pipeline::context::LiveSet;
 use crate::pipeline::facts::Place;
 use crate::pipeline::health::{self, Exits};
 use crate::pipeline::instances::{self, Running};
+use crate::pipeline::step::Step;
 use crate::runtime::{Restarts, Unhealthy};
 use crate::store::Switch;
 use crate::system::privileged::Operation;
@@ -63,8 +64,12 @@ impl Execution<'_> {
         }
     }
 
-    /// Everything that was made so far: pushed objects, archive, tree. Mostly one file system, so one call.
+    /// Everything that was made so far: pushed objects, archive, tree. Mostly one file system, so one call. Of a tree that was
+    /// taken nothing was made, and what the disk still has to do for others is not waited for.
     pub(super) fn make_durable(&self) -> Result<(), Failure> {
+        if self.begun.contains(&Step::Take) {
+            return Ok(());
+        }
         let mut synced = BTreeSet::new();
         let repository = Some(self.places.repository(Repository::Project));
         let repository = repository.filter(|_| self.order.project.remote == Remote::Git);

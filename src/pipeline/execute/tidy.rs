@@ -1,4 +1,5 @@
-//! What is left to do after the verdict was told: stop the old processes, archive the old tree, drop what is not kept.
+//! What is left to do after the verdict was told: stop the old processes, look at the new tree, archive the old one, drop
+//! what is not kept.
 //! Nobody waits for it but the next deployment of the same project.
 
 use super::undo::discard;
@@ -10,7 +11,7 @@ use crate::config::server::Releases;
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName, ReleaseVersion};
 use crate::pipeline::context::{Context, LiveSet};
-use crate::pipeline::recall;
+use crate::pipeline::{kept, recall};
 use crate::store::ReleaseRecord;
 use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock, reading};
@@ -62,6 +63,9 @@ impl Tidy {
             context.supervisor.stop_others(&jobs.project, Some(new.set)).await;
         }
         let results = tokio::task::block_in_place(|| {
+            if let Err(failure) = kept::confirm(context, &jobs.project, jobs.number) {
+                tracing::error!(project = %jobs.project, "{failure}");
+            }
             [
                 proofs::prove(context, &jobs.project),
                 jobs.archive_old(),
@@ -135,13 +139,15 @@ impl Jobs {
 
     /// Keeps the backups that somebody may go back to, the newest replaced tree, and for some days what did not work.
     fn prune_archives(&self, context: &Context) -> Result<(), Failure> {
+        // What replaced nothing makes no other tree the older one.
+        let has_newer = self.places.archived_run(self.number).is_dir();
         let present = recall::backups(&self.places)?;
         let gone = retention::backups(&present, &self.needed(context)?, self.keep_backups);
         for number in &gone {
             context.store.forget_backup(&self.project, *number)?;
             discard(&self.places, &self.places.archived(*number))?;
         }
-        let older = present.iter().filter(|number| **number != self.number && !gone.contains(number));
+        let older = present.iter().filter(|number| has_newer && **number != self.number && !gone.contains(number));
         for number in older {
             discard(&self.places, &self.places.archived_run(*number))?;
         }

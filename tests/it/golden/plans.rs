@@ -4,7 +4,7 @@
 use super::{root, settle, strangers};
 use commis::buildpacks::contract;
 use commis::hooks::{self, Hook, Who};
-use commis::model::{Failure, Mode, ReleaseVersion, Trigger};
+use commis::model::{DeploymentNumber, Failure, Mode, ReleaseVersion, Trigger};
 use commis::pipeline::data::{self, DataFacts};
 use commis::pipeline::facts::{self, Building, EditsFound, Facts, From, Place, Supply};
 use commis::pipeline::{Mover, plan, rollback};
@@ -84,7 +84,8 @@ fn cases(recipe: &Recipe, mode: Mode) -> Vec<(&'static str, Facts)> {
         Mode::Cooking | Mode::Final => {
             let promote = (mode == Mode::Final).then_some(Trigger::Promote);
             let triggers = [Trigger::Push, Trigger::Redeploy, Trigger::Rollback].into_iter().chain(promote);
-            triggers.map(|trigger| (trigger.as_str(), facts(trigger))).collect()
+            let cases = triggers.map(|trigger| (trigger.as_str(), facts(trigger)));
+            cases.chain([("rollback to a tree that was kept", at_hand(recipe, facts(Trigger::Rollback)))]).collect()
         }
         Mode::Editable => vec![
             ("first push", at(Place::Fresh(From::Commit), facts(Trigger::Push))),
@@ -99,8 +100,13 @@ fn cases(recipe: &Recipe, mode: Mode) -> Vec<(&'static str, Facts)> {
     }
 }
 
-/// What is rolled back to is an archive: it has its hooks, and nothing is built. Of what comes from elsewhere all hooks are
-/// planned that may be in it.
+/// Its hooks are known before it is deployed.
+fn at_hand(recipe: &Recipe, facts: Facts) -> Facts {
+    Facts { kept: Some(DeploymentNumber(2)), hooks: recipe.hooks.clone(), ..facts }
+}
+
+/// Nothing is built for what is rolled back to. Of a release whose tree is not here yet all hooks are planned that may be
+/// in it.
 fn facts(recipe: &Recipe, mode: Mode, trigger: Trigger) -> Facts {
     let supply = supply(mode, trigger);
     let all = || Hook::ALL.into_iter().filter(|hook| hook.runs_as() == Who::AppUser).collect();
@@ -108,7 +114,8 @@ fn facts(recipe: &Recipe, mode: Mode, trigger: Trigger) -> Facts {
         mode,
         trigger,
         supply,
-        hooks: if matches!(supply, Supply::Handed | Supply::Fetched) { all() } else { recipe.hooks.clone() },
+        hooks: if supply == Supply::Cooked { recipe.hooks.clone() } else { all() },
+        kept: None,
         buildpack: recipe.buildpack.clone().filter(|_| supply == Supply::Cooked),
         building: recipe.building,
         mover: if trigger == Trigger::Push { Mover::Us } else { Mover::Nobody },
