@@ -313,7 +313,8 @@ fn data_on_a_file_system_that_shares_blocks_is_put_back_without_being_copied() {
             blog.push("main").is_rejected("release-failed").says("data/ restored");
             assert!(std::fs::read(blog.place("data/large")).expect("data") == large, "{kind}");
             assert_eq!(std::fs::read_to_string(blog.place("data/schema")).expect("data"), "1\n", "{kind}");
-            blog.write("Procfile", "web: python3 server.py\n").saying("third").push("main").succeeds();
+            let blog: Project<'_> = blog.write("Procfile", "web: python3 server.py\n").saying("third");
+            blog.push("main").succeeds();
             world.settle();
             // The sums that were owed have been taken.
             let list = std::fs::read_to_string(blog.place("archives/3/data.list")).expect("a list");
