@@ -24,6 +24,7 @@ mod hooks;
 mod housekeeping;
 mod interrupted;
 mod job_ends;
+mod measuring;
 mod mounts_below;
 mod promoting;
 mod promoting_refused;
