@@ -5,8 +5,7 @@ import subprocess
 import time
 
 import trees
-from machine import Broken, run, timed, wait_for
-from measure import median
+from machine import Broken, timed, wait_for
 from servers import Commis
 
 LARGE = {"10k": (10_000, 100_000_000), "100k": (100_000, 200_000_000)}
@@ -62,8 +61,8 @@ def has(bench, project, text):
 
 
 def recovery(bench):
-    """A server with 200 sites dies while 20 of them are being deployed. From its start until a healthy site is served, and
-    until all is brought to an end and every site serves what it did."""
+    """A server with 200 sites dies while 20 of them are being deployed. From its start until a healthy site is served,
+    and until all is brought to an end and every site serves what it did."""
     server = Commis(bench.room, bench.binary, "recovered")
     sites = [trees.static_site(bench.room, f"recovered-{number}") for number in range(PROJECTS)]
     texts = [site.text for site in sites]
@@ -73,7 +72,7 @@ def recovery(bench):
     for number in broken:
         sites[number].add(".commis/hooks/post_deploy", "#!/bin/sh\necho interrupt me\nsleep 600\n")
     serving, resolved = [], []
-    for turn in range(bench.rounds):
+    for _ in range(bench.rounds):
         die_in_the_middle(server, [sites[number] for number in broken], broken)
         times = start_again(server, healthy=PROJECTS // 2 + 1, texts=texts, broken=broken)
         serving.append(times[0] * 1000)
@@ -89,7 +88,8 @@ def die_in_the_middle(server, sites, numbers):
     for site, number in zip(sites, numbers):
         site.next_commit()
         command = ["git", "-C", str(site.path), "push", server.url(f"site-{number}"), "HEAD:refs/heads/main"]
-        pushes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=site.room.environment))
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        pushes.append(subprocess.Popen(command, env=site.room.environment, **streams))
     heard = [wait_for_line(push.stderr, b"interrupt me") for push in pushes]
     server.kill()
     for push in pushes:
