@@ -261,7 +261,10 @@ fn compress(
         };
         let Ok(Work { index, key, how }) = next else { return };
         let bytes = match how {
-            How::Copy(place) => known.map_or_else(|| Err(io::Error::other("no archive")), |known| known.read(place)),
+            // Reading compares it with the sum.
+            How::Copy(place) => known
+                .map_or_else(|| Err(io::Error::other("no archive")), |known| known.read(place))
+                .map(|bytes| (bytes, place.sum)),
             How::Compress { bytes, filled } => {
                 let content = bytes.get(..filled).unwrap_or_default();
                 let frame = match &mut zstd {
@@ -270,13 +273,12 @@ fn compress(
                 };
                 // Nobody may be waiting for the buffer any more.
                 let _ = spare.send(bytes);
-                frame
+                frame.map(|frame| {
+                    let sum = remembered::sum(&frame);
+                    (frame, sum)
+                })
             }
         };
-        let bytes = bytes.map(|bytes| {
-            let sum = remembered::sum(&bytes);
-            (bytes, sum)
-        });
         if frames.send(Frame { index, key, bytes }).is_err() {
             return;
         }

@@ -8,7 +8,7 @@ use super::unpack::UnpackLimits;
 use crate::model::Failure;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -60,6 +60,7 @@ fn frame_failure(error: FrameError) -> Failure {
     }
 }
 
+/// Sums up what is taken out of it.
 struct Hashing {
     file: BufReader<File>,
     hash: Sha256,
@@ -68,10 +69,21 @@ struct Hashing {
 
 impl Read for Hashing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.file.read(buffer)?;
-        self.hash.update(buffer.get(..got).unwrap_or_default());
-        self.read += got as u64;
+        let got = self.fill_buf()?.read(buffer)?;
+        self.consume(got);
         Ok(got)
+    }
+}
+
+impl BufRead for Hashing {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.file.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.hash.update(self.file.buffer().get(..count).unwrap_or_default());
+        self.read += count as u64;
+        self.file.consume(count);
     }
 }
 

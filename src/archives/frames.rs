@@ -1,8 +1,8 @@
-//! Cutting a compressed stream into its zstd frames without decompressing. Pure over any reader.
+//! Cutting a compressed stream into its zstd frames without decompressing. Pure over any buffered reader.
 //! A release consists of whole small frames that name their size, so memory is bounded by what one frame may claim, before
 //! it is given to the decompressor. Everything else in the format (dictionaries, skippable frames, unknown sizes) is refused.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
 /// Largest content of one frame.
 pub const MAX_CONTENT: usize = 8 << 20;
@@ -29,7 +29,7 @@ pub enum FrameError {
 }
 
 /// Reads the next whole frame into `frame`; gives the size of its content, or `None` at the end.
-pub fn next(from: &mut impl Read, frame: &mut Vec<u8>) -> Result<Option<usize>, FrameError> {
+pub fn next(from: &mut impl BufRead, frame: &mut Vec<u8>) -> Result<Option<usize>, FrameError> {
     frame.clear();
     match more(from, frame, 1) {
         Err(FrameError::CutOff) => return Ok(None),
@@ -60,7 +60,7 @@ pub fn next(from: &mut impl Read, frame: &mut Vec<u8>) -> Result<Option<usize>, 
     Ok(Some(size as usize))
 }
 
-fn blocks(from: &mut impl Read, frame: &mut Vec<u8>) -> Result<(), FrameError> {
+fn blocks(from: &mut impl BufRead, frame: &mut Vec<u8>) -> Result<(), FrameError> {
     loop {
         let head = number(from, frame, 3)?;
         let length = match (head >> 1) & 3 {
@@ -76,18 +76,31 @@ fn blocks(from: &mut impl Read, frame: &mut Vec<u8>) -> Result<(), FrameError> {
 }
 
 /// A little-endian number of up to eight bytes.
-fn number(from: &mut impl Read, frame: &mut Vec<u8>, width: usize) -> Result<u64, FrameError> {
+fn number(from: &mut impl BufRead, frame: &mut Vec<u8>, width: usize) -> Result<u64, FrameError> {
     let start = frame.len();
     more(from, frame, width)?;
     Ok(frame.iter().skip(start).rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
-fn more(from: &mut impl Read, frame: &mut Vec<u8>, count: usize) -> Result<(), FrameError> {
+fn more(from: &mut impl BufRead, frame: &mut Vec<u8>, count: usize) -> Result<(), FrameError> {
     if frame.len() + count > MAX_FRAME {
         return Err(FrameError::Long);
     }
-    let got = from.take(count as u64).read_to_end(frame).map_err(FrameError::Read)?;
-    if got < count { Err(FrameError::CutOff) } else { Ok(()) }
+    let mut rest = count;
+    while rest > 0 {
+        let ready = match from.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            ready => ready.map_err(FrameError::Read)?,
+        };
+        let Some(piece) = ready.get(..rest.min(ready.len())).filter(|piece| !piece.is_empty()) else {
+            return Err(FrameError::CutOff);
+        };
+        frame.extend_from_slice(piece);
+        let got = piece.len();
+        from.consume(got);
+        rest -= got;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

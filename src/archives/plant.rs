@@ -11,7 +11,7 @@ use crate::model::Failure;
 use crate::system::UserIds;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown, fchownat, symlinkat};
 use sha2::{Digest, Sha256};
 use std::ffi::CString;
@@ -27,6 +27,9 @@ use std::thread::{Scope, ScopedJoinHandle};
 const PLANTERS: usize = 2;
 /// Files handed over at once; each may hold a directory open.
 const BATCH: usize = 32;
+
+/// Mode of every directory of a release.
+const DIRECTORY: u32 = 0o755;
 
 /// A directory that is being filled.
 pub enum Place {
@@ -99,7 +102,7 @@ fn work(jobs: &Mutex<Receiver<Vec<Job>>>, owner: UserIds) -> Result<Sums, Failur
         for job in batch {
             let content = job.data.get(job.range.clone()).unwrap_or_default();
             if let Place::Directory(parent) = job.parent.as_ref() {
-                let mut file = create(parent, &job.path)?;
+                let mut file = create(parent, &job.path, job.exec)?;
                 file.write_all(content).map_err(|error| machine(format!("write {}", job.path), error))?;
                 finish(&file, job.exec, owner).map_err(|error| machine(format!("write {}", job.path), error))?;
             }
@@ -108,17 +111,29 @@ fn work(jobs: &Mutex<Receiver<Vec<Job>>>, owner: UserIds) -> Result<Sums, Failur
     }
 }
 
-/// A new, empty file; nobody else can read it yet.
-pub fn create(parent: &OwnedFd, path: &str) -> Result<File, Failure> {
+/// A new, empty file, with the mode it is to have where nothing takes bits of it away. Nobody else can reach it yet: the
+/// tree grows in a directory that is closed.
+pub fn create(parent: &OwnedFd, path: &str, exec: Exec) -> Result<File, Failure> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let made = openat(parent, names::split(path).1, flags, Mode::S_IRUSR | Mode::S_IWUSR);
+    let made = openat(parent, names::split(path).1, flags, Mode::from_bits_truncate(exec.mode()));
     made.map(File::from).map_err(|error| machine(format!("create {path}"), error))
 }
 
 /// Gives a written file its mode and owner.
 pub fn finish(file: &File, exec: Exec, owner: UserIds) -> nix::Result<()> {
-    fchown(file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
-    fchmod(file, Mode::from_bits_truncate(exec.mode()))
+    own(file, exec.mode(), owner)
+}
+
+/// Mode and owner, whatever umask, set-group-id and access lists of the directories above made of them. Nearly all are right
+/// from the start, and looking writes nothing.
+fn own(file: &impl AsFd, mode: u32, owner: UserIds) -> nix::Result<()> {
+    let found = fstat(file)?;
+    let owned = (found.st_uid, found.st_gid) == (owner.uid, owner.gid);
+    if !owned {
+        fchown(file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
+    }
+    // A new owner takes bits away.
+    if owned && found.st_mode & 0o7777 == mode { Ok(()) } else { fchmod(file, Mode::from_bits_truncate(mode)) }
 }
 
 /// A new directory, open.
@@ -126,7 +141,7 @@ pub fn directory(parent: &Place, path: &str, owner: UserIds) -> Result<Place, Fa
     let Place::Directory(parent) = parent else { return Ok(Place::Nowhere) };
     let during = |error: Errno| machine(format!("create {path}"), error);
     let name = CString::new(names::split(path).1).map_err(|_| refused("a name holds a zero byte"))?;
-    mkdirat(parent, name.as_c_str(), Mode::S_IRWXU).map_err(during)?;
+    mkdirat(parent, name.as_c_str(), Mode::from_bits_truncate(DIRECTORY)).map_err(during)?;
     let made = walk::open_below(parent.as_fd(), &name, OFlag::O_DIRECTORY).map_err(during)?;
     own_directory(&made, owner).map_err(during)?;
     Ok(Place::Directory(made))
@@ -134,8 +149,7 @@ pub fn directory(parent: &Place, path: &str, owner: UserIds) -> Result<Place, Fa
 
 /// The mode and owner of every directory of a release.
 pub fn own_directory(directory: &OwnedFd, owner: UserIds) -> nix::Result<()> {
-    fchown(directory, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
-    fchmod(directory, Mode::from_bits_truncate(0o755))
+    own(directory, DIRECTORY, owner)
 }
 
 /// The links of a release, after everything else is there: nothing was ever written through one.

@@ -376,7 +376,7 @@ impl<'scope> Reading<'scope> {
         use std::io::Write;
         let during = |error| machine(format!("write {path}"), error);
         let mut file = match parent {
-            Place::Directory(parent) => Some(plant::create(parent, path)?),
+            Place::Directory(parent) => Some(plant::create(parent, path, exec)?),
             Place::Nowhere => None,
         };
         let (mut hash, mut rest) = (Sha256::new(), size);

@@ -1,289 +1,52 @@
-"""The rows: for each, what ours does, what the other does, and the goal. One function per row, named as the row.
+"""The rows: for each its function, its goal and its number of rounds. What they do stands in the files they come from.
 
-A row is a function `bench -> Row`. To add one: the function, its goal in GOALS, its number of runs in RUNS."""
+A row is a function `bench -> Row`, or one that gives several rows, named after it (`unpack`, `backup-first-xfs`). To add
+one: the function, in the file of its subject, and a line here."""
 
-import shutil
-import statistics
-import subprocess
-import threading
-import time
 from dataclasses import dataclass
+from typing import Callable
 
-import trees
-from machine import Broken, run, timed, wait_for
-from servers import Commis, OpenSsh, fetch, free_port
+import archived
+import backups
+import living
+import pushes
+from measure import Row
 
-# Largest ratio ours/other; for memory, largest number of megabytes.
-GOALS = {
-    "ssh-session": 0.15,
-    "clone-100m": 0.95,
-    "push-100m": 0.75,
-    "push-tiny-static": 0.9,
-    "push-tiny-process": 1.1,
-    "push-10k-first": 1.3,
-    "push-10k-one-file": 3.0,
-    "memory-rest": 60.0,
-    "memory-peak": 150.0,
+
+@dataclass(frozen=True)
+class Entry:
+    measure: Callable
+    # Largest ratio ours/other; for memory, largest number of megabytes. A function may give some of its rows another.
+    goal: float
+    # Measured rounds: full, quick.
+    rounds: tuple[int, int]
+
+
+ROWS = {
+    "ssh-session": Entry(pushes.ssh_session, 0.15, (41, 15)),
+    "clone-100m": Entry(pushes.clone_100m, 0.95, (9, 2)),
+    "push-100m": Entry(pushes.push_100m, 0.75, (9, 2)),
+    "push-tiny-static": Entry(pushes.push_tiny_static, 0.9, (31, 7)),
+    "push-tiny-process": Entry(pushes.push_tiny_process, 1.1, (21, 5)),
+    "push-10k-first": Entry(pushes.push_10k_first, 1.3, (7, 1)),
+    "push-10k-one-file": Entry(pushes.push_10k_one_file, 3.0, (15, 2)),
+    "memory-rest": Entry(pushes.memory_rest, 60.0, (3, 1)),
+    "memory-peak": Entry(pushes.memory_peak, 150.0, (3, 1)),
+    "tree-materialise": Entry(archived.tree_materialise, 0.3, (5, 1)),
+    "tree-verify": Entry(archived.tree_verify, 0.25, (11, 3)),
+    "bundle": Entry(archived.bundle, 1.0, (9, 2)),
+    "rebundle-one-file": Entry(archived.rebundle_one_file, 0.25, (15, 3)),
+    "unpack": Entry(archived.unpack, 1.2, (15, 3)),
+    "memory-unpack": Entry(archived.memory_unpack, 300.0, (1, 1)),
+    "rollback": Entry(living.rollback, 0.6, (11, 3)),
+    "backup": Entry(backups.backup, 1.0, (7, 1)),
+    "recovery": Entry(living.recovery, 1000.0, (3, 1)),
 }
-# Measured rounds: (full, quick).
-RUNS = {
-    "ssh-session": (41, 15),
-    "clone-100m": (9, 3),
-    "push-100m": (9, 3),
-    "push-tiny-static": (31, 9),
-    "push-tiny-process": (21, 7),
-    "push-10k-first": (7, 2),
-    "push-10k-one-file": (15, 3),
-    "memory-rest": (3, 1),
-    "memory-peak": (3, 1),
-}
-PROJECTS_AT_REST = 20
 
 
-@dataclass
-class Row:
-    """Times in milliseconds, memory in megabytes; spread is the interquartile range of ours over its median."""
-
-    name: str
-    ours: float
-    other: float | None
-    runs: int
-    spread: float
-
-    @property
-    def ratio(self):
-        return self.ours / self.other if self.other else None
-
-    @property
-    def met(self):
-        return (self.ratio if self.other else self.ours) <= GOALS[self.name]
-
-
-class Bench:
-    """The two servers and the trees, made when a row first asks for them."""
-
-    def __init__(self, room, binary, quick):
-        self.room, self.binary, self.quick, self.made = room, binary, quick, {}
-
-    def once(self, name, make):
-        if name not in self.made:
-            self.made[name] = make()
-        return self.made[name]
-
-    @property
-    def ours(self):
-        return self.once("ours", lambda: Commis(self.room, self.binary))
-
-    @property
-    def other(self):
-        return self.once("other", lambda: OpenSsh(self.room))
-
-    @property
-    def large(self):
-        return self.once("large", lambda: trees.large(self.room))
-
-    def push(self, url, branch, project):
-        """Seconds of a push of the large tree to ours. What is tidied after the verdict is waited for, not counted: it
-        must not slow the other's turn down."""
-        seconds = timed(self.large.push, url, branch)
-        self.ours.settle(project)
-        return seconds
-
-    def rounds(self, name):
-        return RUNS[name][1 if self.quick else 0]
-
-    def alternate(self, name, ours, other, before=lambda number: None, after=lambda number: None):
-        """Takes turns, who begins as well, after one round that does not count. Both return seconds."""
-        times = {ours: [], other: []}
-        for number in range(self.rounds(name) + 1):
-            before(number)
-            for side in (ours, other) if number % 2 else (other, ours):
-                seconds = side(number)
-                if number:
-                    times[side].append(seconds * 1000)
-            after(number)
-        return Row(name, median(times[ours]), median(times[other]), self.rounds(name), spread(times[ours]))
-
-
-def ssh_session(bench):
-    ours, other = bench.ours.ssh("list"), bench.other.ssh("true")
-    env = bench.room.environment
-    return bench.alternate(
-        "ssh-session",
-        lambda number: timed(lambda: run(ours, env=env)),
-        lambda number: timed(lambda: run(other, env=env)),
-    )
-
-
-def clone_100m(bench):
-    urls = bench.ours.create("cloned"), bench.other.create("cloned")
-    for url in urls:
-        bench.large.push(url, "work")
-    goal = bench.room.path / "clone"
-
-    def clone(url):
-        flags = ["--quiet", "--bare", "--single-branch", "--branch", "work"]
-        seconds = timed(bench.room.git, bench.room.path, "clone", *flags, url, str(goal))
-        shutil.rmtree(goal)
-        return seconds
-
-    row = bench.alternate("clone-100m", lambda number: clone(urls[0]), lambda number: clone(urls[1]))
-    bench.ours.destroy("cloned")
-    return row
-
-
-def push_100m(bench):
-    return fresh_pushes(bench, "push-100m", branch="work", hook=lambda name: "exit 0")
-
-
-def push_10k_first(bench):
-    return fresh_pushes(bench, "push-10k-first", branch="main", hook=lambda name: by_hand(bench, name))
-
-
-def fresh_pushes(bench, name, branch, hook):
-    """Pushes the large tree into a repository that is new in every round."""
-    urls = {}
-
-    def before(number):
-        bench.large.next_commit()
-        fresh = f"{name}-{number}"
-        urls["ours"], urls["other"] = bench.ours.create(fresh), bench.other.create(fresh, hook(fresh))
-
-    def after(number):
-        bench.ours.destroy(f"{name}-{number}")
-        for left in bench.other.root.glob(f"{name}-{number}.*"):
-            shutil.rmtree(left)
-
-    return bench.alternate(
-        name,
-        lambda number: bench.push(urls["ours"], branch, f"{name}-{number}"),
-        lambda number: timed(bench.large.push, urls["other"], branch),
-        before,
-        after,
-    )
-
-
-def push_10k_one_file(bench):
-    urls = bench.ours.create("one-file"), bench.other.create("one-file", by_hand(bench, "one-file"))
-    for url in urls:
-        bench.large.push(url)
-    row = bench.alternate(
-        "push-10k-one-file",
-        lambda number: bench.push(urls[0], "main", "one-file"),
-        lambda number: timed(bench.large.push, urls[1]),
-        before=lambda number: bench.large.next_commit(),
-    )
-    bench.ours.destroy("one-file")
-    return row
-
-
-def by_hand(bench, name):
-    """The hook that people write: a work tree, then a copy of it where it is served."""
-    tree, served = bench.other.root / f"{name}.tree", bench.other.root / f"{name}.served"
-    lines = [f"mkdir -p {tree} {served}", f"git --work-tree={tree} checkout --quiet -f main"]
-    return "\n".join(["set -e", *lines, f"rsync -a --delete {tree}/ {served}/"])
-
-
-def push_tiny_static(bench):
-    site, text = trees.static_site(bench.room), {}
-    urls = bench.ours.create("tiny"), bench.other.create("tiny")
-    row = bench.alternate(
-        "push-tiny-static",
-        lambda number: served(bench, site, urls[0], "tiny", text["now"]),
-        lambda number: timed(site.push, urls[1]),
-        before=lambda number: text.update(now=site.next_commit()),
-    )
-    bench.ours.destroy("tiny")
-    return row
-
-
-def push_tiny_process(bench):
-    app, text = trees.process(bench.room), {}
-    urls = bench.ours.create("process"), bench.other.create("process")
-    row = bench.alternate(
-        "push-tiny-process",
-        lambda number: served(bench, app, urls[0], "process", text["now"]),
-        lambda number: timed(app.push, urls[1]) + start_by_hand(app, text["now"]),
-        before=lambda number: text.update(now=app.next_commit()),
-    )
-    bench.ours.destroy("process")
-    return row
-
-
-def served(bench, tree, url, project, text):
-    """A push of ours counts only if the new page is there the moment git says it is done."""
-    seconds = timed(tree.push, url)
-    page = bench.ours.page(project)
-    bench.ours.settle(project)
-    if text not in page:
-        raise Broken(f"the push of {project} was acknowledged, but the page is not the new one")
-    return seconds
-
-
-def start_by_hand(app, text):
-    """Seconds from starting the same process to its first answer."""
-    port = free_port()
-    start = time.perf_counter()
-    env = {"PATH": "/usr/bin:/bin", "PORT": str(port)}
-    child = subprocess.Popen(["/usr/bin/python3", "server.py"], cwd=app.path, env=env)
-    try:
-        wait_for(lambda: text in fetch(port), pause=0.002)
-        return time.perf_counter() - start
-    finally:
-        child.kill()
-        child.wait()
-
-
-def memory_rest(bench):
-    def measure(server):
-        site = trees.static_site(bench.room, f"site-{server.root.name}")
-        for number in range(PROJECTS_AT_REST):
-            site.push(server.create(f"site-{number}"))
-        time.sleep(2)
-        return server.resident()
-
-    return on_fresh_servers(bench, "memory-rest", measure)
-
-
-def memory_peak(bench):
-    def measure(server):
-        url, seen, done = server.create("peak"), [0.0], threading.Event()
-
-        def watch():
-            while not done.wait(0.01):
-                seen.append(server.resident())
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            bench.large.push(url, "work")
-        finally:
-            done.set()
-            watcher.join()
-        return max(*seen, server.highest())
-
-    return on_fresh_servers(bench, "memory-peak", measure)
-
-
-def on_fresh_servers(bench, name, measure):
-    """A number of megabytes, from servers that did nothing else before."""
-    found = []
-    for number in range(bench.rounds(name)):
-        server = Commis(bench.room, bench.binary, f"{name}-{number}")
-        found.append(measure(server))
-        bench.room.stop(server.process)
-    return Row(name, median(found), None, len(found), spread(found))
-
-
-def median(numbers):
-    return statistics.median(numbers)
-
-
-def spread(numbers):
-    if len(numbers) < 4:
-        return (max(numbers) - min(numbers)) / median(numbers)
-    low, _, high = statistics.quantiles(numbers, n=4)
-    return (high - low) / median(numbers)
-
-
-ROWS = {name: globals()[name.replace("-", "_")] for name in GOALS}
+def measure(bench, name):
+    """The measured rows of one row of the list, each as soon as it is there."""
+    entry = ROWS[name]
+    bench.rounds, bench.goal = entry.rounds[1 if bench.quick else 0], entry.goal
+    found = entry.measure(bench)
+    yield from [found] if isinstance(found, Row) else found

@@ -26,16 +26,25 @@ class Commis:
         self.root.mkdir(mode=0o711)
         self.config = self.root / "commis.toml"
         self.config.write_text(self.configuration())
-        self.log = self.root / "server.log"
-        ready = self.root / "ready"
-        with open(ready, "wb") as file:
-            self.process = room.start([self.binary, "serve", "--config", str(self.config)], self.log, stdout=file)
-        line = wait_for(lambda: self.alive() and re.search(r"^commis: ready .*$", ready.read_text(), re.M)).group(0)
-        self.port = int(re.search(r"ssh=\S+:(\d+)", line).group(1))
-        self.http = int(re.search(r"http=\S+:(\d+)", line).group(1))
+        self.log, self.ready = self.root / "server.log", self.root / "ready"
+        self.start()
         with open(f"{room.key}.pub", "rb") as public:
             self.verb("key", "add", "bench", "--admin", stdin=public)
         room.trust(self.port, re.search(r"ssh-ed25519 \S+", self.verb("hostkey")).group(0))
+
+    def start(self):
+        """Starts it, for the first time or again, and waits until its doors are open."""
+        with open(self.ready, "wb") as file:
+            self.process = self.room.start([self.binary, "serve", "--config", str(self.config)], self.log, stdout=file)
+        line = wait_for(lambda: self.alive() and re.search(r"^commis: ready .*$", self.ready.read_text(), re.M), pause=0.005)
+        self.port = int(re.search(r"ssh=\S+:(\d+)", line.group(0)).group(1))
+        self.http = int(re.search(r"http=\S+:(\d+)", line.group(0)).group(1))
+
+    def kill(self):
+        """As the kernel does it when memory is short."""
+        self.process.kill()
+        self.process.wait()
+        self.room.children.remove(self.process)
 
     def configuration(self):
         first = 500_000 + os.getpid() % 1000 * 1000 + (0 if self.root.name == "ours" else 500)

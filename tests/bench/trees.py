@@ -1,6 +1,7 @@
 """What is pushed: two tiny applications and one large tree, the same on every machine."""
 
 import random
+from itertools import chain
 
 FILES, BYTES = 10_000, 100_000_000
 
@@ -35,7 +36,7 @@ class Tree:
             place.write_bytes(content)
         self.git("init", "--quiet", "--initial-branch=main")
         self.git("config", "gc.auto", "0")
-        self.next_commit()
+        self.text = self.next_commit()
         self.git("repack", "-a", "-d", "-q")
 
     def git(self, *arguments):
@@ -50,6 +51,12 @@ class Tree:
         self.git("commit", "--quiet", "--message", text)
         return text
 
+    def add(self, file, text):
+        """A program that the next commit will hold."""
+        (self.path / file).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / file).write_text(text)
+        (self.path / file).chmod(0o755)
+
     def push(self, url, branch="main"):
         self.git("push", "--quiet", url, f"HEAD:refs/heads/{branch}")
 
@@ -62,25 +69,27 @@ def static_site(room, name="static"):
     return Tree(room, name, files, "index.html")
 
 
-def process(room):
-    """One Python process that answers with a file."""
+def process(room, name="process", files=0, size=0):
+    """One Python process that answers with a file; it may stand among many others."""
     settings = b'[health]\npath = "/"\n'
-    files = [("server.py", SERVER.encode()), ("Procfile", b"web: /usr/bin/python3 server.py\n")]
-    return Tree(room, "process", files + [(".commis/project.toml", settings)], "greeting.txt")
+    own = [("server.py", SERVER.encode()), ("Procfile", b"web: /usr/bin/python3 server.py\n")]
+    own.append((".commis/project.toml", settings))
+    return Tree(room, name, chain(own, many(files, size)), "greeting.txt")
 
 
 def large(room, name="large"):
-    """10,000 files, 100 MB: sizes as in real trees (many small, few large), half noise and half words."""
+    return Tree(room, name, many(FILES, BYTES), "public/index.html")
+
+
+def many(count, total):
+    """By default 10,000 files, 100 MB: sizes as in real trees (many small, few large), half noise and half words."""
     chance = random.Random(20_261_120)
-    weights = [chance.lognormvariate(0, 1.2) for _ in range(FILES)]
-    scale = BYTES / sum(weights)
+    weights = [chance.lognormvariate(0, 1.2) for _ in range(count)]
+    scale = total / max(1, sum(weights))
     words = " ".join(chance.choice(["push", "cook", "deploy", "check", "undo", "serve"]) for _ in range(40_000)).encode()
 
-    def files():
-        for number, weight in enumerate(weights):
-            size = max(1, int(weight * scale))
-            start = chance.randrange(len(words) // 2)
-            content = chance.randbytes(size) if number % 2 else (words[start:] * (size // len(words) + 2))[:size]
-            yield f"public/{number // 100:03}/{number:05}.bin", content
-
-    return Tree(room, name, files(), "public/index.html")
+    for number, weight in enumerate(weights):
+        size = max(1, int(weight * scale))
+        start = chance.randrange(len(words) // 2)
+        content = chance.randbytes(size) if number % 2 else (words[start:] * (size // len(words) + 2))[:size]
+        yield f"public/{number // 100:03}/{number:05}.bin", content

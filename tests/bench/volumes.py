@@ -5,8 +5,8 @@ import shutil
 
 from machine import run
 
-# Large enough for two trees of 100,000 files with their copies.
-BYTES = 6 << 30
+# Large enough for copies of 1 GiB and for trees of 100,000 files with their copies; the files behind them have holes.
+BYTES = 8 << 30
 MAKE = {
     "ext4": ["mkfs.ext4", "-q", "-F"],
     "xfs": ["mkfs.xfs", "-q", "-f"],

@@ -25,6 +25,7 @@ mod housekeeping;
 mod interrupted;
 mod job_ends;
 mod kept;
+mod measuring;
 mod mounts_below;
 mod promoting;
 mod promoting_refused;

@@ -41,6 +41,31 @@ fn copies_made_in_another_order_by_another_user_at_another_time_pack_to_the_same
 }
 
 #[test]
+fn where_a_tree_is_unpacked_changes_neither_owners_nor_modes() {
+    let place = tempfile::tempdir().unwrap();
+    let (tree, out, shared) = (place.path().join("t"), place.path().join("blog.tar.zst"), place.path().join("shared"));
+    plant_tree(&tree, &mut |_| 0);
+    let packed = packed(&tree, &out);
+    let expect = Expect { sha256: packed.archive_sha256.clone(), limits: UnpackLimits::of(&packed) };
+    // What is made here belongs to another group, and hands that down.
+    fs::create_dir(&shared).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&shared, Some(0), Some(4321)).unwrap();
+    }
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o2777)).unwrap();
+    fs::create_dir(shared.join("control")).unwrap();
+    assert_eq!(fs::metadata(shared.join("control")).unwrap().mode() & 0o2000, 0o2000, "it hands nothing down");
+    let into = shared.join("into");
+    unpack(&out, &expect, &into, me(), Links::AsBuilt).unwrap();
+    for path in std::iter::once(into.clone()).chain(seen(&into).keys().map(|path| into.join(path))) {
+        let data = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((data.uid(), data.gid()), (me().uid, me().gid), "{path:?}");
+        let wanted = if data.is_dir() || data.mode() & 0o100 != 0 { 0o755 } else { 0o644 };
+        assert!(data.is_symlink() || data.mode() & 0o7777 == wanted, "{path:?} has {:o}", data.mode());
+    }
+}
+
+#[test]
 fn a_tree_comes_back_exactly_and_is_verified_as_such() {
     let place = tempfile::tempdir().unwrap();
     let (tree, out, into) = (place.path().join("t"), place.path().join("blog.tar.zst"), place.path().join("into"));
