@@ -234,7 +234,10 @@ mod tests {
         let url = "commis.toml line 2: upstreams.staging.url: should be ";
         assert!(error(&one("http://x", key)).starts_with(url));
         assert!(error(&one("ssh://commis@x:0", key)).starts_with(url));
-        assert!(error(&one("ssh://commis@x", "ssh-rsa AAAA")).contains("host_key: should be the line"));
+        assert!(error(&one("ssh://commis@x", "ssh-rsa AAAA")).contains("host_key: should be a host key"));
+        let line = format!("[staging.example.com]:2222 {key}");
+        let read = ServerConfig::parse(&one("ssh://commis@x", &line), "commis.toml").unwrap();
+        assert_eq!(read.upstreams["staging"].host_key, key, "the whole line of known_hosts will do");
         assert!(error("[upstreams.staging]\nurl = \"ssh://commis@x\"").contains("host_key: is missing"));
         assert!(error("[upstreams.staging]\nuri = 1").contains("unknown key"));
         assert!(error("[upstreams]\nstaging = 1").contains("should be a section"));

@@ -74,8 +74,11 @@ fn parse(text: &str) -> Option<Address> {
 }
 
 fn host_key() -> Kind<String> {
-    kind("the line of a host key: ssh-ed25519 AAAA...", |raw| {
-        let (kind, rest) = raw.text()?.trim().split_once(' ')?;
+    kind("a host key, as `commis hostkey` prints it there: ssh-ed25519 AAAA...", |raw| {
+        let text = raw.text()?.trim();
+        // The host before it stands in `url` as well.
+        let key = if text.starts_with("ssh-") { text } else { text.split_once(' ')?.1 };
+        let (kind, rest) = key.split_once(' ')?;
         let body = rest.split(' ').next()?;
         let plain = body.starts_with("AAAA") && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
         (kind == "ssh-ed25519" && plain && body.len() == 68).then(|| format!("{kind} {body}"))

@@ -124,6 +124,11 @@ pub fn live(project: &ProjectName, version: ReleaseVersion, seconds: f64, url: O
     lines
 }
 
+/// What was asked for serves, and nothing had to be done.
+pub fn live_already(project: &ProjectName, version: ReleaseVersion, since: DeploymentNumber) -> String {
+    format!("success: {project} {version} is live already, since deploy {since}")
+}
+
 /// A failure, what serves now, and what next.
 pub fn failure(failure: &Failure, serving: &str) -> Vec<String> {
     let mut lines = verdict("error", &failure.what);

@@ -29,10 +29,13 @@ type Bytes = Box<dyn AsyncRead + Send + Unpin>;
 impl Platform {
     pub(super) async fn release_import(&self, actor: &Actor, name: &str, input: Input) -> Result<Reply, Failure> {
         let project = self.project_for_release(actor, name).await?;
+        let before = self.context.store.releases(&project.name)?;
         let release = self.take_in(&project, input).await?;
-        let from = release.signer.clone().unwrap_or_default();
-        let done = format!("verified and stored {} of {name}, signed by {from}", release.version);
-        Ok(Reply::Done { done, changed: true })
+        let changed = !before.iter().any(|there| there.sha256 == release.sha256);
+        let what = if changed { "verified and stored" } else { "verified again, and here already:" };
+        let (version, from) = (release.version, release.signer.clone().unwrap_or_default());
+        let next = format!("deploy it: commis promote {name} {version}");
+        Ok(Reply::Done { done: format!("{what} {version} of {name}, signed by {from}; {next}"), changed })
     }
 
     pub(super) async fn release_push(
@@ -64,7 +67,9 @@ impl Platform {
     /// From a stream to a release on the shelf.
     async fn take_in(&self, project: &ProjectRecord, input: Input) -> Result<ReleaseRecord, Failure> {
         let places = self.context.project_places(&project.name);
-        if reading::names(&places.incoming())?.len() >= AT_ONCE {
+        // What a broken promotion left to be gone on with is on its way by another road.
+        let uploads = reading::names(&places.incoming())?.into_iter().filter(|name| !shelving::is_half_fetched(name));
+        if uploads.count() >= AT_ONCE {
             let what = format!("{AT_ONCE} releases of {} are on their way in already", project.name);
             return Err(Failure::new(Code::Busy, what).hint("try again in a minute"));
         }
@@ -102,7 +107,11 @@ async fn receive(project: &ProjectName, directory: &Path, mut from: Bytes) -> Re
     let mut carton = Carton::default();
     loop {
         let mut block = [0; BLOCK];
-        from.read_exact(&mut block).await.map_err(|error| broken_off(&error))?;
+        from.read_exact(&mut block).await.map_err(|error| match carton.archive() {
+            Some(_) => broken_off(&error),
+            None => Failure::new(Code::VerifyFailed, "carton: no release came in")
+                .hint(format!("it is read from standard input: commis release export {project} > FILE makes one")),
+        })?;
         let Next::Part { part, size } = carton.take(&block, project)? else { break };
         let name = format!("{}{}", carton.archive().unwrap_or_default(), part.suffix());
         if files::free_bytes(directory)? < size.saturating_mul(2) {

@@ -13,6 +13,7 @@ mod show_disks;
 mod show_edits;
 mod show_rescue;
 
+mod already;
 mod configure;
 mod deploy;
 mod destroy_project;

@@ -6,6 +6,7 @@ use super::deploy::Wish;
 use super::records::Reply;
 use super::{Input, Platform, Talk};
 use crate::model::{Actor, Code, CommitId, Failure, ProjectName, ReleaseVersion, Remote, Trigger};
+use crate::notify::words;
 use crate::pipeline::promotion::{Branch, Source};
 use crate::pipeline::release_policy::{Age, Insistence, Tested};
 use crate::pipeline::{Goal, Manner, Promotion};
@@ -36,6 +37,11 @@ impl Platform {
             Some(_) => named_by(&input.read_text().await?, &name)?,
             None => which(asked.release.as_deref(), asked.commit.as_deref())?,
         };
+        // A number has the same bytes everywhere: what is on the shelf is not asked for elsewhere.
+        if let (Some(project), None, Some(release)) = (&known, &asked.from, self.handed_in(&name, &which)?) {
+            let promotion = from_shelf(&release, insistence(asked.despite), None)?;
+            return self.deploy_promotion(actor, project.clone(), promotion, talk).await;
+        }
         let upstream = self.upstream(asked.from.as_deref())?;
         let head = upstream.head(&name, &which).await?;
         named_alike(&which, &head)?;
@@ -55,6 +61,12 @@ impl Platform {
         talk: &Talk,
     ) -> Result<Reply, Failure> {
         let name = project.name.to_string();
+        if let Some(row) = self.serves_already(&project, &promotion)? {
+            let said = format!("{}\n", words::live_already(&project.name, promotion.version, row.number));
+            // Who does not listen has the exit code.
+            let _ = talk.err(said.into_bytes()).await;
+            return Ok(Reply::Deployment(Box::new(self.deployment_record(&row)?)));
+        }
         let goal = Goal::Promotion(Box::new(promotion));
         let wish = Wish { project, trigger: Trigger::Promote, goal, with_data: None, manner: Manner::default() };
         let handle = self.launch(actor, wish)?;
@@ -76,6 +88,17 @@ impl Platform {
         let manner = Manner::default();
         let handle = self.launch(actor, Wish { project, trigger: Trigger::Redeploy, goal, with_data: None, manner })?;
         self.follow(&name, handle, talk).await
+    }
+
+    /// A release that came from elsewhere and is on the shelf, when one was named.
+    fn handed_in(&self, project: &ProjectName, which: &Which) -> Result<Option<ReleaseRecord>, Failure> {
+        let kept = self.context.store.releases(project)?;
+        let is_it = |release: &ReleaseRecord| match which {
+            Which::Live => false,
+            Which::Named(name) => release.sha256 == *name || release.version.to_string() == *name,
+            Which::Commit(commit) => release.commit.starts_with(commit.as_str()) && release.tested_at.is_some(),
+        };
+        Ok(kept.into_iter().find(|release| release.is_from_elsewhere() && is_it(release)))
     }
 
     /// The release that a push to a project in mode final names: the newest tested one of the commit, or the chosen one.

@@ -17,6 +17,8 @@ pub struct ReleaseHead {
     pub created_at: String,
     /// Content of all files of its tree.
     pub tree_bytes: u64,
+    /// Where it runs on the server that answers.
+    pub runs_at: String,
     /// The archive first, then the files beside it.
     pub artifacts: Vec<Artifact>,
 }

@@ -40,7 +40,7 @@ impl Platform {
             ReleaseVerb::Head { project, release, commit } => {
                 self.release_head(actor, &project, (release.as_deref(), commit.as_deref())).await
             }
-            ReleaseVerb::Key => self.upstream_key(actor),
+            ReleaseVerb::Key => self.upstream_key(actor, talk).await,
             ReleaseVerb::List { project } => self.releases(actor, &project),
             ReleaseVerb::Verify { project, release } => {
                 let (project, record) = self.kept_release(actor, Action::Read, (&project, &release))?;
@@ -48,7 +48,11 @@ impl Platform {
             }
             ReleaseVerb::Pin { project, release } => self.pin(actor, (&project, &release), Pin::Keep),
             ReleaseVerb::Unpin { project, release } => self.pin(actor, (&project, &release), Pin::LetGo),
-            ReleaseVerb::Signer => Ok(self.signer()),
+            ReleaseVerb::Signer => {
+                tell_next(talk, "a line for the file that releases.signers names on the server that takes releases")
+                    .await;
+                Ok(self.signer())
+            }
         }
     }
 
@@ -148,6 +152,12 @@ impl Platform {
         let total = records.iter().map(|record| record.bytes).sum();
         Ok(Reply::Retention { project: project.name.to_string(), retained, total, max_bytes: policy.max_bytes })
     }
+}
+
+/// What somebody will want next, beside an answer that is piped somewhere.
+pub(super) async fn tell_next(talk: &Talk, next: &str) {
+    // Whoever does not listen can do without.
+    let _ = talk.err(format!("hint: {next}\n").into_bytes()).await;
 }
 
 #[derive(Clone, Copy)]

@@ -71,10 +71,16 @@ impl Platform {
         if let Some(asked) = asked {
             let version = ReleaseVersion::parse(asked)
                 .ok_or_else(|| Failure::new(Code::Usage, "a release is named like v41").hint(&list))?;
-            let found = kept.into_iter().find(|release| release.version == version);
-            return found.ok_or_else(|| {
+            let found = kept.into_iter().find(|release| release.version == version).ok_or_else(|| {
                 Failure::new(Code::NotFound, format!("no release {version} of {} is kept", project.name)).hint(&list)
-            });
+            })?;
+            // Whether it may come to life here at all is settled by promoting it.
+            if found.is_from_elsewhere() && found.served.is_none() {
+                let what = format!("{version} was never live here: there is no way back to it");
+                let next = format!("deploy it: commis promote {} {version}", project.name);
+                return Err(Failure::new(Code::Refused, what).hint(next));
+            }
+            return Ok(found);
         }
         let live = project.live;
         let earlier =

@@ -61,9 +61,9 @@ impl Platform {
         let mut half = Vec::new();
         for entry in reading::names(&incoming)? {
             let path = incoming.join(&entry);
-            match entry.strip_suffix(".partial").filter(|id| crate::upstream::head::is_digest(id)) {
-                Some(_) => half.push((reading::modified(&path)?, path)),
-                None => trees::remove_tree(&path)?,
+            match shelving::is_half_fetched(&entry) {
+                true => half.push((reading::modified(&path)?, path)),
+                false => trees::remove_tree(&path)?,
             }
         }
         half.sort();

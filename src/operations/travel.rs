@@ -48,6 +48,7 @@ impl Platform {
             tested_at: release.tested_at.map(clock::rfc3339),
             created_at: clock::rfc3339(release.created_at),
             tree_bytes: manifest.tree.bytes,
+            runs_at: self.context.project_places(&project.name).run().display().to_string(),
             artifacts: four_files(&self.context, &project.name, release)
                 .into_iter()
                 .map(|(name, sha256, size)| Artifact { name, sha256, size })
@@ -161,8 +162,10 @@ impl Platform {
         if at < kept.len() { Ok(kept.swap_remove(at)) } else { Err(no_such(project, commit)) }
     }
 
-    pub(super) fn upstream_key(&self, actor: &Actor) -> Result<Reply, Failure> {
+    pub(super) async fn upstream_key(&self, actor: &Actor, talk: &Talk) -> Result<Reply, Failure> {
         authorize(actor, Action::ManageKeys, None)?;
+        let add = "on the server that cooks: commis key add prod --project NAME --only release:fetch < this line";
+        super::releases::tell_next(talk, add).await;
         Ok(Reply::Done { done: self.context.upstream_key.public_line(), changed: false })
     }
 }

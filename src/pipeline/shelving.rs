@@ -36,6 +36,22 @@ pub fn on_shelf(
     Ok(release.filter(|release| release.sha256 == promotion.sha256))
 }
 
+/// Whether a name below `incoming/` is that of a fetch, which the next try goes on with: it has the digest of its release.
+/// Uploads have names of their own and cannot be gone on with.
+pub fn is_half_fetched(name: &str) -> bool {
+    name.strip_suffix(".partial").is_some_and(crate::upstream::head::is_digest)
+}
+
+/// Removes what earlier promotions fetched half of, but for this release. For the holder of the project's lock: nothing
+/// else is being fetched.
+pub fn forget_half_fetched(places: &ProjectPlaces, sha256: &str) -> Result<(), Failure> {
+    let wanted = places.incoming_release(sha256);
+    let half = reading::names(&places.incoming())?.into_iter().filter(|name| is_half_fetched(name));
+    half.map(|name| places.incoming().join(name))
+        .filter(|path| *path != wanted)
+        .try_for_each(|path| archives::trees::remove_tree(&path))
+}
+
 /// Verifies what a promotion names, wherever it is, and shelves it. Returns its row, and what people should read.
 ///
 /// # Errors

@@ -27,6 +27,8 @@ pub struct Head {
     pub sizes: [u64; 4],
     /// Content of all files of its tree; 0 when it is not told.
     pub tree_bytes: u64,
+    /// Where it runs on that server, when it is told.
+    pub runs_at: Option<String>,
 }
 
 const ARCHIVE: &str = ".tar.zst";
@@ -54,7 +56,8 @@ impl Head {
             Some((part, size)) => Err(format!("its {} of {size} bytes is too long", part.as_str())),
             None => {
                 let tree_bytes = value["tree_bytes"].as_u64().unwrap_or(0);
-                Ok(Self { version, commit, sha256: sha256.to_owned(), sizes, tree_bytes })
+                let runs_at = value["runs_at"].as_str().map(super::plain);
+                Ok(Self { version, commit, sha256: sha256.to_owned(), sizes, tree_bytes, runs_at })
             }
         }
     }

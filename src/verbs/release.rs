@@ -104,9 +104,9 @@ pub enum ReleaseVerb {
 pub struct PromoteWords {
     /// Name of the project
     pub project: String,
-    /// The release there; what is live there when absent
+    /// The release there, or one that was imported here; what is live there when absent
     pub release: Option<String>,
-    /// Its server, by its name below upstreams in the configuration; the only one when absent
+    /// Ask this server, by its name below upstreams in the configuration; the only one when absent
     #[arg(long)]
     pub from: Option<String>,
     /// The newest release there of this commit

@@ -10,7 +10,7 @@ use crate::layouts::ProjectPlaces;
 use crate::model::{Because, DeploymentNumber, Failure, Time};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::data::{self, Restorer};
-use crate::pipeline::step::Archive;
+use crate::pipeline::step::{Archive, Step};
 use crate::pipeline::{recall, room};
 use crate::store::{Backup, DataRow, DataState, Kept};
 use crate::system::privileged::Operation;

@@ -25,6 +25,7 @@ impl Execution<'_> {
         for path in [self.places.incoming(), incoming.clone()] {
             as_root(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })?;
         }
+        shelving::forget_half_fetched(&self.places, &promotion.sha256)?;
         for part in ReleasePart::ALL {
             let path = incoming.join(format!("{}{}", promotion.file_name, part.suffix()));
             let wanted =
@@ -45,7 +46,9 @@ impl Execution<'_> {
         let (release, note) = shelved?;
         self.context.store.choose_version(&project.name, self.order.number, release.version)?;
         self.work.version = Some(release.version);
-        self.close_stage(Stage::Fetch, &note);
+        let signer = release.signer.as_deref().unwrap_or_default();
+        let shown = format!("{} {}, signed by {signer}", release.version, words::size(release.bytes));
+        self.close_stage(Stage::Fetch, &shown);
         self.work.release = Some(release);
         Ok(Done::Did(note))
     }
@@ -62,7 +65,8 @@ impl Execution<'_> {
 async fn come(upstream: &Upstream, wanted: &Wanted<'_>, path: &Path) -> Result<(), Failure> {
     let during = |error| Failure::internal("write what comes in", &error);
     let (mut file, mut at) = open(path).map_err(during)?;
-    if at > wanted.size {
+    // Only the archive is named by its digest: what stands beside it may be another one since the last try.
+    if at > wanted.size || wanted.part != ReleasePart::Archive {
         file.set_len(0).map_err(during)?;
         at = 0;
     }

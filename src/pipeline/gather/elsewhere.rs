@@ -29,7 +29,8 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
     // What it leaves out stands in its tree: the whole of data/ is what there must be room for.
     let everything = Exclude::new(&[])?;
     let writes = Writes { copies: Copies::Backup(&everything), ..writes };
-    let warnings = room::look(context, &order.project, &writes)?;
+    let mut warnings = room::look(context, &order.project, &writes)?;
+    warnings.extend(elsewhere_at(promotion, &places.run()));
     let (pillar_commit, pillar) = read_pillar(&places, &order.project, &config)?;
     let sources = PillarSources { defaults: Vec::new(), pillar };
     let merged = pillar::assemble(&sources, &about(name, mode, &config))?;
@@ -50,6 +51,15 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
         settings: ProjectConfig::default(),
         config,
     })
+}
+
+/// What a build wrote down of its own place, such as the first lines of a virtual environment's programs, is wrong at
+/// another one.
+fn elsewhere_at(promotion: &Promotion, run: &Path) -> Option<String> {
+    let Source::Upstream(upstream, head) = &promotion.source else { return None };
+    let there = head.runs_at.as_ref().filter(|there| Path::new(there) != run)?;
+    let (name, here) = (&upstream.name, run.display());
+    Some(format!("{name} cooked it for {there}, here it runs at {here}: give both servers the same paths.projects"))
 }
 
 /// Where it is, and what it will take.

@@ -246,7 +246,7 @@ fn head() -> Value {
     let artifact = json!({"name": "n", "sha256": "s", "size": 1});
     let head = json!({
         "project": "blog", "release": "v1", "commit": "c", "environment": "staging", "live": true, "tested_at": "t",
-        "created_at": "t", "tree_bytes": 1, "artifacts": [artifact],
+        "created_at": "t", "tree_bytes": 1, "runs_at": "d", "artifacts": [artifact],
     });
     value(&serde_json::from_value::<records::ReleaseHead>(head).unwrap())
 }

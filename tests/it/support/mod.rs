@@ -3,6 +3,7 @@
 
 pub mod hashed;
 pub mod leftovers;
+pub mod mallory;
 pub mod mounts;
 pub mod picture;
 pub mod postgres;
@@ -12,6 +13,7 @@ pub mod running;
 pub mod travel;
 pub mod world;
 
+pub use mallory::Mallory;
 pub use picture::picture;
 pub use postgres::Postgres;
 pub use project::{Project, Pushed};

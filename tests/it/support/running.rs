@@ -75,6 +75,10 @@ impl Running {
         signal(self.child.id(), which);
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -29,7 +29,7 @@ for tool in $tools; do
     if [ -e "$path" ]; then mount --bind "$own/nothing" "$(readlink -f "$path")"; fi
   done
 done
-for place in /usr/lib/python3/dist-packages/pip /usr/share/python-wheels /usr/share/nodejs/npm; do
+for place in /usr/lib/python3/dist-packages/pip /usr/lib/python3.*/ensurepip /usr/share/python-wheels /usr/share/nodejs/npm; do
   if [ -d "$place" ]; then mount --bind "$own/empty" "$place"; fi
 done
 exec "$@"
