@@ -3,7 +3,8 @@
 
 use super::apps::{Health, Shape};
 use super::chance::Chance;
-use super::session::{PROJECT, Session, Wish};
+use super::scene::{Mode, Scene, Wish};
+use super::session::{PROJECT, Session};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rusqlite::Connection;
 use std::os::unix::process::CommandExt;
@@ -35,7 +36,7 @@ fn caught(session: &mut Session, words: &str, how: Break<'_>) {
 
 #[test]
 fn the_checker_catches_what_it_is_there_for() {
-    let mut session = Session::in_memory(Shape::Static, Chance::new(1)).unwrap();
+    let mut session = Session::in_memory(Scene::cooking(Shape::Static), Chance::new(1)).unwrap();
     session.wish(Wish::Push(Health::Good)).unwrap();
     session.check().unwrap();
     let session = &mut session;

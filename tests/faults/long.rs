@@ -2,7 +2,9 @@
 
 use super::ground::Kind;
 use super::options::{Options, notice_the_end, stopped};
+use super::scene::Mode;
 use super::tally::{HEADS, Tally};
+use super::walk::Fate;
 use super::{full, kills, model, powercut, soak, syscalls, walk, weather};
 use std::time::Duration;
 
@@ -11,9 +13,17 @@ type Run = Box<dyn Fn(&Options) -> Tally>;
 fn experiments() -> Vec<(&'static str, Run)> {
     let mut all: Vec<(&'static str, Run)> = Vec::new();
     if cfg!(feature = "failpoints") {
-        all.push(("walk", Box::new(walk::walks)));
-        all.push(("walk-power-ext4", Box::new(|options| walk::power(options, Kind::Ext4))));
-        all.push(("walk-power-xfs", Box::new(|options| walk::power(options, Kind::Xfs))));
+        all.push(("walk-cooking", Box::new(|options| walk::walks(options, Mode::Cooking))));
+        all.push(("walk-editable", Box::new(|options| walk::walks(options, Mode::Editable))));
+        all.push(("walk-final", Box::new(|options| walk::walks(options, Mode::Final))));
+        for (name, fate) in [
+            ("walk-power-ext4", Fate::LosesPower(Kind::Ext4)),
+            ("walk-power-xfs", Fate::LosesPower(Kind::Xfs)),
+            ("walk-full", Fate::HasNoRoom),
+            ("walk-errors", Fate::LosesDisk(Kind::Ext4)),
+        ] {
+            all.push((name, Box::new(move |options| walk::everywhere(options, (name, fate)))));
+        }
     } else {
         all.push(("kills", Box::new(|options| kills::kills(options, options.kills))));
         all.push(("powercuts-ext4", Box::new(|options| powercut::powercuts(options, (Kind::Ext4, options.powercuts)))));

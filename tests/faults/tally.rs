@@ -3,6 +3,7 @@
 use super::chance::Chance;
 use super::expected::Outcome;
 use super::options::{Options, stopped};
+use super::scene::Scene;
 use super::session::Session;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,7 +99,8 @@ pub struct Experiment<'a> {
     pub one: &'a (dyn Fn(&mut Session, u64) -> Result<One, String> + Sync),
 }
 
-/// `total` runs, numbered from 0. A session in which something broke is replaced.
+/// `total` runs, numbered from 0. A session in which something broke is replaced, and so is one after some runs, so that
+/// all scenes have their turn.
 pub fn repeat(tally: &Tally, options: &Options, total: u64, experiment: &Experiment<'_>) {
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -109,6 +111,12 @@ pub fn repeat(tally: &Tally, options: &Options, total: u64, experiment: &Experim
     });
 }
 
+/// So many that every scene is seen, and that a session gets a past.
+fn runs_of_a_session(total: u64, workers: u64) -> u64 {
+    let scenes = Scene::ALL.len() as u64;
+    (total / (workers * scenes).max(1)).clamp(2, 25)
+}
+
 fn work(
     tally: &Tally,
     (options, worker): (&Options, u64),
@@ -117,15 +125,19 @@ fn work(
 ) {
     let chance = Chance::new(options.seed).fork(worker);
     let mut session = None;
-    let mut lives = 0;
+    let (mut lives, mut runs) = (0, 0);
+    let most = runs_of_a_session(total, options.workers);
     while !stopped() {
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= total {
             return;
         }
-        if session.is_none() {
+        if session.is_none() || runs >= most {
+            // The old one ends first: it may hold what the new one needs.
+            drop(session.take());
+            runs = 0;
             lives += 1;
-            match (experiment.session)(worker, chance.fork(lives)) {
+            match (experiment.session)(worker + options.workers * (lives - 1), chance.fork(lives)) {
                 Ok(new) => session = Some(new),
                 Err(error) => {
                     tally.broke(&format!("run {index}: no session: {error}"), (options, None));
@@ -134,6 +146,7 @@ fn work(
             }
         }
         let Some(current) = session.as_mut() else { continue };
+        runs += 1;
         match (experiment.one)(current, index) {
             Ok(one) => tally.count(&one),
             Err(error) => {
