@@ -286,6 +286,11 @@ fn shelf(session: &Session, journal: &Journal, broken: &mut Vec<String>) {
             Ok(found) => broken.push(format!("{name}: sha256 is {found}, the ledger says {sha256}")),
             Err(error) => broken.push(format!("{name} is in the ledger, but: {error}")),
         }
+        for beside in ["sha256", "sig", "intoto.json"].map(|end| format!("{name}.{end}")) {
+            if !releases.join(&beside).is_file() {
+                broken.push(format!("{beside} is missing beside its archive"));
+            }
+        }
     }
     for name in children::names(&releases) {
         let known = journal.kept.iter().any(|(kept, _)| name.strip_prefix(kept).is_some());
