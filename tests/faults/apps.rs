@@ -56,7 +56,10 @@ pub fn write(directory: &Path, (scene, health): (Scene, Health), page: &str) -> 
     let good = if shape == Shape::Web { "python3 server.py" } else { "commis static ." };
     let web = if health == Health::Unhealthy { format!("{bad} && exit 1; {good}") } else { good.to_owned() };
     let migrates = if shape == Shape::Migrates { "cat index.html >> \"$COMMIS_DATA/ledger\"" } else { "echo yes" };
-    let line = format!("release: {migrates}{}\n", if release { format!("; if {bad}; then exit 1; fi") } else { String::new() });
+    let line = format!(
+        "release: {migrates}{}\n",
+        if release { format!("; if {bad}; then exit 1; fi") } else { String::new() }
+    );
     let line = if release || hooks || shape == Shape::Migrates { line } else { String::new() };
     if shape != Shape::Static || health == Health::Unhealthy || release {
         std::fs::write(directory.join("Procfile"), format!("{line}web: {web}\n"))?;

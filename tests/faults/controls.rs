@@ -100,14 +100,14 @@ fn the_checker_catches_what_is_wrong_with_a_release_from_elsewhere() {
     let signature = super::children::names(&releases).into_iter().find(|name| name.ends_with(".sig")).unwrap();
     let path = releases.join(signature);
     let bytes = std::fs::read(&path).unwrap();
-    caught(
-        session,
-        ".sig",
-        (&|_| std::fs::remove_file(&path).unwrap(), &|_| std::fs::write(&path, &bytes).unwrap()),
-    );
+    caught(session, ".sig", (&|_| std::fs::remove_file(&path).unwrap(), &|_| std::fs::write(&path, &bytes).unwrap()));
     let pillar = session.place("git/pillar.git/refs/heads/main");
     let head = std::fs::read(&pillar).unwrap();
-    caught(session, "P1 P2", (&|_| std::fs::remove_file(&pillar).unwrap(), &|_| std::fs::write(&pillar, &head).unwrap()));
+    caught(
+        session,
+        "P1 P2",
+        (&|_| std::fs::remove_file(&pillar).unwrap(), &|_| std::fs::write(&pillar, &head).unwrap()),
+    );
 }
 
 fn git(session: &Session, words: &[&str]) -> String {

@@ -271,7 +271,7 @@ impl Drop for Machine {
 /// The server under test: the one that was built with this, or a copy that no later build replaces.
 pub fn program() -> &'static str {
     static PROGRAM: LazyLock<String> =
-        LazyLock::new(|| std::env::var("COMMIS_FAULTS_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_commis").into()));
+        LazyLock::new(|| std::env::var("COMMIS_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_commis").into()));
     &PROGRAM
 }
 

@@ -18,11 +18,9 @@ type Counts = BTreeMap<&'static str, Vec<String>>;
 /// So many by a server that cooks, and a quarter of that by one of each other mode.
 pub fn soak(options: &Options) -> Tally {
     let tally = Tally::new("soak", options);
-    for (mode, total) in [
-        (Mode::Cooking, options.soak),
-        (Mode::Editable, options.soak / 4),
-        (Mode::Final, options.soak / 4),
-    ] {
+    for (mode, total) in
+        [(Mode::Cooking, options.soak), (Mode::Editable, options.soak / 4), (Mode::Final, options.soak / 4)]
+    {
         let scene = Scene { mode, shape: Shape::Static };
         match Session::in_memory(scene, Chance::new(options.seed)) {
             Ok(mut session) => {
@@ -127,7 +125,9 @@ fn counts(session: &Session) -> Result<Counts, String> {
 fn is_counted(path: &Path) -> bool {
     let mut parts = path.components().skip_while(|part| part.as_os_str() != "archives");
     let failed = |path: &Path| path.extension().is_some_and(|end| end == "failed" || end == "left");
-    parts.nth(2).is_none() && !failed(path) && !path.components().any(|part| part.as_os_str() == "objects" || part.as_os_str() == "edits")
+    parts.nth(2).is_none()
+        && !failed(path)
+        && !path.components().any(|part| part.as_os_str() == "objects" || part.as_os_str() == "edits")
 }
 
 fn files(root: &Path, counted: fn(&Path) -> bool) -> Vec<String> {

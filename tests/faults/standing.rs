@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn an_edit_is_what_differs_and_what_is_gone() {
         let file = |content: &str| written(false, content);
-        let commit = Files::from([("a".into(), file("1")), ("b".into(), file("1")), ("index.html".into(), file("old"))]);
+        let commit =
+            Files::from([("a".into(), file("1")), ("b".into(), file("1")), ("index.html".into(), file("old"))]);
         let now = Files::from([("a".into(), file("1")), ("c".into(), file("1")), ("index.html".into(), file("new"))]);
         let edits = edits(&now, &commit);
         assert_eq!(edits.keys().collect::<Vec<_>>(), ["b", "c", "index.html"]);

@@ -116,9 +116,9 @@ fn shortest(mode: Mode) -> Vec<(Shape, Wish)> {
         Mode::Cooking => [Wish::Push(Good), Wish::Rollback, Wish::RollbackWithData, Wish::Push(BadPostDeploy)]
             .map(|wish| (Shape::Migrates, wish))
             .to_vec(),
-        Mode::Editable => {
-            [Wish::PushOver(Good), Wish::Edit(Good), Wish::PushOver(Unhealthy)].map(|wish| (Shape::Hooks, wish)).to_vec()
-        }
+        Mode::Editable => [Wish::PushOver(Good), Wish::Edit(Good), Wish::PushOver(Unhealthy)]
+            .map(|wish| (Shape::Hooks, wish))
+            .to_vec(),
         Mode::Final => [Wish::Promote(Good), Wish::Carry(Good), Wish::RollbackWithData, Wish::Promote(BadPostDeploy)]
             .map(|wish| (Shape::Migrates, wish))
             .to_vec(),
@@ -337,7 +337,6 @@ fn is_stopped(pid: u32) -> bool {
 }
 
 /// Of the steps alone, for a quick part; the long one goes over every point.
-#[cfg(feature = "failpoints")]
 mod quick {
     use super::*;
 
@@ -349,23 +348,27 @@ mod quick {
     }
 
     #[test]
+    #[ignore = "needs a server with points: bin/test points"]
     fn no_step_of_a_push_breaks_a_promise_by_dying_before_or_after_it() {
         of_the_steps(Scene::cooking(Shape::Hooks), Wish::Push(Health::Good), Fate::Dies);
     }
 
     #[test]
+    #[ignore = "needs a server with points: bin/test points"]
     fn no_step_of_a_promotion_breaks_a_promise_by_dying_before_or_after_it() {
         let scene = Scene { mode: Mode::Final, shape: Shape::Hooks };
         of_the_steps(scene, Wish::Promote(Health::Good), Fate::Dies);
     }
 
     #[test]
+    #[ignore = "needs a server with points: bin/test points"]
     fn no_step_of_an_undoing_in_place_breaks_a_promise_by_dying_before_or_after_it() {
         let scene = Scene { mode: Mode::Editable, shape: Shape::Hooks };
         of_the_steps(scene, Wish::PushOver(Health::BadPostDeploy), Fate::Dies);
     }
 
     #[test]
+    #[ignore = "needs a server with points: bin/test points"]
     fn no_step_of_a_push_breaks_a_promise_by_having_no_room() {
         of_the_steps(Scene::cooking(Shape::Hooks), Wish::Push(Health::Good), Fate::HasNoRoom);
     }
