@@ -87,8 +87,8 @@ fn nobody_disturbs(mode: Mode) {
         // There is something to go back to.
         session.wish(Wish::Push(Health::Good)).unwrap();
         let few = if nth == 0 { usize::MAX } else { 3 };
-        for (_, wish) in choices(mode).iter().take(few) {
-            let outcome = session.wish(*wish).unwrap();
+        for (_, wish) in choices(mode).into_iter().take(few) {
+            let outcome = session.wish(wish).unwrap();
             let right = match wish.health() {
                 Health::Good => outcome == Outcome::Acknowledged,
                 _ => matches!(outcome, Outcome::Refused(_)),

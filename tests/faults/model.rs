@@ -93,7 +93,7 @@ impl Model {
 }
 
 fn wishes(mode: Mode) -> impl Strategy<Value = Wish> {
-    let each = choices(mode).iter().map(|(weight, wish)| (*weight, Just(*wish)));
+    let each = choices(mode).into_iter().map(|(weight, wish)| (weight, Just(wish)));
     proptest::strategy::Union::new_weighted(each.collect())
 }
 

@@ -89,8 +89,8 @@ impl Wish {
         let total: u32 = choices(mode).iter().map(|(weight, _)| weight).sum();
         let mut at = chance.below(u64::from(total)) as u32;
         for (weight, wish) in choices(mode) {
-            match at.checked_sub(*weight) {
-                None => return *wish,
+            match at.checked_sub(weight) {
+                None => return wish,
                 Some(rest) => at = rest,
             }
         }
@@ -99,51 +99,46 @@ impl Wish {
 }
 
 /// How many of so many want this.
-pub fn choices(mode: Mode) -> &'static [(u32, Wish)] {
-    use Health::{BadBuild, BadPostDeploy, BadRelease, Good, Unhealthy};
-    match mode {
-        Mode::Cooking => &[
-            (12, Wish::Push(Good)),
-            (1, Wish::Push(BadBuild)),
-            (1, Wish::Push(BadRelease)),
-            (2, Wish::Push(Unhealthy)),
-            (2, Wish::Push(BadPostDeploy)),
-            (3, Wish::Rollback),
-            (3, Wish::RollbackWithData),
-            (2, Wish::Redeploy),
-            (1, Wish::Configure),
-            (1, Wish::PushPillar),
-            (2, Wish::ConfigureAndDeploy),
-        ],
-        Mode::Editable => &[
-            (5, Wish::Push(Good)),
-            (6, Wish::PushOver(Good)),
-            (5, Wish::Edit(Good)),
-            (1, Wish::Push(BadBuild)),
-            (1, Wish::Push(Unhealthy)),
-            (2, Wish::PushOver(BadPostDeploy)),
-            (2, Wish::PushOver(Unhealthy)),
-            (1, Wish::Edit(Unhealthy)),
-            (1, Wish::Edit(BadBuild)),
-            (2, Wish::Redeploy),
-            (1, Wish::Configure),
-            (1, Wish::PushPillar),
-            (2, Wish::ConfigureAndDeploy),
-        ],
-        Mode::Final => &[
-            (6, Wish::Promote(Good)),
-            (5, Wish::Push(Good)),
-            (4, Wish::Carry(Good)),
-            (2, Wish::Promote(Unhealthy)),
-            (1, Wish::Promote(BadRelease)),
-            (1, Wish::Push(BadPostDeploy)),
-            (1, Wish::Carry(Unhealthy)),
-            (3, Wish::Rollback),
-            (3, Wish::RollbackWithData),
-            (2, Wish::Redeploy),
-            (1, Wish::Configure),
-            (1, Wish::PushPillar),
-            (2, Wish::ConfigureAndDeploy),
-        ],
-    }
+pub fn choices(mode: Mode) -> Vec<(u32, Wish)> {
+    let everywhere = [(1, Wish::Configure), (1, Wish::PushPillar), (2, Wish::ConfigureAndDeploy), (2, Wish::Redeploy)];
+    let own = match mode {
+        Mode::Cooking => COOKING,
+        Mode::Editable => EDITABLE,
+        Mode::Final => FINAL,
+    };
+    [own, &everywhere].concat()
 }
+
+const COOKING: &[(u32, Wish)] = &[
+    (12, Wish::Push(Health::Good)),
+    (3, Wish::Rollback),
+    (3, Wish::RollbackWithData),
+    (1, Wish::Push(Health::BadBuild)),
+    (1, Wish::Push(Health::BadRelease)),
+    (2, Wish::Push(Health::Unhealthy)),
+    (2, Wish::Push(Health::BadPostDeploy)),
+];
+
+const EDITABLE: &[(u32, Wish)] = &[
+    (5, Wish::Push(Health::Good)),
+    (6, Wish::PushOver(Health::Good)),
+    (5, Wish::Edit(Health::Good)),
+    (1, Wish::Push(Health::BadBuild)),
+    (1, Wish::Push(Health::Unhealthy)),
+    (2, Wish::PushOver(Health::BadPostDeploy)),
+    (2, Wish::PushOver(Health::Unhealthy)),
+    (1, Wish::Edit(Health::Unhealthy)),
+    (1, Wish::Edit(Health::BadBuild)),
+];
+
+const FINAL: &[(u32, Wish)] = &[
+    (6, Wish::Promote(Health::Good)),
+    (5, Wish::Push(Health::Good)),
+    (4, Wish::Carry(Health::Good)),
+    (3, Wish::Rollback),
+    (3, Wish::RollbackWithData),
+    (2, Wish::Promote(Health::Unhealthy)),
+    (1, Wish::Promote(Health::BadRelease)),
+    (1, Wish::Push(Health::BadPostDeploy)),
+    (1, Wish::Carry(Health::Unhealthy)),
+];

@@ -84,6 +84,13 @@ impl Tally {
         )
     }
 
+    /// Every hundred runs.
+    fn tell_at(&self, index: u64) {
+        if index > 0 && index.is_multiple_of(100) {
+            eprintln!("{}", self.row());
+        }
+    }
+
     pub fn broken(&self) -> Vec<String> {
         self.counts.lock().expect("counts").broken.clone()
     }
@@ -132,30 +139,27 @@ fn work(
         if index >= total {
             return;
         }
-        if session.is_none() || runs >= most {
-            // The old one ends first: it may hold what the new one needs.
-            drop(session.take());
-            runs = 0;
-            lives += 1;
-            match (experiment.session)(worker + options.workers * (lives - 1), chance.fork(lives)) {
-                Ok(new) => session = Some(new),
-                Err(error) => {
-                    tally.broke(&format!("run {index}: no session: {error}"), (options, None));
-                    continue;
-                }
-            }
+        if runs >= most {
+            // The old one ends before the new one begins: it may hold what that needs.
+            (session, runs) = (None, 0);
         }
-        let Some(current) = session.as_mut() else { continue };
+        let done = match session.as_mut() {
+            Some(current) => (experiment.one)(current, index),
+            None => {
+                let nth = worker + options.workers * lives;
+                lives += 1;
+                let new = (experiment.session)(nth, chance.fork(lives)).map_err(|error| format!("no session: {error}"));
+                new.and_then(|new| (experiment.one)(session.insert(new), index))
+            }
+        };
         runs += 1;
-        match (experiment.one)(current, index) {
+        match done {
             Ok(one) => tally.count(&one),
             Err(error) => {
                 tally.broke(&format!("run {index}: {error}"), (options, session.as_ref()));
-                session = None;
+                (session, runs) = (None, 0);
             }
         }
-        if index > 0 && index.is_multiple_of(100) {
-            eprintln!("{}", tally.row());
-        }
+        tally.tell_at(index);
     }
 }
