@@ -157,8 +157,8 @@ fn carry_out(tally: Tally, options: &Options, all: Vec<Walk>) -> Tally {
     tally
 }
 
-/// Of a disk that is filled time and again.
-const SMALL: &str = "64m";
+/// Of a disk that is filled time and again; a server wants some room in reserve.
+const SMALL: &str = "160m";
 
 fn session(options: &Options, walk: Walk) -> Result<Session, String> {
     let chance = Chance::new(options.seed);
