@@ -148,7 +148,7 @@ fn carry_out(tally: Tally, options: &Options, all: Vec<Walk>) -> Tally {
     std::thread::scope(|scope| {
         for _ in 0..options.workers {
             scope.spawn(|| {
-                while let Some(walk) = waiting.lock().expect("walks").pop() {
+                while let Some(walk) = waiting.lock().expect("walks").pop().filter(|_| !stopped()) {
                     one_walk(&tally, options, walk);
                 }
             });
@@ -303,11 +303,12 @@ fn loses_disk(session: &mut Session, mut attempt: Attempt) -> Result<One, String
     powercut::lights_on(session)?;
     let said = |error: String| format!("{outcome:?}: {error}");
     session.machine.start(&Start::default()).and_then(|()| session.check()).map_err(said)?;
-    let next = session.wish(Wish::Push(Health::Good))?;
+    let again = session.begin(Wish::Push(Health::Good))?;
+    let (next, words) = session.end_with_words(again)?;
     session.check().map_err(said)?;
     match next {
         Outcome::Acknowledged => Ok(One { outcome, died: true }),
-        next => Err(said(format!("the next push, on a good disk: {next:?}"))),
+        next => Err(said(format!("the next push, on a good disk: {next:?}: {words}"))),
     }
 }
 
