@@ -25,7 +25,8 @@ fn main() {
     if is(1, "static") {
         exit(commis::runtime::static_site::run(args.get(2), commis::config::load::port()));
     }
-    commis::system::failpoint::arm();
+    #[cfg(feature = "failpoints")]
+    commis::system::failpoint::arm(&commis::config::load::failpoints());
     let words = args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>();
     let code = match words.first().map(String::as_str) {
         Some("serve") => commis::server::run(words),

@@ -44,6 +44,12 @@ pub fn port() -> Option<u16> {
     std::env::var_os("PORT")?.to_str()?.parse().ok()
 }
 
+/// What a test wants to happen at which points.
+#[cfg(feature = "failpoints")]
+pub fn failpoints() -> String {
+    std::env::var_os("FAILPOINTS").and_then(|asked| asked.into_string().ok()).unwrap_or_default()
+}
+
 fn layered(file: &Path, variables: &[(OsString, OsString)]) -> Result<ServerConfig, Failure> {
     let schema = server::schema();
     let mut settings = server::defaults()?;

@@ -111,6 +111,7 @@ impl Platform {
             Failure::new(Code::Busy, "the server is stopping").hint("push again when it has started again")
         })?;
         let subject = self.subject(&project, &goal);
+        let _arriving = self.desk.hold_arrivals();
         let number = self.queue(actor, &project, (trigger, &goal, &subject), with_data)?;
         let log = self.open_log(&project.name, number)?;
         let (sender, verdict) = watch::channel(None);

@@ -349,15 +349,19 @@ impl Platform {
 
     /// Deployments that ended while the state could not be written. For the holder of the turn.
     pub(super) async fn end_forgotten(&self, name: &ProjectName) -> Result<(), Failure> {
-        let rows = self.context.store.unfinished_deployments()?;
-        let forgotten = |row: &&DeploymentRecord| {
-            row.project == *name && row.status == Status::InProgress && self.desk.handle(name, row.number).is_none()
-        };
-        for row in rows.iter().filter(forgotten) {
-            let what = self.end(row).await;
+        for row in self.forgotten(name)? {
+            let what = self.end(&row).await;
             tracing::warn!(project = %name, number = %row.number, "recovered: {what}");
         }
         Ok(())
+    }
+
+    /// Rows in progress or queued that nobody has anything to do with, also not somebody who is just getting in line.
+    fn forgotten(&self, name: &ProjectName) -> Result<Vec<DeploymentRecord>, Failure> {
+        let _still = self.desk.hold_arrivals();
+        let mut rows = self.context.store.unfinished_deployments()?;
+        rows.retain(|row| row.project == *name && self.desk.handle(name, row.number).is_none());
+        Ok(rows)
     }
 
     /// After a fault of ours in the middle of a deployment: its row is ended, and what the rows then say is live is

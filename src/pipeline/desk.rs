@@ -4,13 +4,14 @@ use super::control::Handle;
 use super::queue::{Joined, Queue, Standing, Ticket};
 use crate::model::{DeploymentNumber, ProjectName};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// All queues; cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
     state: Arc<Mutex<State>>,
+    arriving: Arc<Mutex<()>>,
     changes: Arc<watch::Sender<u64>>,
 }
 
@@ -37,11 +38,16 @@ struct State {
 
 impl Default for Desk {
     fn default() -> Self {
-        Self { state: Arc::default(), changes: Arc::new(watch::channel(0).0) }
+        Self { state: Arc::default(), arriving: Arc::default(), changes: Arc::new(watch::channel(0).0) }
     }
 }
 
 impl Desk {
+    /// While this is held nobody is between the row that was made and the line.
+    pub fn hold_arrivals(&self) -> MutexGuard<'_, ()> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Gets in line.
     pub fn join(&self, project: &ProjectName, ticket: Ticket, handle: Handle) -> Joined {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

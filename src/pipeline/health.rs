@@ -69,6 +69,15 @@ pub fn spec(tree: &Path, host: &str, config: &ServerConfig) -> Result<Asked, Fai
     })
 }
 
+fn kind(live: LiveSet, asked: &Asked) -> Result<HealthKind, Unhealthy> {
+    Ok(match (live.port, &asked.path) {
+        (None, Some(path)) => return Err(Unhealthy::NobodyToAsk { path: path.clone() }),
+        (None, None) => HealthKind::Alive { time: STEADY },
+        (Some(port), None) => HealthKind::Port { port },
+        (Some(port), Some(path)) => HealthKind::Http { port, path: path.clone(), host: asked.host.clone() },
+    })
+}
+
 /// Probes the processes of a set until they are well or it is clear that they are not.
 pub async fn probe(
     context: &Context,
@@ -76,12 +85,7 @@ pub async fn probe(
     asked: &Asked,
     config: &ServerConfig,
 ) -> Result<Healthy, Unhealthy> {
-    let kind = match (live.port, &asked.path) {
-        (None, Some(path)) => return Err(Unhealthy::NobodyToAsk { path: path.clone() }),
-        (None, None) => HealthKind::Alive { time: STEADY },
-        (Some(port), None) => HealthKind::Port { port },
-        (Some(port), Some(path)) => HealthKind::Http { port, path: path.clone(), host: asked.host.clone() },
-    };
+    let kind = kind(live, asked)?;
     let check = |kind| HealthCheck {
         kind,
         timeout: asked.timeout,

@@ -42,7 +42,7 @@ pub fn undo(facts: &Facts, begun: &[Step], state: DataState) -> Vec<Step> {
     if has(Step::Pack) || has(Step::PackCommit) || has(Step::Edit(Edit::Describe)) {
         steps.push(Step::DiscardRelease);
     }
-    if has(Step::WipeBuild) {
+    if has(Step::WipeBuild) || begun.iter().any(|step| runs_a_script(*step)) {
         steps.push(Step::CleanBuild);
     }
     steps
@@ -58,6 +58,11 @@ pub fn let_go(begun: &[Step]) -> Vec<Step> {
         (Step::Start, Step::StopNew),
     ];
     counterparts.into_iter().filter(|(step, _)| begun.contains(step)).map(|(_, back)| back).collect()
+}
+
+/// A script leaves the volatile files that it was given.
+fn runs_a_script(step: Step) -> bool {
+    matches!(step, Step::Hook(_) | Step::ReleaseCommand)
 }
 
 /// Whether a step of an undoing only clears away: what it could not is nobody's danger, and found again later.

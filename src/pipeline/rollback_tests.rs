@@ -53,6 +53,13 @@ fn before_the_switch_only_our_own_leftovers_go() {
 }
 
 #[test]
+fn where_nothing_is_built_what_a_script_was_given_goes_too() {
+    let begun = [Step::PrepareDirectories, Step::Unpack, Step::Hook(Hook::Deploy)];
+    assert_eq!(undo(&facts(&[]), &begun, DataState::Untouched), [Step::DiscardTree, Step::CleanBuild]);
+    assert_eq!(undo(&facts(&[]), &begun[..2], DataState::Untouched), [Step::DiscardTree]);
+}
+
+#[test]
 fn after_the_switch_the_old_release_is_put_back_started_and_checked() {
     let facts = facts(&[]);
     let begun = up_to(&facts, Step::Check);

@@ -1,5 +1,6 @@
 //! What is pushed: tiny projects of several shapes, each commit good or bad in one way. Pure, but for writing files.
 
+use super::scene::{Mode, Scene};
 use std::path::Path;
 
 /// What a project is made of.
@@ -13,10 +14,6 @@ pub enum Shape {
     Web,
     /// Its release line adds to a file of `data/`.
     Migrates,
-}
-
-impl Shape {
-    pub const ALL: [Shape; 4] = [Shape::Migrates, Shape::Hooks, Shape::Web, Shape::Static];
 }
 
 /// How good a commit is.
@@ -37,8 +34,15 @@ impl Health {
     pub const BAD: [Health; 4] = [Health::BadBuild, Health::BadRelease, Health::Unhealthy, Health::BadPostDeploy];
 }
 
+/// What is bad, where.
+const ANYWHERE: &str = "true";
+/// In a release that was live and well on the server that cooked it.
+const IN_MODE_FINAL: &str = "[ \"$COMMIS_MODE\" = final ]";
+
 /// Writes a whole working tree whose page says `page`.
-pub fn write(directory: &Path, (shape, health): (Shape, Health), page: &str) -> std::io::Result<()> {
+pub fn write(directory: &Path, (scene, health): (Scene, Health), page: &str) -> std::io::Result<()> {
+    let shape = scene.shape;
+    let bad = if scene.mode == Mode::Final { IN_MODE_FINAL } else { ANYWHERE };
     for name in ["Procfile", "index.html", "server.py", ".commis"] {
         let path = directory.join(name);
         if path.is_dir() {
@@ -49,13 +53,13 @@ pub fn write(directory: &Path, (shape, health): (Shape, Health), page: &str) -> 
     }
     std::fs::write(directory.join("index.html"), page)?;
     let (hooks, release) = (shape == Shape::Hooks, health == Health::BadRelease);
-    let web = match (health, shape) {
-        (Health::Unhealthy, _) => "false",
-        (_, Shape::Web) => "python3 server.py",
-        _ => "commis static .",
-    };
+    let good = if shape == Shape::Web { "python3 server.py" } else { "commis static ." };
+    let web = if health == Health::Unhealthy { format!("{bad} && exit 1; {good}") } else { good.to_owned() };
     let migrates = if shape == Shape::Migrates { "cat index.html >> \"$COMMIS_DATA/ledger\"" } else { "echo yes" };
-    let line = format!("release: {migrates}{}\n", if release { "; false" } else { "" });
+    let line = format!(
+        "release: {migrates}{}\n",
+        if release { format!("; if {bad}; then exit 1; fi") } else { String::new() }
+    );
     let line = if release || hooks || shape == Shape::Migrates { line } else { String::new() };
     if shape != Shape::Static || health == Health::Unhealthy || release {
         std::fs::write(directory.join("Procfile"), format!("{line}web: {web}\n"))?;
@@ -66,7 +70,7 @@ pub fn write(directory: &Path, (shape, health): (Shape, Health), page: &str) -> 
     for name in ["pre_install", "configure", "build", "bundle", "deploy", "post_deploy", "post_install"] {
         let fails = matches!((name, health), ("build", Health::BadBuild) | ("post_deploy", Health::BadPostDeploy));
         if hooks || fails {
-            hook(directory, name, if fails { "echo no; exit 1" } else { "echo yes" })?;
+            hook(directory, name, &if fails { format!("if {bad}; then exit 1; fi") } else { "echo yes".into() })?;
         }
     }
     Ok(())

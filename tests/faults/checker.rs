@@ -8,6 +8,7 @@ use super::expected::{Data, State};
 use super::machine::{Machine, Roots};
 use super::remains;
 use super::session::{PROJECT, Session};
+use super::standing;
 use commis::archives::{Manifest, trees};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use sha2::{Digest, Sha256};
@@ -45,15 +46,18 @@ pub fn check(session: &Session) -> Result<State, String> {
     if session.clock_jumps {
         journal.overlaps = 0;
     }
-    let state = State { serves: journal.commit.clone(), branch: branch(session), data: data(&session.place("data")) };
+    let state = look(session, &journal)?;
     if !session.expected.allows(&state) {
         broken.push(format!("P1 P2: found {state:?}, and promised is one of {:?}", session.expected));
     }
     journal.check(session.expected.trouble_is_honest, &mut broken);
-    if let Err(error) = page(session, &journal) {
+    if let Err(error) = page(session, &state) {
         broken.push(error);
     }
-    run_tree(session, &journal, &mut broken);
+    // What is edited in place is part of the state, to the byte.
+    if !session.is_edited() {
+        run_tree(session, &journal, &mut broken);
+    }
     shelf(session, &journal, &mut broken);
     if let Some(commit) = &state.branch
         && let Err(error) = objects(session, commit)
@@ -65,6 +69,23 @@ pub fn check(session: &Session) -> Result<State, String> {
     if broken.is_empty() { Ok(state) } else { Err(broken.join("\n")) }
 }
 
+/// The state, from the journal, from git and from the disk.
+fn look(session: &Session, journal: &Journal) -> Result<State, String> {
+    let mut state = State {
+        serves: journal.commit.clone(),
+        branch: branch(session),
+        data: data(&session.place("data")),
+        pillar: pillar(session),
+        ..State::default()
+    };
+    if session.is_edited() {
+        let commit = state.serves.as_ref().and_then(|commit| session.commits.get(commit)).cloned();
+        state.edits = standing::edits(&standing::files(&session.place("run")), &commit.unwrap_or_default());
+        state.kept = standing::kept(session)?;
+    }
+    Ok(state)
+}
+
 /// What people see of it, and nothing else: for a moment when what could not be written down is not written down yet.
 /// The next start, or the next deployment, has to make the rest right.
 pub fn glance(session: &Session) -> Result<(), String> {
@@ -74,8 +95,8 @@ pub fn glance(session: &Session) -> Result<(), String> {
     let good = children::until(SETTLES, || {
         let (status, body) = session.machine.page(PROJECT).unwrap_or_default();
         last = format!("{status} {body:?}, with the branch at {branch:?}");
-        let serves = session.commit_of(&body);
-        status == 200 && session.expected.allows_view(&serves, &branch)
+        let is_seen = |state: &State| state.branch == branch && session.page_in(state).as_ref() == Some(&body);
+        status == 200 && session.expected.allows_view(is_seen)
     });
     if good { Ok(()) } else { Err(format!("P1 P2: people see {last}, and promised is one of {:?}", session.expected)) }
 }
@@ -188,6 +209,14 @@ pub fn backed_up_ledger(session: &Session) -> Option<String> {
     std::fs::read_to_string(session.place(&format!("archives/{number}/data/ledger"))).ok()
 }
 
+/// The variable that people set, as the pillar has it.
+pub fn pillar(session: &Session) -> Option<String> {
+    let repository = session.place("git/pillar.git").display().to_string();
+    let said = session.git(&["-c", "safe.directory=*", "--git-dir", &repository, "show", "main:config.yaml"]).ok()?;
+    let value = said.lines().find_map(|line| line.trim().strip_prefix("SERIAL:"))?;
+    Some(value.trim().trim_matches(['"', '\'']).to_owned())
+}
+
 /// What git says, read from the disk.
 fn branch(session: &Session) -> Option<String> {
     let repository = session.place("git/project.git").display().to_string();
@@ -204,9 +233,9 @@ fn objects(session: &Session, commit: &str) -> Result<(), String> {
     session.git(&args).map(drop).map_err(|error| format!("P1: objects of the branch are missing: {error}"))
 }
 
-/// The router answers with the page of the live commit.
-fn page(session: &Session, journal: &Journal) -> Result<(), String> {
-    let wanted = journal.commit.as_ref().and_then(|commit| session.page_of(commit));
+/// The router answers with the page of what is live.
+fn page(session: &Session, state: &State) -> Result<(), String> {
+    let wanted = session.page_in(state);
     let mut last = String::new();
     let answers = children::until(SETTLES, || match session.machine.page(PROJECT) {
         Ok((status, body)) => {
@@ -250,11 +279,17 @@ fn run_tree(session: &Session, journal: &Journal, broken: &mut Vec<String>) {
 /// Every release of the ledger is there with its digest, and no other.
 fn shelf(session: &Session, journal: &Journal, broken: &mut Vec<String>) {
     let releases = session.place("releases");
-    for (name, sha256) in &journal.kept {
+    // What is edited in place has no archive.
+    for (name, sha256) in journal.kept.iter().filter(|_| !session.is_edited()) {
         match std::fs::read(releases.join(name)).map(|bytes| hex(&Sha256::digest(bytes))) {
             Ok(found) if found == *sha256 => {}
             Ok(found) => broken.push(format!("{name}: sha256 is {found}, the ledger says {sha256}")),
             Err(error) => broken.push(format!("{name} is in the ledger, but: {error}")),
+        }
+        for beside in ["sha256", "sig", "intoto.json"].map(|end| format!("{name}.{end}")) {
+            if !releases.join(&beside).is_file() {
+                broken.push(format!("{beside} is missing beside its archive"));
+            }
         }
     }
     for name in children::names(&releases) {

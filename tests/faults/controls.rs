@@ -3,7 +3,8 @@
 
 use super::apps::{Health, Shape};
 use super::chance::Chance;
-use super::session::{PROJECT, Session, Wish};
+use super::scene::{Mode, Scene, Wish};
+use super::session::{PROJECT, Session};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rusqlite::Connection;
 use std::os::unix::process::CommandExt;
@@ -35,7 +36,7 @@ fn caught(session: &mut Session, words: &str, how: Break<'_>) {
 
 #[test]
 fn the_checker_catches_what_it_is_there_for() {
-    let mut session = Session::in_memory(Shape::Static, Chance::new(1)).unwrap();
+    let mut session = Session::in_memory(Scene::cooking(Shape::Static), Chance::new(1)).unwrap();
     session.wish(Wish::Push(Health::Good)).unwrap();
     session.check().unwrap();
     let session = &mut session;
@@ -44,6 +45,74 @@ fn the_checker_catches_what_it_is_there_for() {
     rows_that_lie(session);
     things_that_are_left(session);
     groups_and_processes_that_are_left(session);
+}
+
+#[test]
+fn the_checker_catches_what_is_wrong_with_an_edited_tree() {
+    let scene = Scene { mode: Mode::Editable, shape: Shape::Static };
+    let mut session = Session::in_memory(scene, Chance::new(1)).unwrap();
+    session.wish(Wish::PushOver(Health::Good)).unwrap();
+    session.wish(Wish::Edit(Health::Good)).unwrap();
+    session.check().unwrap();
+    let session = &mut session;
+    let page = |s: &Session| s.place("run/index.html");
+    let edited = std::fs::read(page(session)).unwrap();
+    let write = |path: PathBuf, bytes: &[u8]| std::fs::write(path, bytes).unwrap();
+    caught(session, "P1 P2", (&|s| write(page(s), b"page 1 of somebody"), &|s| write(page(s), &edited)));
+    let more = |s: &Session| s.place("run/more");
+    caught(session, "P1 P2", (&|s| write(more(s), b""), &|s| std::fs::remove_file(more(s)).unwrap()));
+    the_tree_is_not_seen(session);
+    let branch = |s: &Session| git(s, &["for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/edits/"]);
+    let kept = branch(session);
+    let (name, commit) = kept.trim().split_once(' ').unwrap();
+    caught(
+        session,
+        "P1 P2",
+        (&|s| drop(git(s, &["update-ref", "-d", name])), &|s| drop(git(s, &["update-ref", name, commit]))),
+    );
+}
+
+/// Nothing at `project/`, something else there, or the same twice.
+fn the_tree_is_not_seen(session: &mut Session) {
+    let (run, project) = (session.place("run"), session.place("project"));
+    let bind = || mount(Some(&run), &project, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    let end = || umount2(&project, MntFlags::empty()).unwrap();
+    caught(session, "nothing at blog/project", (&|_| end(), &|_| bind()));
+    caught(session, "left mounted", (&|_| bind(), &|_| end()));
+    let other = || mount(Some("tmpfs"), &project, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    caught(session, "does not show run/", (&|_| other(), &|_| end()));
+}
+
+#[test]
+fn the_checker_catches_what_is_wrong_with_a_release_from_elsewhere() {
+    let mut session = Session::in_memory(Scene { mode: Mode::Final, shape: Shape::Static }, Chance::new(1)).unwrap();
+    session.wish(Wish::Promote(Health::Good)).unwrap();
+    session.wish(Wish::PushPillar).unwrap();
+    session.check().unwrap();
+    let session = &mut session;
+    let half = session.place("incoming/x.partial");
+    caught(
+        session,
+        "left in incoming/",
+        (&|_| std::fs::create_dir(&half).unwrap(), &|_| std::fs::remove_dir(&half).unwrap()),
+    );
+    let releases = session.place("releases");
+    let signature = super::children::names(&releases).into_iter().find(|name| name.ends_with(".sig")).unwrap();
+    let path = releases.join(signature);
+    let bytes = std::fs::read(&path).unwrap();
+    caught(session, ".sig", (&|_| std::fs::remove_file(&path).unwrap(), &|_| std::fs::write(&path, &bytes).unwrap()));
+    let pillar = session.place("git/pillar.git/refs/heads/main");
+    let head = std::fs::read(&pillar).unwrap();
+    caught(
+        session,
+        "P1 P2",
+        (&|_| std::fs::remove_file(&pillar).unwrap(), &|_| std::fs::write(&pillar, &head).unwrap()),
+    );
+}
+
+fn git(session: &Session, words: &[&str]) -> String {
+    let repository = session.place("git/project.git").display().to_string();
+    session.git(&[&["-c", "safe.directory=*", "--git-dir", &repository], words].concat()).unwrap()
 }
 
 fn files_that_changed(session: &mut Session) {

@@ -3,6 +3,9 @@
 //! A state is what people can see: the commit that serves and where the branch is. An acknowledged wish leaves one
 //! state, a refused one leaves what was, and one that was cut off leaves both until somebody looks.
 
+use super::standing::Files;
+use std::collections::BTreeSet;
+
 /// What is in `data/`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Data {
@@ -20,6 +23,28 @@ pub struct State {
     /// Where the deploy branch is.
     pub branch: Option<String>,
     pub data: Data,
+    /// Mode editable: what is edited and in no commit.
+    pub edits: Files,
+    /// Edits that a branch keeps. More of them than promised is no broken promise.
+    pub kept: BTreeSet<Files>,
+    /// What was last set in the pillar.
+    pub pillar: Option<String>,
+}
+
+impl State {
+    pub fn live_of(&self) -> Option<String> {
+        self.serves.clone()
+    }
+
+    pub fn branch_of(&self) -> Option<String> {
+        self.branch.clone()
+    }
+
+    /// Whether this was promised, and that was found.
+    fn is_kept_by(&self, found: &State) -> bool {
+        let same = State { kept: BTreeSet::new(), ..self.clone() } == State { kept: BTreeSet::new(), ..found.clone() };
+        same && self.kept.is_subset(&found.kept)
+    }
 }
 
 /// How a wish ended for whoever had it.
@@ -55,12 +80,12 @@ impl Expected {
     }
 
     pub fn allows(&self, state: &State) -> bool {
-        self.allowed.contains(state)
+        self.allowed.iter().any(|promised| promised.is_kept_by(state))
     }
 
-    /// The same for somebody who sees no data.
-    pub fn allows_view(&self, serves: &Option<String>, branch: &Option<String>) -> bool {
-        self.allowed.iter().any(|state| state.serves == *serves && state.branch == *branch)
+    /// The same for somebody who does not see everything.
+    pub fn allows_view(&self, is_seen: impl FnMut(&State) -> bool) -> bool {
+        self.allowed.iter().any(is_seen)
     }
 
     /// A wish that aimed at a state has ended. P1: acknowledged is the one state. P2: refused changes nothing.
@@ -71,6 +96,12 @@ impl Expected {
             Outcome::CutOff if !self.allows(aim) => self.allowed.push(aim.clone()),
             Outcome::CutOff => {}
         }
+    }
+
+    /// What a wish is on the way, when it does not get to its aim.
+    pub fn may_be(&mut self, between: &[State], outcome: &Outcome) {
+        let stopped = between.iter().filter(|_| *outcome != Outcome::Acknowledged);
+        self.allowed.extend(stopped.cloned());
     }
 
     /// Something was done to whatever is true.
@@ -89,7 +120,7 @@ mod tests {
     use super::*;
 
     fn state(serves: &str) -> State {
-        State { serves: Some(serves.into()), branch: Some(serves.into()), data: Data::default() }
+        State { serves: Some(serves.into()), branch: Some(serves.into()), ..State::default() }
     }
 
     #[test]
@@ -109,5 +140,25 @@ mod tests {
         assert!(!expected.allows(&State { branch: Some("a".into()), ..state("b") }));
         expected.saw(state("a"));
         assert!(!expected.allows(&state("b")));
+    }
+
+    #[test]
+    fn an_edit_may_be_kept_twice_but_not_be_lost() {
+        let edit = Files::from([("index.html".to_owned(), "mine".to_owned())]);
+        let keeps = |edits: &[&Files]| State { kept: edits.iter().copied().cloned().collect(), ..state("a") };
+        let expected = Expected::only(keeps(&[&edit]));
+        assert!(expected.allows(&keeps(&[&edit, &Files::new()])) && !expected.allows(&state("a")));
+        assert!(!expected.allows(&State { edits: edit.clone(), ..keeps(&[&edit]) }));
+    }
+
+    #[test]
+    fn a_wish_of_two_parts_may_stop_between_them_unless_it_was_acknowledged() {
+        let mut expected = Expected::only(state("a"));
+        expected.note(&state("c"), &Outcome::CutOff);
+        expected.may_be(&[state("b")], &Outcome::CutOff);
+        assert!(["a", "b", "c"].iter().all(|name| expected.allows(&state(name))));
+        expected.note(&state("c"), &Outcome::Acknowledged);
+        expected.may_be(&[state("b")], &Outcome::Acknowledged);
+        assert_eq!(expected.certain(), Some(&state("c")));
     }
 }

@@ -7,7 +7,8 @@ use super::expected::Outcome;
 use super::ground::{self, Ground, Kind};
 use super::machine::Roots;
 use super::options::Options;
-use super::session::{Session, Wish};
+use super::scene::{Scene, Wish};
+use super::session::Session;
 use super::tally::{Experiment, One, Tally, repeat};
 use std::path::Path;
 use std::time::Duration;
@@ -26,14 +27,14 @@ pub fn full(options: &Options, total: u64) -> Tally {
     tally
 }
 
-/// Every worker has a root and a kind of disk of its own.
-fn session(worker: u64, chance: Chance) -> Result<Session, String> {
-    let which = [Which::Projects, Which::State, Which::Logs][worker as usize % 3];
-    let kind = [Kind::Memory, Kind::FewInodes, Kind::Memory, Kind::Memory][(worker as usize / 3) % 2];
-    small(which, kind, (Shape::Hooks, chance))
+/// Every session has a root and a kind of disk of its own.
+fn session(nth: u64, chance: Chance) -> Result<Session, String> {
+    let which = [Which::Projects, Which::State, Which::Logs][nth as usize % 3];
+    let kind = [Kind::Memory, Kind::FewInodes][(nth as usize / 3) % 2];
+    small(which, kind, (Scene::nth(nth), chance))
 }
 
-fn small(which: Which, kind: Kind, what: (Shape, Chance)) -> Result<Session, String> {
+fn small(which: Which, kind: Kind, what: (Scene, Chance)) -> Result<Session, String> {
     let ground = Ground::new(kind, "160m")?;
     // The other roots lie beside it, where there is room: on the machine's own disk.
     let beside = ground::scratch("beside")?.keep();
@@ -43,7 +44,7 @@ fn small(which: Which, kind: Kind, what: (Shape, Chance)) -> Result<Session, Str
         Which::State => Roots { state: small.state, ..large },
         Which::Logs => Roots { logs: small.logs, ..large },
     };
-    let mut session = Session::new(roots, what, "")?;
+    let mut session = Session::new(roots, what)?;
     session.ground = Some(ground);
     session.beside = Some(beside);
     session.begin_life()?;
@@ -82,7 +83,7 @@ fn one(session: &mut Session, index: u64) -> Result<One, String> {
 }
 
 /// What was true stays true, and with room everything works without hands, or after those of an admin who was called.
-fn room_again(session: &mut Session) -> Result<(), String> {
+pub fn room_again(session: &mut Session) -> Result<(), String> {
     session.expected.trouble_is_honest = true;
     // What could not be written down while the disk was full is, by the next deployment.
     session.redeploy_whatever_is()?;
@@ -92,7 +93,7 @@ fn room_again(session: &mut Session) -> Result<(), String> {
     if next == Outcome::Acknowledged { Ok(()) } else { Err(format!("the next push, with room: {next:?}")) }
 }
 
-fn remove(ballast: &Path) -> Result<(), String> {
+pub fn remove(ballast: &Path) -> Result<(), String> {
     let removed = if ballast.is_dir() { std::fs::remove_dir_all(ballast) } else { std::fs::remove_file(ballast) };
     removed.map_err(|error| error.to_string())
 }
@@ -100,7 +101,7 @@ fn remove(ballast: &Path) -> Result<(), String> {
 #[test]
 fn a_full_disk_breaks_no_promise() {
     for which in [Which::Projects, Which::State, Which::Logs] {
-        let mut session = small(which, Kind::Memory, (Shape::Static, Chance::new(2))).unwrap();
+        let mut session = small(which, Kind::Memory, (Scene::cooking(Shape::Static), Chance::new(2))).unwrap();
         for index in 0..2 {
             one(&mut session, index).unwrap_or_else(|error| panic!("{which:?}: {error}"));
         }

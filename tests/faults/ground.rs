@@ -86,6 +86,7 @@ impl Ground {
     }
 
     fn unmount(&self) -> Result<(), String> {
+        unmount_below(&[&self.path()]);
         let mut last = String::new();
         let gone = children::until(Duration::from_secs(10), || match umount2(&self.path(), MntFlags::empty()) {
             Ok(()) => true,
@@ -148,6 +149,20 @@ pub fn mount_table() -> String {
     std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default()
 }
 
+/// Mount points below these, seen from here: views are in namespaces of their own.
+pub fn mounts_below(roots: &[&Path]) -> Vec<PathBuf> {
+    let table = mount_table();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    points.filter(|point| roots.iter().any(|root| point.starts_with(root) && point != root)).collect()
+}
+
+/// As a reboot ends mounts: what servers show on purpose outlives them.
+pub fn unmount_below(roots: &[&Path]) {
+    for point in mounts_below(roots).iter().rev() {
+        children::until(Duration::from_secs(5), || umount2(point, MntFlags::empty()).is_ok());
+    }
+}
+
 /// FS_IOC_SHUTDOWN, with what is in the journal's memory lost too.
 fn shut_down(fd: i32) -> nix::Result<()> {
     /// `_IOR('X', 125, __u32)`: declared by the kernel as one that reads, although it writes.
@@ -193,12 +208,12 @@ pub fn cgroups(id: &str) -> Vec<PathBuf> {
     found
 }
 
-/// After the last life of a server that was killed.
-pub fn remove_cgroups(database: &Path) {
-    for top in server_id(database).map(|id| cgroups(&id)).unwrap_or_default() {
-        for name in children::names(&top) {
-            let _ = std::fs::remove_dir(top.join(name));
+/// After the last life of a server that was killed. Groups of what just died are busy for a moment.
+pub fn remove_cgroups(id: &str) {
+    for top in cgroups(id) {
+        let inside = children::below(&top).into_iter().filter(|path| path.is_dir());
+        for group in inside.collect::<Vec<_>>().iter().rev().chain([&top]) {
+            children::until(Duration::from_secs(2), || std::fs::remove_dir(group).is_ok() || !group.exists());
         }
-        let _ = std::fs::remove_dir(top);
     }
 }

@@ -1,13 +1,14 @@
 //! kill -9 at random moments: of the server, or of one of the processes that it started; sometimes again while the next
 //! life still recovers.
 
-use super::apps::{Health, Shape};
+use super::apps::Health;
 use super::chance::Chance;
 use super::children;
 use super::expected::Outcome;
 use super::machine::Start;
 use super::options::Options;
-use super::session::{Session, Wish};
+use super::scene::{Mode, Scene, Wish, choices};
+use super::session::Session;
 use super::tally::{Experiment, One, Tally, repeat};
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -21,8 +22,8 @@ pub fn kills(options: &Options, total: u64) -> Tally {
     tally
 }
 
-pub fn session(worker: u64, chance: Chance) -> Result<Session, String> {
-    Session::in_memory(Shape::ALL[worker as usize % Shape::ALL.len()], chance)
+pub fn session(nth: u64, chance: Chance) -> Result<Session, String> {
+    Session::in_memory(Scene::nth(nth), chance)
 }
 
 fn one(session: &mut Session, _: u64) -> Result<One, String> {
@@ -77,28 +78,40 @@ fn a_few_kills_break_no_promise() {
     assert_eq!(tally.broken(), Vec::<String>::new(), "{}", tally.row());
 }
 
-const QUIET: [Wish; 7] = [
-    Wish::Push(Health::Good),
-    Wish::Rollback,
-    Wish::Redeploy,
-    Wish::Push(Health::Good),
-    Wish::RollbackWithData,
-    Wish::Configure,
-    Wish::Push(Health::Good),
-];
-
-#[test]
-fn a_push_that_nobody_disturbs_is_acknowledged_whatever_the_shape() {
-    for shape in Shape::ALL {
-        let mut session = Session::in_memory(shape, Chance::new(5)).unwrap();
-        for wish in QUIET {
-            assert_eq!(session.wish(wish), Ok(Outcome::Acknowledged), "{shape:?} {wish:?}");
-            session.check().unwrap();
-        }
-        for bad in Health::BAD {
-            let outcome = session.wish(Wish::Push(bad)).unwrap();
-            assert!(matches!(outcome, Outcome::Refused(_)), "{shape:?} {bad:?}: {outcome:?}");
-            session.check().unwrap();
+/// The control: a wish that nobody disturbs comes to what it should, and the checker finds nothing wrong. All wishes of a
+/// mode with its first shape, and a few with every other one.
+fn nobody_disturbs(mode: Mode) {
+    let scenes = Scene::ALL.into_iter().filter(|scene| scene.mode == mode);
+    for (nth, scene) in scenes.enumerate() {
+        let mut session = Session::in_memory(scene, Chance::new(5 + nth as u64)).unwrap();
+        // There is something to go back to.
+        session.wish(Wish::Push(Health::Good)).unwrap();
+        let few = if nth == 0 { usize::MAX } else { 3 };
+        for (_, wish) in choices(mode).into_iter().take(few) {
+            let outcome = session.wish(wish).unwrap();
+            let right = match wish.health() {
+                Health::Good => outcome == Outcome::Acknowledged,
+                _ => matches!(outcome, Outcome::Refused(_)),
+            };
+            assert!(right, "{scene:?} {wish:?}: {outcome:?}\n{}", session.machine.log_tail(10));
+            session.check().unwrap_or_else(|error| panic!("{scene:?} {wish:?}: {error}"));
+            // What was edited badly stands there until it is edited again.
+            session.wish(Wish::Push(Health::Good)).unwrap();
         }
     }
+}
+
+#[test]
+fn what_nobody_disturbs_is_acknowledged_when_it_is_good_in_mode_cooking() {
+    nobody_disturbs(Mode::Cooking);
+}
+
+#[test]
+fn what_nobody_disturbs_is_acknowledged_when_it_is_good_in_mode_editable() {
+    nobody_disturbs(Mode::Editable);
+}
+
+#[test]
+fn what_nobody_disturbs_is_acknowledged_when_it_is_good_in_mode_final() {
+    nobody_disturbs(Mode::Final);
 }

@@ -2,18 +2,29 @@
 
 use super::ground::Kind;
 use super::options::{Options, notice_the_end, stopped};
+use super::scene::Mode;
 use super::tally::{HEADS, Tally};
+use super::walk::Fate;
 use super::{full, kills, model, powercut, soak, syscalls, walk, weather};
 use std::time::Duration;
 
 type Run = Box<dyn Fn(&Options) -> Tally>;
 
-fn experiments() -> Vec<(&'static str, Run)> {
+/// Those for a server with points in it, or all others.
+fn experiments(armed: bool) -> Vec<(&'static str, Run)> {
     let mut all: Vec<(&'static str, Run)> = Vec::new();
-    if cfg!(feature = "failpoints") {
-        all.push(("walk", Box::new(walk::walks)));
-        all.push(("walk-power-ext4", Box::new(|options| walk::power(options, Kind::Ext4))));
-        all.push(("walk-power-xfs", Box::new(|options| walk::power(options, Kind::Xfs))));
+    if armed {
+        all.push(("walk-cooking", Box::new(|options| walk::walks(options, Mode::Cooking))));
+        all.push(("walk-editable", Box::new(|options| walk::walks(options, Mode::Editable))));
+        all.push(("walk-final", Box::new(|options| walk::walks(options, Mode::Final))));
+        for (name, fate) in [
+            ("walk-power-ext4", Fate::LosesPower(Kind::Ext4)),
+            ("walk-power-xfs", Fate::LosesPower(Kind::Xfs)),
+            ("walk-full", Fate::HasNoRoom),
+            ("walk-errors", Fate::LosesDisk(Kind::Ext4)),
+        ] {
+            all.push((name, Box::new(move |options| walk::everywhere(options, (name, fate)))));
+        }
     } else {
         all.push(("kills", Box::new(|options| kills::kills(options, options.kills))));
         all.push(("powercuts-ext4", Box::new(|options| powercut::powercuts(options, (Kind::Ext4, options.powercuts)))));
@@ -37,7 +48,8 @@ fn the_long_run() {
     notice_the_end(Duration::from_secs(options.minutes * 60));
     let mut rows = Vec::new();
     let mut broken = Vec::new();
-    for (name, run) in experiments().iter().filter(|(name, _)| options.wants(name)) {
+    let armed = std::env::var("COMMIS_FAULTS_KIND").is_ok_and(|kind| kind == "armed");
+    for (name, run) in experiments(armed).iter().filter(|(name, _)| options.wants(name)) {
         if stopped() {
             break;
         }

@@ -56,13 +56,15 @@ pub struct Machine {
     pub ssh: u16,
     http: u16,
     first_user: u32,
+    /// What it calls itself; its groups have this name, also when its disk cannot be read any more.
+    id: Option<String>,
 }
 
 impl Machine {
     /// A machine that is not switched on yet. `roots` must be on file systems that its users may walk through.
     pub fn new(scratch: tempfile::TempDir, roots: Roots, more: &str) -> Result<Self, String> {
         open_to_all(scratch.path())?;
-        let machine = Self { scratch, roots, server: None, ssh: 0, http: 0, first_user: own_users() };
+        let machine = Self { scratch, roots, server: None, ssh: 0, http: 0, first_user: own_users(), id: None };
         std::fs::write(machine.path("commis.toml"), machine.settings()).map_err(|error| error.to_string())?;
         std::fs::create_dir_all(machine.path("conf.d")).map_err(|error| error.to_string())?;
         std::fs::write(machine.path("conf.d/10-more.toml"), more).map_err(|error| error.to_string())?;
@@ -140,6 +142,7 @@ impl Machine {
     /// The first life: its admin's key is known afterwards.
     pub fn first_start(&mut self) -> Result<(), String> {
         self.start(&Start::default())?;
+        self.id = super::ground::server_id(&self.roots.state.join("state.db"));
         let key = std::fs::read_to_string(self.path("admin.pub")).map_err(|error| error.to_string())?;
         let ran = children::run(self.commis(&["key", "add", "admin", "--admin"]), &key)?;
         if ran.code == 0 { Ok(()) } else { Err(format!("key add: {ran:?}")) }
@@ -174,7 +177,7 @@ impl Machine {
     }
 
     pub fn remove_cgroups(&self) {
-        super::ground::remove_cgroups(&self.roots.state.join("state.db"));
+        self.id.iter().for_each(|id| super::ground::remove_cgroups(id));
     }
 
     /// Processes of this server's users.
@@ -268,7 +271,7 @@ impl Drop for Machine {
 /// The server under test: the one that was built with this, or a copy that no later build replaces.
 pub fn program() -> &'static str {
     static PROGRAM: LazyLock<String> =
-        LazyLock::new(|| std::env::var("COMMIS_FAULTS_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_commis").into()));
+        LazyLock::new(|| std::env::var("COMMIS_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_commis").into()));
     &PROGRAM
 }
 
@@ -286,7 +289,8 @@ fn own_users() -> u32 {
 }
 
 /// A git push on its way.
-pub fn push(machine: &Machine, directory: &Path, project: &str) -> Result<Started, String> {
-    let target = "HEAD:refs/heads/main";
-    Started::new(machine.git(directory, &["push", "--porcelain", &machine.url(project), target]), "")
+pub fn push(machine: &Machine, directory: &Path, options: &[&str]) -> Result<Started, String> {
+    let url = machine.url(super::session::PROJECT);
+    let words = [&["push"], options, &[&url, "HEAD:refs/heads/main"]].concat();
+    Started::new(machine.git(directory, &words), "")
 }

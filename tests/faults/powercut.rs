@@ -1,10 +1,10 @@
 //! The power goes: the file system takes nothing any more, what it had not written is gone, every process dies, the
 //! runtime directory is empty, and then somebody switches it on again.
 
-use super::apps::Shape;
 use super::chance::Chance;
-use super::ground::Kind;
+use super::ground::{self, Kind};
 use super::options::Options;
+use super::scene::Scene;
 use super::session::Session;
 use super::tally::{Experiment, One, Tally, repeat};
 use std::time::Duration;
@@ -14,8 +14,7 @@ pub const SIZE: &str = "330m";
 
 pub fn powercuts(options: &Options, (kind, total): (Kind, u64)) -> Tally {
     let tally = Tally::new(&format!("powercuts-{kind:?}").to_lowercase(), options);
-    let session =
-        |worker: u64, chance: Chance| Session::on(kind, SIZE, (Shape::ALL[worker as usize % Shape::ALL.len()], chance));
+    let session = |nth: u64, chance: Chance| Session::on(kind, SIZE, (Scene::nth(nth), chance));
     repeat(&tally, options, total, &Experiment { session: &session, one: &one });
     tally
 }
@@ -51,8 +50,10 @@ pub fn lights_on(session: &mut Session) -> Result<(), String> {
     Ok(())
 }
 
-/// As /run is after a boot.
+/// As /run and the mount table are after a boot.
 pub fn empty_runtime(session: &Session) {
+    let roots = &session.machine.roots;
+    ground::unmount_below(&[&roots.projects, &roots.state, &roots.runtime, &roots.logs]);
     let _ = std::fs::remove_dir_all(&session.machine.roots.runtime);
 }
 

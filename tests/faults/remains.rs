@@ -3,6 +3,7 @@
 use super::children::{below, names};
 use super::ground;
 use super::session::Session;
+use super::standing;
 use std::path::Path;
 
 /// Everything that is left, in words.
@@ -24,7 +25,8 @@ pub fn of(session: &Session) -> Vec<String> {
     for root in [&roots.projects, &roots.state, &roots.logs] {
         say("half written", below(root).iter().filter(|path| is_half(path)).map(|p| p.display().to_string()).collect());
     }
-    say("mounted", mounts(session));
+    say("mounted", standing::mounts(session));
+    say("in incoming/", names(&session.place("incoming")));
     say("as groups", groups(session));
     left
 }
@@ -39,15 +41,6 @@ fn is_half(path: &Path) -> bool {
     let locked = name.ends_with(".lock") && name != "server.lock" && name != "deploy.lock";
     let hidden = name.starts_with('.') && name.ends_with(".new");
     locked || hidden || name.contains(".partial") || name.starts_with("tmp_objdir-") || name.starts_with(".commis-")
-}
-
-/// Mounts below the server's roots, seen from here: views are in namespaces of their own.
-fn mounts(session: &Session) -> Vec<String> {
-    let table = ground::mount_table();
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    let roots = &session.machine.roots;
-    let roots = [&roots.projects, &roots.state, &roots.runtime, &roots.logs].map(|root| format!("{}/", root.display()));
-    points.filter(|point| roots.iter().any(|root| point.starts_with(root))).map(str::to_owned).collect()
 }
 
 /// Groups without a process.

@@ -6,45 +6,64 @@ use super::children::{self, names};
 use super::expected::Outcome;
 use super::ground;
 use super::options::{Options, stopped};
-use super::session::{Session, Wish};
+use super::scene::{Mode, Scene, Wish};
+use super::session::Session;
 use super::tally::{One, Tally};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Before the first count everything happened once: pools and caches are filled, the newest failed tree is kept.
-const WARM: [Wish; 9] = [
-    Wish::Push(Health::Good),
-    Wish::Push(Health::BadBuild),
-    Wish::Push(Health::BadRelease),
-    Wish::Push(Health::Good),
-    Wish::Push(Health::Unhealthy),
-    Wish::Push(Health::BadPostDeploy),
-    Wish::Push(Health::Good),
-    Wish::Rollback,
-    Wish::Push(Health::Good),
-];
-
 type Counts = BTreeMap<&'static str, Vec<String>>;
 
+/// So many by a server that cooks, and a quarter of that by one of each other mode.
 pub fn soak(options: &Options) -> Tally {
     let tally = Tally::new("soak", options);
-    let mut session = match Session::in_memory(Shape::Static, Chance::new(options.seed)) {
-        Ok(session) => session,
-        Err(error) => {
-            tally.broke(&error, (options, None));
-            return tally;
+    for (mode, total) in
+        [(Mode::Cooking, options.soak), (Mode::Editable, options.soak / 4), (Mode::Final, options.soak / 4)]
+    {
+        let scene = Scene { mode, shape: Shape::Static };
+        match Session::in_memory(scene, Chance::new(options.seed)) {
+            Ok(mut session) => {
+                if let Err(error) = run(&tally, total, &mut session) {
+                    tally.broke(&format!("{mode:?}: {error}"), (options, Some(&session)));
+                }
+            }
+            Err(error) => tally.broke(&error, (options, None)),
         }
-    };
-    if let Err(error) = run(&tally, options.soak, &mut session) {
-        tally.broke(&error, (options, Some(&session)));
     }
     tally
 }
 
+/// Ten deployments: one is refused, one goes back, where there is a way back; they must leave nothing either.
+fn ten(mode: Mode, turn: u64) -> [Wish; 10] {
+    use Health::{BadPostDeploy, BadRelease, Good, Unhealthy};
+    let bad = |choices: &[Health]| choices[turn as usize % choices.len()];
+    match mode {
+        Mode::Cooking => {
+            let mut all = [Wish::Push(Good); 10];
+            (all[4], all[7]) = (Wish::Push(bad(&Health::BAD)), Wish::Rollback);
+            all
+        }
+        Mode::Editable => {
+            let mut all = [Wish::Push(Good); 10];
+            (all[1], all[4], all[8]) = (Wish::Edit(Good), Wish::PushOver(bad(&Health::BAD)), Wish::PushOver(Good));
+            all
+        }
+        Mode::Final => {
+            let mut all = [Wish::Promote(Good); 10];
+            (all[2], all[4]) = (Wish::Carry(Good), Wish::Promote(bad(&[BadRelease, Unhealthy, BadPostDeploy])));
+            (all[6], all[7]) = (Wish::Push(Good), Wish::Rollback);
+            all
+        }
+    }
+}
+
 fn run(tally: &Tally, total: u64, session: &mut Session) -> Result<(), String> {
-    for wish in WARM {
-        session.wish(wish)?;
+    // Before the first count everything happened once: pools and caches are filled, the newest failed tree is kept.
+    for turn in 0..4 {
+        for wish in ten(session.scene.mode, turn) {
+            session.wish(wish)?;
+        }
     }
     session.check()?;
     let start = counts(session)?;
@@ -59,21 +78,15 @@ fn run(tally: &Tally, total: u64, session: &mut Session) -> Result<(), String> {
     if same { Ok(()) } else { Err(format!("after {total} deployments: {}", last.join("; "))) }
 }
 
-/// One in ten is refused, one in ten a rollback: they must leave nothing either.
 fn deploy(tally: &Tally, total: u64, session: &mut Session) -> Result<(), String> {
     for index in 0..total {
         if stopped() {
             return Ok(());
         }
-        let wish = match index % 10 {
-            4 => Wish::Push(Health::BAD[(index / 10) as usize % 4]),
-            7 => Wish::Rollback,
-            _ => Wish::Push(Health::Good),
-        };
+        let wish = ten(session.scene.mode, index / 10)[index as usize % 10];
         let outcome = session.wish(wish)?;
-        let wanted =
-            matches!((index % 10, &outcome), (4, Outcome::Refused(_)) | (0..=3 | 5..=9, Outcome::Acknowledged));
-        if !wanted {
+        let refused = matches!(outcome, Outcome::Refused(_));
+        if refused != (wish.health() != Health::Good) || outcome == Outcome::CutOff {
             return Err(format!("deployment {index}, {wish:?}: {outcome:?}"));
         }
         tally.count(&One { outcome, died: false });
@@ -108,11 +121,13 @@ fn counts(session: &Session) -> Result<Counts, String> {
     ]))
 }
 
-/// Objects of the repository are the history; what failed is kept for days; of what is archived, only that it is there.
+/// Objects and kept edits of the repository are the history; what failed is kept for days; of what is archived, only that it is there.
 fn is_counted(path: &Path) -> bool {
     let mut parts = path.components().skip_while(|part| part.as_os_str() != "archives");
     let failed = |path: &Path| path.extension().is_some_and(|end| end == "failed" || end == "left");
-    parts.nth(2).is_none() && !failed(path) && !path.components().any(|part| part.as_os_str() == "objects")
+    parts.nth(2).is_none()
+        && !failed(path)
+        && !path.components().any(|part| part.as_os_str() == "objects" || part.as_os_str() == "edits")
 }
 
 fn files(root: &Path, counted: fn(&Path) -> bool) -> Vec<String> {

@@ -7,8 +7,10 @@ use super::children;
 use super::expected::Outcome;
 use super::kills;
 use super::options::{Options, stopped};
-use super::session::{Session, Wish, needs_admin};
+use super::scene::{Mode, Scene, Wish};
+use super::session::Session;
 use super::tally::{One, Tally};
+use super::wishing::needs_admin;
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -83,16 +85,25 @@ impl Tracer {
     }
 }
 
+/// What each mode does: a deployment, a way back, an undoing.
+fn wishes() -> Vec<(Scene, Wish)> {
+    let hooks = |mode| Scene { mode, shape: Shape::Hooks };
+    let cooking = [Wish::Push(Health::Good), Wish::Rollback, Wish::Push(Health::BadPostDeploy)];
+    let editable = [Wish::PushOver(Health::Good), Wish::PushOver(Health::BadPostDeploy)];
+    let of_final = [Wish::Promote(Health::Good), Wish::Carry(Health::Unhealthy)];
+    let with = |mode, wishes: &[Wish]| wishes.iter().map(|wish| (hooks(mode), *wish)).collect::<Vec<_>>();
+    [with(Mode::Cooking, &cooking), with(Mode::Editable, &editable), with(Mode::Final, &of_final)].concat()
+}
+
 /// For each call: N = 1, 2, 3, 4, 6, 9 … until the server and the wish survive.
 pub fn syscalls(options: &Options) -> Tally {
-    let wishes = [Wish::Push(Health::Good), Wish::Rollback, Wish::Push(Health::BadPostDeploy)];
-    let all = DEADLY.iter().flat_map(|call| wishes.map(|wish| (*call, wish))).collect();
+    let all = wishes().into_iter().flat_map(|(scene, wish)| DEADLY.map(|call| (scene, (call, wish)))).collect();
     each(Tally::new("syscalls", options), options, all, &|session, (call, wish)| {
         let mut runs = Vec::new();
         let mut n = 1;
         while n <= options.syscalls && !stopped() {
             let one = dies_at(session, (call, n), wish)
-                .map_err(|error| format!("{wish:?}, killed at {call} number {n}: {error}"))?;
+                .map_err(|error| format!("{:?} {wish:?}, killed at {call} number {n}: {error}", session.scene))?;
             let came_through = !one.died;
             runs.push(one);
             if came_through {
@@ -128,7 +139,9 @@ fn dies_at(session: &mut Session, (call, n): (&str, u64), wish: Wish) -> Result<
 
 /// What a disk refuses once, or from then on always, is never acknowledged; and what was acknowledged survives.
 pub fn errors(options: &Options) -> Tally {
-    let all = FAILING.iter().flat_map(|failing| [("", *failing), ("+", *failing)]).collect();
+    let scenes = [Mode::Cooking, Mode::Editable, Mode::Final].map(|mode| Scene { mode, shape: Shape::Hooks });
+    let how = FAILING.iter().flat_map(|failing| [("", *failing), ("+", *failing)]).collect::<Vec<_>>();
+    let all = scenes.into_iter().flat_map(|scene| how.iter().map(move |how| (scene, *how))).collect();
     each(Tally::new("errors", options), options, all, &|session, (ever_after, (call, error))| {
         let mut runs = Vec::new();
         for n in 1..=options.errors {
@@ -136,7 +149,8 @@ pub fn errors(options: &Options) -> Tally {
                 break;
             }
             let how = format!("error={error}:when={n}{ever_after}");
-            let said = |error: String| format!("{call}:{how}: {error}");
+            let scene = session.scene;
+            let said = |error: String| format!("{scene:?}: {call}:{how}: {error}");
             runs.push(fails_at(session, (call, &how)).map_err(said)?);
         }
         Ok(runs)
@@ -181,7 +195,7 @@ fn now() -> f64 {
 type Task<'a, T> = &'a (dyn Fn(&mut Session, T) -> Result<Vec<One>, String> + Sync);
 
 /// Shares tasks among sessions in memory.
-fn each<T: Copy + Send>(tally: Tally, options: &Options, all: Vec<T>, task: Task<'_, T>) -> Tally {
+fn each<T: Copy + Send>(tally: Tally, options: &Options, all: Vec<(Scene, T)>, task: Task<'_, T>) -> Tally {
     let waiting = Mutex::new(all);
     std::thread::scope(|scope| {
         for worker in 0..options.workers {
@@ -189,9 +203,9 @@ fn each<T: Copy + Send>(tally: Tally, options: &Options, all: Vec<T>, task: Task
             scope.spawn(move || {
                 let chance = Chance::new(options.seed).fork(worker);
                 let mut session = Err("none yet".to_owned());
-                while let Some(next) = waiting.lock().expect("tasks").pop().filter(|_| !stopped()) {
-                    if session.is_err() {
-                        session = Session::in_memory(Shape::Hooks, chance.clone());
+                while let Some((scene, next)) = waiting.lock().expect("tasks").pop().filter(|_| !stopped()) {
+                    if session.as_ref().map_or(true, |session: &Session| session.scene != scene) {
+                        session = Session::in_memory(scene, chance.clone());
                     }
                     let result = session.as_mut().map_err(|error| error.clone());
                     match result.and_then(|session| task(session, next)) {
@@ -210,7 +224,7 @@ fn each<T: Copy + Send>(tally: Tally, options: &Options, all: Vec<T>, task: Task
 
 #[test]
 fn dying_at_a_rename_or_a_sync_breaks_no_promise() {
-    let mut session = Session::in_memory(Shape::Static, Chance::new(4)).unwrap();
+    let mut session = Session::in_memory(Scene::cooking(Shape::Static), Chance::new(4)).unwrap();
     for (call, n) in [("renameat2", 1), ("renameat2", 2), ("syncfs", 1), ("fdatasync", 3)] {
         let one = dies_at(&mut session, (call, n), Wish::Push(Health::Good)).unwrap();
         assert!(one.died || call == "fdatasync", "{call} {n} was not reached: {one:?}");
@@ -219,7 +233,7 @@ fn dying_at_a_rename_or_a_sync_breaks_no_promise() {
 
 #[test]
 fn what_a_disk_refuses_is_not_acknowledged() {
-    let mut session = Session::in_memory(Shape::Static, Chance::new(4)).unwrap();
+    let mut session = Session::in_memory(Scene::cooking(Shape::Static), Chance::new(4)).unwrap();
     for inject in [("syncfs", "error=EIO:when=1"), ("fdatasync", "error=EIO:when=4"), ("fsync", "error=EIO:when=1+")] {
         fails_at(&mut session, inject).unwrap_or_else(|error| panic!("{inject:?}: {error}"));
     }

@@ -3,6 +3,7 @@
 use super::chance::Chance;
 use super::expected::Outcome;
 use super::options::{Options, stopped};
+use super::scene::Scene;
 use super::session::Session;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,6 +84,13 @@ impl Tally {
         )
     }
 
+    /// Every hundred runs.
+    fn tell_at(&self, index: u64) {
+        if index > 0 && index.is_multiple_of(100) {
+            eprintln!("{}", self.row());
+        }
+    }
+
     pub fn broken(&self) -> Vec<String> {
         self.counts.lock().expect("counts").broken.clone()
     }
@@ -98,7 +106,8 @@ pub struct Experiment<'a> {
     pub one: &'a (dyn Fn(&mut Session, u64) -> Result<One, String> + Sync),
 }
 
-/// `total` runs, numbered from 0. A session in which something broke is replaced.
+/// `total` runs, numbered from 0. A session in which something broke is replaced, and so is one after some runs, so that
+/// all scenes have their turn.
 pub fn repeat(tally: &Tally, options: &Options, total: u64, experiment: &Experiment<'_>) {
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -109,6 +118,12 @@ pub fn repeat(tally: &Tally, options: &Options, total: u64, experiment: &Experim
     });
 }
 
+/// So many that every scene is seen, and that a session gets a past.
+fn runs_of_a_session(total: u64, workers: u64) -> u64 {
+    let scenes = Scene::ALL.len() as u64;
+    (total / (workers * scenes).max(1)).clamp(2, 25)
+}
+
 fn work(
     tally: &Tally,
     (options, worker): (&Options, u64),
@@ -117,32 +132,34 @@ fn work(
 ) {
     let chance = Chance::new(options.seed).fork(worker);
     let mut session = None;
-    let mut lives = 0;
+    let (mut lives, mut runs) = (0, 0);
+    let most = runs_of_a_session(total, options.workers);
     while !stopped() {
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= total {
             return;
         }
-        if session.is_none() {
-            lives += 1;
-            match (experiment.session)(worker, chance.fork(lives)) {
-                Ok(new) => session = Some(new),
-                Err(error) => {
-                    tally.broke(&format!("run {index}: no session: {error}"), (options, None));
-                    continue;
-                }
-            }
+        if runs >= most {
+            // The old one ends before the new one begins: it may hold what that needs.
+            (session, runs) = (None, 0);
         }
-        let Some(current) = session.as_mut() else { continue };
-        match (experiment.one)(current, index) {
+        let done = match session.as_mut() {
+            Some(current) => (experiment.one)(current, index),
+            None => {
+                let nth = worker + options.workers * lives;
+                lives += 1;
+                let new = (experiment.session)(nth, chance.fork(lives)).map_err(|error| format!("no session: {error}"));
+                new.and_then(|new| (experiment.one)(session.insert(new), index))
+            }
+        };
+        runs += 1;
+        match done {
             Ok(one) => tally.count(&one),
             Err(error) => {
                 tally.broke(&format!("run {index}: {error}"), (options, session.as_ref()));
-                session = None;
+                (session, runs) = (None, 0);
             }
         }
-        if index > 0 && index.is_multiple_of(100) {
-            eprintln!("{}", tally.row());
-        }
+        tally.tell_at(index);
     }
 }

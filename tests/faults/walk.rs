@@ -1,18 +1,21 @@
-//! Every point of a deployment, a rollback and an undoing: dead there, failed there, or without power there. For a
-//! server with the feature `failpoints`, which names its points in its log as it reaches them.
+//! Every point of a deployment, a rollback and an undoing in each mode: dead there, failed there, without power, room or
+//! disk there. For a server with the feature `failpoints`, which names its points in its log as it reaches them.
 
 use super::apps::{Health, Shape};
 use super::chance::Chance;
 use super::checker;
 use super::children;
 use super::expected::Outcome;
+use super::full;
 use super::ground::Kind;
 use super::kills;
 use super::machine::Start;
 use super::options::{Options, stopped};
 use super::powercut;
-use super::session::{Session, Wish, needs_admin};
+use super::scene::{Mode, Scene, Wish};
+use super::session::Session;
 use super::tally::{One, Tally};
+use super::wishing::{Attempt, needs_admin};
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -24,6 +27,10 @@ pub enum Fate {
     Dies,
     Fails,
     LosesPower(Kind),
+    /// From there on until the verdict there is no room, for a byte or a file.
+    HasNoRoom,
+    /// From there on the disk answers every call with EIO; somebody switches off and on after the verdict.
+    LosesDisk(Kind),
 }
 
 impl Fate {
@@ -31,7 +38,19 @@ impl Fate {
         match self {
             Fate::Dies => "kill",
             Fate::Fails => "error",
-            Fate::LosesPower(_) => "stop",
+            // It waits until this was done to it.
+            Fate::LosesPower(_) | Fate::HasNoRoom | Fate::LosesDisk(_) => "stop",
+        }
+    }
+
+    /// Whether it is worth looking at a point with this fate.
+    fn concerns(self, point: &str) -> bool {
+        match self {
+            Fate::Dies | Fate::LosesPower(_) => true,
+            // A step that was done and then failed is none that exists: its failing is that of the next one.
+            Fate::Fails => !(point.starts_with("step.") && point.ends_with(".after")),
+            // What follows a point at which something is over is another point.
+            Fate::HasNoRoom | Fate::LosesDisk(_) => !point.ends_with(".after"),
         }
     }
 }
@@ -51,47 +70,77 @@ impl Point {
     }
 }
 
-/// A walk: in which shape, with which wish, over which points.
+/// A walk: in which scene, with which wish, over which points.
 #[derive(Clone, Copy)]
 pub struct Walk {
-    pub shape: Shape,
+    pub scene: Scene,
     pub wish: Wish,
     pub fate: Fate,
     /// Only points whose names begin so.
     pub only: &'static str,
 }
 
-/// A deployment, a rollback, a deployment again, and everything that has to be undone.
-const WISHES: [Wish; 8] = [
-    Wish::Push(Health::Good),
-    Wish::Rollback,
-    Wish::RollbackWithData,
-    Wish::Redeploy,
-    Wish::Push(Health::BadPostDeploy),
-    Wish::Push(Health::Unhealthy),
-    Wish::Push(Health::BadRelease),
-    Wish::Push(Health::BadBuild),
-];
-
-/// Kills and failures at every point of every wish.
-pub fn walks(options: &Options) -> Tally {
-    let mut all = Vec::new();
-    for wish in WISHES {
-        all.push(Walk { shape: Shape::Hooks, wish, fate: Fate::Dies, only: "" });
-        all.push(Walk { shape: Shape::Hooks, wish, fate: Fate::Fails, only: "" });
+/// Deployments, rollbacks, deployments again, and everything that has to be undone: all that a mode does.
+fn wishes(mode: Mode) -> Vec<(Shape, Wish)> {
+    use Health::{BadBuild, BadPostDeploy, BadRelease, Good, Unhealthy};
+    let hooks = |wishes: &[Wish]| wishes.iter().map(|wish| (Shape::Hooks, *wish)).collect::<Vec<_>>();
+    let migrates = |wishes: &[Wish]| wishes.iter().map(|wish| (Shape::Migrates, *wish)).collect::<Vec<_>>();
+    let bad = [BadPostDeploy, Unhealthy, BadRelease, BadBuild].map(Wish::Push);
+    match mode {
+        Mode::Cooking => [
+            hooks(&[Wish::Push(Good), Wish::Rollback, Wish::RollbackWithData, Wish::Redeploy]),
+            hooks(&bad),
+            migrates(&[Wish::Push(Good), Wish::RollbackWithData, bad[1], bad[2]]),
+        ]
+        .concat(),
+        // The way back is the undoing.
+        Mode::Editable => [
+            hooks(&[Wish::Push(Good), Wish::PushOver(Good), Wish::Edit(Good)]),
+            hooks(&[Wish::PushOver(BadPostDeploy), Wish::PushOver(Unhealthy), Wish::PushOver(BadBuild)]),
+            hooks(&[Wish::Edit(Unhealthy)]),
+        ]
+        .concat(),
+        Mode::Final => [
+            hooks(&[Wish::Promote(Good), Wish::Push(Good), Wish::Carry(Good), Wish::Rollback, Wish::Redeploy]),
+            hooks(&[Wish::Promote(BadPostDeploy)]),
+            migrates(&[Wish::Promote(Good), Wish::RollbackWithData, Wish::Promote(Unhealthy)]),
+        ]
+        .concat(),
     }
-    for wish in [WISHES[0], Wish::RollbackWithData, Wish::Push(Health::Unhealthy), Wish::Push(Health::BadRelease)] {
-        all.push(Walk { shape: Shape::Migrates, wish, fate: Fate::Dies, only: "" });
-        all.push(Walk { shape: Shape::Migrates, wish, fate: Fate::Fails, only: "" });
-    }
-    carry_out(Tally::new("walk", options), options, all)
 }
 
-/// The power is cut at every step of a deployment and of a rollback.
-pub fn power(options: &Options, kind: Kind) -> Tally {
-    let walk = |wish| Walk { shape: Shape::Migrates, wish, fate: Fate::LosesPower(kind), only: "" };
-    let all = [WISHES[0], Wish::Rollback, Wish::RollbackWithData, Wish::Push(Health::BadPostDeploy)].map(walk).to_vec();
-    carry_out(Tally::new(&format!("walk-power-{kind:?}").to_lowercase(), options), options, all)
+/// One deployment, one way back, and one undoing of each mode, for what takes longer at each point.
+fn shortest(mode: Mode) -> Vec<(Shape, Wish)> {
+    use Health::{BadPostDeploy, Good, Unhealthy};
+    match mode {
+        Mode::Cooking => [Wish::Push(Good), Wish::Rollback, Wish::RollbackWithData, Wish::Push(BadPostDeploy)]
+            .map(|wish| (Shape::Migrates, wish))
+            .to_vec(),
+        Mode::Editable => [Wish::PushOver(Good), Wish::Edit(Good), Wish::PushOver(Unhealthy)]
+            .map(|wish| (Shape::Hooks, wish))
+            .to_vec(),
+        Mode::Final => [Wish::Promote(Good), Wish::Carry(Good), Wish::RollbackWithData, Wish::Promote(BadPostDeploy)]
+            .map(|wish| (Shape::Migrates, wish))
+            .to_vec(),
+    }
+}
+
+/// Kills and failures at every point of every wish of a mode.
+pub fn walks(options: &Options, mode: Mode) -> Tally {
+    let both = |(shape, wish)| [Fate::Dies, Fate::Fails].map(|fate| walk((mode, shape), wish, fate));
+    let all = wishes(mode).into_iter().flat_map(both).collect();
+    carry_out(Tally::new(&format!("walk-{mode:?}").to_lowercase(), options), options, all)
+}
+
+/// The same fate at every point of a deployment, a way back and an undoing in all modes.
+pub fn everywhere(options: &Options, (name, fate): (&str, Fate)) -> Tally {
+    let modes = [Mode::Editable, Mode::Final, Mode::Cooking];
+    let of = |mode| shortest(mode).into_iter().map(move |(shape, wish)| walk((mode, shape), wish, fate));
+    carry_out(Tally::new(name, options), options, modes.into_iter().flat_map(of).collect())
+}
+
+fn walk((mode, shape): (Mode, Shape), wish: Wish, fate: Fate) -> Walk {
+    Walk { scene: Scene { mode, shape }, wish, fate, only: "" }
 }
 
 fn carry_out(tally: Tally, options: &Options, all: Vec<Walk>) -> Tally {
@@ -99,7 +148,7 @@ fn carry_out(tally: Tally, options: &Options, all: Vec<Walk>) -> Tally {
     std::thread::scope(|scope| {
         for _ in 0..options.workers {
             scope.spawn(|| {
-                while let Some(walk) = waiting.lock().expect("walks").pop() {
+                while let Some(walk) = waiting.lock().expect("walks").pop().filter(|_| !stopped()) {
                     one_walk(&tally, options, walk);
                 }
             });
@@ -108,11 +157,15 @@ fn carry_out(tally: Tally, options: &Options, all: Vec<Walk>) -> Tally {
     tally
 }
 
+/// Of a disk that is filled time and again; a server wants some room in reserve.
+const SMALL: &str = "160m";
+
 fn session(options: &Options, walk: Walk) -> Result<Session, String> {
     let chance = Chance::new(options.seed);
     let mut session = match walk.fate {
-        Fate::LosesPower(kind) => Session::on(kind, powercut::SIZE, (walk.shape, chance))?,
-        Fate::Dies | Fate::Fails => Session::in_memory(walk.shape, chance)?,
+        Fate::LosesPower(kind) | Fate::LosesDisk(kind) => Session::on(kind, powercut::SIZE, (walk.scene, chance))?,
+        Fate::HasNoRoom => Session::on(Kind::Memory, SMALL, (walk.scene, chance))?,
+        Fate::Dies | Fate::Fails => Session::in_memory(walk.scene, chance)?,
     };
     // There must be something to go back to, also after many a rollback.
     session.wish(Wish::Push(Health::Good))?;
@@ -127,7 +180,7 @@ pub fn one_walk(tally: &Tally, options: &Options, walk: Walk) {
         Ok(points) => points,
         Err(error) => return tally.broke(&format!("{:?}: no points: {error}", walk.wish), (options, None)),
     };
-    eprintln!("{}: {:?} {:?} {:?}: {} points", tally.name, walk.shape, walk.wish, walk.fate, points.len());
+    eprintln!("{}: {:?} {:?} {:?}: {} points", tally.name, walk.scene, walk.wish, walk.fate, points.len());
     for point in points {
         if stopped() {
             return;
@@ -139,7 +192,7 @@ pub fn one_walk(tally: &Tally, options: &Options, walk: Walk) {
         match done {
             Ok(one) => tally.count(&one),
             Err(error) => {
-                let said = format!("{:?} {:?} at {point:?} {:?}: {error}", walk.shape, walk.wish, walk.fate);
+                let said = format!("{:?} {:?} at {point:?} {:?}: {error}", walk.scene, walk.wish, walk.fate);
                 tally.broke(&said, (options, current.as_ref().ok()));
                 current = Err("a new one is needed".into());
             }
@@ -165,9 +218,7 @@ fn points(session: &mut Session, walk: Walk) -> Result<Vec<Point>, String> {
         at += line.len();
         let Some((_, name)) = line.trim_end().split_once(" failpoint: ") else { continue };
         let nth = *counts.entry(name).and_modify(|count| *count += 1).or_insert(0);
-        // A step that was done and then failed is none that exists: its failing is that of the next one.
-        let none = walk.fate == Fate::Fails && name.starts_with("step.") && name.ends_with(".after");
-        if at > ready && name.starts_with(walk.only) && !none {
+        if at > ready && name.starts_with(walk.only) && walk.fate.concerns(name) {
             points.push(Point { name: name.to_owned(), nth });
         }
     }
@@ -192,32 +243,82 @@ fn at(session: &mut Session, walk: Walk, point: &Point) -> Result<One, String> {
         session.check()?;
         return Ok(One { outcome: Outcome::CutOff, died: true });
     }
-    let mut attempt = session.begin(walk.wish)?;
-    if let Fate::LosesPower(_) = walk.fate {
-        let server = session.machine.pid().unwrap_or_default();
-        while attempt.is_running() && !is_stopped(server) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let dark = powercut::lights_out(session);
-        children::signal(server, Signal::SIGCONT);
-        session.machine.kill_everything();
-        dark?;
+    let attempt = session.begin(walk.wish)?;
+    match walk.fate {
+        Fate::Dies => dies(session, attempt),
+        Fate::Fails => fails(session, attempt),
+        Fate::LosesPower(_) => loses_power(session, attempt),
+        Fate::HasNoRoom => has_no_room(session, attempt),
+        Fate::LosesDisk(_) => loses_disk(session, attempt),
     }
+}
+
+fn dies(session: &mut Session, attempt: Attempt) -> Result<One, String> {
     let outcome = session.end(attempt)?;
-    let said = |error: String| format!("{outcome:?}: {error}");
-    if walk.fate == Fate::Fails {
-        heal(session, &outcome).map_err(said)?;
-        return Ok(One { outcome, died: false });
-    }
-    if let Fate::LosesPower(_) = walk.fate {
-        powercut::lights_on(session)?;
-    } else {
-        // It may die while it tidies up, after the verdict.
-        children::until(Duration::from_millis(500), || !session.machine.is_up());
-    }
+    // It may die while it tidies up, after the verdict.
+    children::until(Duration::from_millis(500), || !session.machine.is_up());
     let died = !session.machine.is_up();
-    kills::recover(session).and_then(|()| session.check()).map_err(said)?;
+    kills::recover(session).and_then(|()| session.check()).map_err(|error| format!("{outcome:?}: {error}"))?;
     Ok(One { outcome, died })
+}
+
+fn fails(session: &mut Session, attempt: Attempt) -> Result<One, String> {
+    let outcome = session.end(attempt)?;
+    heal(session, &outcome).map_err(|error| format!("{outcome:?}: {error}"))?;
+    Ok(One { outcome, died: false })
+}
+
+fn loses_power(session: &mut Session, mut attempt: Attempt) -> Result<One, String> {
+    let server = until_stopped(session, &mut attempt);
+    let dark = powercut::lights_out(session);
+    children::signal(server, Signal::SIGCONT);
+    session.machine.kill_everything();
+    dark?;
+    let outcome = session.end(attempt)?;
+    powercut::lights_on(session)?;
+    kills::recover(session).and_then(|()| session.check()).map_err(|error| format!("{outcome:?}: {error}"))?;
+    Ok(One { outcome, died: true })
+}
+
+fn has_no_room(session: &mut Session, mut attempt: Attempt) -> Result<One, String> {
+    let server = until_stopped(session, &mut attempt);
+    let ground = session.ground.as_ref().ok_or("no ground")?;
+    let ballast = ground.fill();
+    children::signal(server, Signal::SIGCONT);
+    let ended = session.end(attempt);
+    // What is tidied after the verdict has no room either.
+    std::thread::sleep(Duration::from_millis(50));
+    full::remove(&ballast?)?;
+    let outcome = ended?;
+    full::room_again(session).map_err(|error| format!("{outcome:?}: {error}"))?;
+    Ok(One { outcome, died: false })
+}
+
+fn loses_disk(session: &mut Session, mut attempt: Attempt) -> Result<One, String> {
+    let server = until_stopped(session, &mut attempt);
+    let gone = powercut::lights_out(session);
+    children::signal(server, Signal::SIGCONT);
+    gone?;
+    let outcome = session.end(attempt)?;
+    powercut::lights_on(session)?;
+    let said = |error: String| format!("{outcome:?}: {error}");
+    session.machine.start(&Start::default()).and_then(|()| session.check()).map_err(said)?;
+    let again = session.begin(Wish::Push(Health::Good))?;
+    let (next, words) = session.end_with_words(again)?;
+    session.check().map_err(said)?;
+    match next {
+        Outcome::Acknowledged => Ok(One { outcome, died: true }),
+        next => Err(said(format!("the next push, on a good disk: {next:?}: {words}"))),
+    }
+}
+
+/// Until the server waits at its point, or the wish has ended without reaching it.
+fn until_stopped(session: &Session, attempt: &mut Attempt) -> u32 {
+    let server = session.machine.pid().unwrap_or_default();
+    while attempt.is_running() && !is_stopped(server) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    server
 }
 
 /// The server lives on; what people see now is true, and what could not be written down is soon.
@@ -237,14 +338,41 @@ fn is_stopped(pid: u32) -> bool {
 }
 
 /// Of the steps alone, for a quick part; the long one goes over every point.
-#[cfg(feature = "failpoints")]
-#[test]
-fn no_step_of_a_push_breaks_a_promise_by_dying_before_or_after_it() {
-    let options = Options { workers: 1, ..Options::default() };
-    let tally = Tally::new("walk", &options);
-    let walk = Walk { shape: Shape::Hooks, wish: WISHES[0], fate: Fate::Dies, only: "step." };
-    one_walk(&tally, &options, walk);
-    assert_eq!(tally.broken(), Vec::<String>::new(), "{}", tally.row());
+mod quick {
+    use super::*;
+
+    fn of_the_steps(scene: Scene, wish: Wish, fate: Fate) {
+        let options = Options { workers: 1, ..Options::default() };
+        let tally = Tally::new("walk", &options);
+        one_walk(&tally, &options, Walk { scene, wish, fate, only: "step." });
+        assert_eq!(tally.broken(), Vec::<String>::new(), "{}", tally.row());
+    }
+
+    #[test]
+    #[ignore = "needs a server with points: bin/test points"]
+    fn no_step_of_a_push_breaks_a_promise_by_dying_before_or_after_it() {
+        of_the_steps(Scene::cooking(Shape::Hooks), Wish::Push(Health::Good), Fate::Dies);
+    }
+
+    #[test]
+    #[ignore = "needs a server with points: bin/test points"]
+    fn no_step_of_a_promotion_breaks_a_promise_by_dying_before_or_after_it() {
+        let scene = Scene { mode: Mode::Final, shape: Shape::Hooks };
+        of_the_steps(scene, Wish::Promote(Health::Good), Fate::Dies);
+    }
+
+    #[test]
+    #[ignore = "needs a server with points: bin/test points"]
+    fn no_step_of_an_undoing_in_place_breaks_a_promise_by_dying_before_or_after_it() {
+        let scene = Scene { mode: Mode::Editable, shape: Shape::Hooks };
+        of_the_steps(scene, Wish::PushOver(Health::BadPostDeploy), Fate::Dies);
+    }
+
+    #[test]
+    #[ignore = "needs a server with points: bin/test points"]
+    fn no_step_of_a_push_breaks_a_promise_by_having_no_room() {
+        of_the_steps(Scene::cooking(Shape::Hooks), Wish::Push(Health::Good), Fate::HasNoRoom);
+    }
 }
 
 /// The release before is gone back to by its tree, which was kept: dead before that is taken, and right after.

@@ -8,7 +8,8 @@ use super::ground::Kind;
 use super::machine::Start;
 use super::options::Options;
 use super::powercut;
-use super::session::{PROJECT, Session, Wish};
+use super::scene::{Scene, Wish};
+use super::session::{PROJECT, Session};
 use super::tally::{Experiment, One, Tally, repeat};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,8 +47,8 @@ pub fn clocks(options: &Options, total: u64) -> Tally {
     tally
 }
 
-fn clock_session(worker: u64, chance: Chance) -> Result<Session, String> {
-    let mut session = super::kills::session(worker, chance)?;
+fn clock_session(nth: u64, chance: Chance) -> Result<Session, String> {
+    let mut session = super::kills::session(nth, chance)?;
     session.clock_jumps = true;
     session.machine.kill();
     set_clock(&session, "+0")?;
@@ -93,7 +94,10 @@ fn clock(session: &mut Session, _: u64) -> Result<One, String> {
     set_clock(session, to)?;
     let (outcome, words) = session.end_with_words(attempt)?;
     let said = |error: String| format!("{wish:?}, {outcome:?}, with the clock set to {to}: {error}");
-    if matches!(wish, Wish::Push(Health::Good) | Wish::Redeploy) && outcome != Outcome::Acknowledged {
+    let is_good = wish.health() == Health::Good && !matches!(wish, Wish::Rollback | Wish::RollbackWithData);
+    // What was edited badly is still there.
+    let stands = session.expected.certain().is_none_or(|state| state.edits.is_empty()) || wish != Wish::Redeploy;
+    if is_good && stands && outcome != Outcome::Acknowledged {
         return Err(said(format!("a jump of the clock is no reason to refuse: {words}")));
     }
     session.check().map_err(said)?;
@@ -153,7 +157,7 @@ fn the_same_commit_is_the_same_archive_in_another_century() {
 /// ext4 that met an error takes nothing any more, and everything that only looks goes on.
 #[test]
 fn a_disk_that_became_read_only_serves_and_refuses_with_the_reason() {
-    let mut session = Session::on(Kind::Ext4, "200m", (Shape::Static, Chance::new(8))).unwrap();
+    let mut session = Session::on(Kind::Ext4, "200m", (Scene::cooking(Shape::Static), Chance::new(8))).unwrap();
     let ground = session.ground.as_ref().unwrap();
     ground.fail().unwrap();
     let page = session.machine.page(PROJECT).unwrap();

@@ -1,4 +1,5 @@
 //! Dead at every step of a push over edits: for a server with the feature `failpoints`, which names its points in its log.
+//! `bin/test points` builds one and runs these.
 //! After each next start the tree is the edited one or the pushed one, whole, and the branch says which.
 
 use super::editing::{dev, push_over};
@@ -138,16 +139,19 @@ fn walk(fate: Fate) {
 }
 
 #[test]
+#[ignore = "needs a server with points: bin/test points"]
 fn dead_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
     walk(Fate::Dies);
 }
 
 #[test]
+#[ignore = "needs a server with points: bin/test points"]
 fn failed_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
     walk(Fate::Fails);
 }
 
 #[test]
+#[ignore = "needs a server with points: bin/test points"]
 fn dead_at_the_steps_of_a_first_push_there_is_all_of_it_or_nothing() {
     let mut world = dev();
     for step in ["fill", "describe", "exchange", "route", "bind", "move-ref"] {

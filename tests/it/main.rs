@@ -17,7 +17,6 @@ mod editing;
 mod editing_builds;
 mod editing_interrupted;
 mod editing_mounts;
-#[cfg(feature = "failpoints")]
 mod editing_points;
 mod fixing;
 mod golden;

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -353,8 +354,11 @@ pub fn run(mut command: Command, input: &str, what: &str) -> Ran {
     Ran { what: what.to_owned(), code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
 }
 
+/// The one that was built with this, or another kind of it.
 pub fn commis_program() -> &'static str {
-    env!("CARGO_BIN_EXE_commis")
+    static PROGRAM: LazyLock<String> =
+        LazyLock::new(|| std::env::var("COMMIS_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_commis").into()));
+    &PROGRAM
 }
 
 /// Where bin/setup puts uv.
