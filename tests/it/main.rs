@@ -16,6 +16,7 @@ mod editing;
 mod editing_builds;
 mod editing_interrupted;
 mod editing_mounts;
+mod editing_odd;
 #[cfg(feature = "failpoints")]
 mod editing_points;
 mod fixing;
