@@ -72,7 +72,7 @@ async fn serve(options: Serve) -> Result<(), Failure> {
     start_own_log(&config);
     let places = places_of(&config);
     make_roots(&places)?;
-    let _lock = lock_state(&places)?;
+    let _locks = lock_roots(&places)?;
     let store = Store::open(&places.database())?;
     let (server_id, first_start) = identity(&store)?;
     let cgroups = Arc::new(Cgroups::discover(&server_id));
@@ -153,14 +153,17 @@ fn make_roots(places: &Places) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One server per state directory.
-fn lock_state(places: &Places) -> Result<files::FileLock, Failure> {
-    let lock = files::FileLock::try_lock(&places.server_lock())
-        .map_err(|error| Failure::internal("lock the state", &error))?;
-    lock.ok_or_else(|| {
-        let what = format!("another server runs on {}", places.state.display());
-        Failure::new(Code::ServerConfig, what).hint("stop it, or give this one paths of its own")
-    })
+/// One server for each of these directories: two that share one would each take the other's projects for nobody's.
+fn lock_roots(places: &Places) -> Result<Vec<files::FileLock>, Failure> {
+    let locked = |path: PathBuf| {
+        let lock =
+            files::FileLock::try_lock(&path).map_err(|error| Failure::internal("keep other servers away", &error))?;
+        lock.ok_or_else(|| {
+            let what = format!("another server runs on {}", path.parent().unwrap_or(&path).display());
+            Failure::new(Code::ServerConfig, what).hint("stop it, or give this one paths of its own")
+        })
+    };
+    places.server_locks().into_iter().map(locked).collect()
 }
 
 /// The server's own id, and whether this state has ever been served from.

@@ -45,7 +45,7 @@ pub fn patch(path: &str, old: Option<Version<'_>>, new: Option<Version<'_>>) -> 
     let (_, added, removed) = patch.line_stats().map_err(failed())?;
     if patch.num_hunks() > 0 {
         let side = |there: bool, name: String| if there { name } else { "/dev/null".to_owned() };
-        let (from, to) = (side(old.is_some(), format!("a/{path}")), side(new.is_some(), format!("b/{path}")));
+        let (from, to) = (side(old.is_some(), quoted("a", path)), side(new.is_some(), quoted("b", path)));
         text.push_str(&format!("--- {from}\n+++ {to}\n"));
     }
     for hunk in 0..patch.num_hunks() {
@@ -79,7 +79,29 @@ fn head(path: &str, old: Option<&str>, new: Option<&str>) -> String {
         (Some(old), Some(new)) if old != new => format!("old mode {old}\nnew mode {new}\n"),
         _ => String::new(),
     };
-    format!("diff --git a/{path} b/{path}\n{modes}")
+    format!("diff --git {} {}\n{modes}", quoted("a", path), quoted("b", path))
+}
+
+/// A name as git writes it into a patch: in quotes with escapes when it has what would end a line or a quote.
+pub fn quoted(side: &str, path: &str) -> String {
+    let needs_quotes = |c: char| c.is_control() || matches!(c, '"' | '\\');
+    if !path.contains(needs_quotes) {
+        return format!("{side}/{path}");
+    }
+    let escaped = path.chars().flat_map(|c| match c {
+        '\n' => "\\n".chars().collect::<Vec<char>>(),
+        '\t' => "\\t".chars().collect(),
+        '"' | '\\' => vec!['\\', c],
+        c if c.is_control() => {
+            let mut bytes = [0; 4];
+            c.encode_utf8(&mut bytes)
+                .bytes()
+                .flat_map(|byte| format!("\\{byte:03o}").chars().collect::<Vec<char>>())
+                .collect()
+        }
+        c => vec![c],
+    });
+    format!("\"{side}/{}\"", escaped.collect::<String>())
 }
 
 /// As git judges: a NUL among the first bytes.
@@ -110,6 +132,15 @@ mod tests {
         let program = Version { mode: "100755", ..version("x\n").unwrap() };
         let mode = patch("n", version("x\n"), Some(program)).unwrap();
         assert_eq!(mode.text, "diff --git a/n b/n\nold mode 100644\nnew mode 100755\n");
+    }
+
+    #[test]
+    fn a_name_that_would_break_a_line_is_quoted_as_git_does() {
+        let odd = patch("n\nl\x1b\"", None, version("x\n")).unwrap().text;
+        let name = r#"n\nl\033\""#;
+        assert!(odd.starts_with(&format!("diff --git \"a/{name}\" \"b/{name}\"\nnew file")), "{odd}");
+        assert!(odd.contains(&format!("\n--- /dev/null\n+++ \"b/{name}\"\n")), "{odd}");
+        assert_eq!(quoted("a", "plain Añadir"), "a/plain Añadir");
     }
 
     #[test]

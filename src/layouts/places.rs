@@ -55,9 +55,9 @@ impl Places {
         self.state.join("upstream_ed25519_key")
     }
 
-    /// Held (flock) for as long as a server runs on this state; never removed.
-    pub fn server_lock(&self) -> PathBuf {
-        self.state.join("server.lock")
+    /// Held (flock) for as long as a server runs here; never removed. Each root has its own, whatever it is shared with.
+    pub fn server_locks(&self) -> [PathBuf; 3] {
+        [&self.state, &self.projects, &self.runtime].map(|root| root.join("server.lock"))
     }
 
     /// Directory given to git as `core.hooksPath`; root's, written at each start.

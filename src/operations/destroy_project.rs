@@ -8,6 +8,7 @@ use crate::archives::backup::{self, Exclude};
 use crate::archives::trees;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure, ProjectName, Time};
+use crate::notify::clean_line;
 use crate::pipeline::bound::{self, Wanted};
 use crate::pipeline::desk::Closed;
 use crate::pipeline::execute::{self, revive};
@@ -40,9 +41,7 @@ impl Platform {
         let project = self.project(actor, Action::ManageProjects, asked.name)?;
         let name = &project.name;
         if asked.confirm != Some(name.as_str()) {
-            let failure =
-                Failure::new(Code::Usage, format!("destroying {name} takes its code, releases and data away"));
-            return Err(failure.hint(format!("to go on: commis project destroy {name} --confirm {name}")));
+            return Err(not_confirmed(name, asked.confirm));
         }
         let _closed = self.close_when_tidied(name, "destroy").await?;
         let _making = self.making.lock().await;
@@ -102,13 +101,15 @@ impl Platform {
         self.context.supervisor.stop_others(name, None).await;
     }
 
-    /// What was live before a destruction that came to nothing; what does not start again is trouble.
+    /// What was live before a destruction that came to nothing; what does not start again is trouble. Nothing starts on
+    /// data that is half put back.
     pub(super) async fn serve_again(&self, project: &ProjectRecord) {
         let name = &project.name;
         self.show_what_is_edited(name);
-        let started = match project.live {
-            Some(version) => revive::revive(&self.context, project, version).await,
-            None => self.context.point_router_at(name, None),
+        let started = match (project.live, self.is_half_restored(project)) {
+            (_, Err(failure)) => Err(failure),
+            (Some(version), Ok(false)) => revive::revive(&self.context, project, version).await,
+            (None, _) | (_, Ok(true)) => self.context.point_router_at(name, None),
         };
         if let Err(failure) = started {
             tracing::error!(project = %name, "not started again: {failure}");
@@ -149,6 +150,14 @@ impl Platform {
         trees::remove_tree(places.runtime())?;
         Ok(self.context.store.finish_destruction(record)?)
     }
+}
+
+fn not_confirmed(name: &ProjectName, said: Option<&str>) -> Failure {
+    let what = match said {
+        None => format!("destroying {name} takes its code, releases and data away"),
+        Some(said) => format!("--confirm says \"{}\", which is not {name}", clean_line(said.as_bytes())),
+    };
+    Failure::new(Code::Usage, what).hint(format!("to go on: commis project destroy {name} --confirm {name}"))
 }
 
 /// Renames, unless it was renamed already.

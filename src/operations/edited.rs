@@ -5,12 +5,12 @@ use super::authorize::Action;
 use super::records::{Diff, EditedFile, Reply};
 use crate::archives::standing;
 use crate::git::commit::Commit;
-use crate::git::patch::{Patched, Version, patch};
+use crate::git::patch::{Patched, Version, patch, quoted};
 use crate::git::{self, Objects};
 use crate::model::{Actor, Code, CommitId, Failure, RefName, Remote, Repository};
 use crate::pipeline::edits::{self, Difference, Now};
 use crate::pipeline::execute;
-use crate::pipeline::standing::{Ground, look_at_run};
+use crate::pipeline::standing::{Ground, look_at_run, not_what_was_edited};
 use crate::store::ProjectRecord;
 use crate::verbs::CommitWords;
 use std::path::Path;
@@ -96,8 +96,14 @@ impl Platform {
         }
         let repository = self.context.project_places(name).repository(Repository::Project);
         let objects = git::open(&repository).map_err(Failure::from)?;
-        let ground = tokio::task::block_in_place(|| look_at_run(&self.context, project, &objects))?;
-        let ground = ground.ok_or_else(|| refuse(format!("{name} is not edited in place")))?;
+        let ground = tokio::task::block_in_place(|| look_at_run(&self.context, project, (&objects, None)))?;
+        let places = self.context.project_places(name);
+        let ground = ground.ok_or_else(|| match project.filled {
+            Some(_) => not_what_was_edited(&places),
+            None => {
+                refuse(format!("{name} is not edited in place")).hint("it is once a push in mode editable went well")
+            }
+        })?;
         Ok((objects, ground))
     }
 
@@ -172,6 +178,7 @@ fn content(run: &Path, edit: &Difference) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 fn large(edit: &Difference) -> Patched {
-    let text = format!("diff --git a/{0} b/{0}\nLarge files differ\n", edit.path);
+    let (from, to) = (quoted("a", &edit.path), quoted("b", &edit.path));
+    let text = format!("diff --git {from} {to}\nLarge files differ\n");
     Patched { text, added: 0, removed: 0, binary: true }
 }

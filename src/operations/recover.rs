@@ -278,7 +278,7 @@ impl Platform {
     }
 
     /// Whether nothing may start: data is neither what it was nor what the live release needs.
-    fn is_half_restored(&self, project: &ProjectRecord) -> Result<bool, Failure> {
+    pub(super) fn is_half_restored(&self, project: &ProjectRecord) -> Result<bool, Failure> {
         let troubled = self.troubled(project)?.filter(|_| project.trouble.is_some());
         Ok(troubled.is_some_and(|row| row.data.state == DataState::Restoring))
     }

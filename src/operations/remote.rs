@@ -28,7 +28,7 @@ impl Platform {
         let _lock = self.lock(&project.name)?;
         let project = self.project(actor, Action::ManageProjects, name)?;
         let places = self.context.project_places(&project.name);
-        if project.filled.is_none() && !crate::system::reading::names(&places.project())?.is_empty() {
+        if project.filled.is_none() && crate::system::reading::has_any(&places.project())? {
             let what = format!("{name} was never deployed, and its first commit is what is deployed");
             return Err(Failure::new(Code::Refused, what).hint(format!("commis deploy {name}, then this again")));
         }
@@ -63,7 +63,7 @@ impl Platform {
                 Repository::Project => survey::read_built(&places.built_list())?,
                 Repository::Pillar => edits::Built::default(),
             };
-            Ok::<_, Failure>((parent, edits::edits(&survey::survey(&root, &before)?, &built)))
+            Ok::<_, Failure>((parent, edits::edits(&survey::survey(&root, &before)?, &built, None)))
         })?;
         if added.is_empty() {
             return Ok(parent);

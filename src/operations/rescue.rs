@@ -107,7 +107,7 @@ impl Platform {
 
     /// The deployment that made the tree in `run/`.
     fn in_run(&self, project: &ProjectRecord) -> Result<Option<DeploymentRecord>, Failure> {
-        let inode = reading::inode(&self.context.project_places(&project.name).run())?;
+        let Ok(inode) = reading::inode(&self.context.project_places(&project.name).run()) else { return Ok(None) };
         let rows = self.context.store.deployments(&project.name, RECENT)?;
         // What is edited in place stays the same directory over all deployments.
         let edited = project.filled == Some(inode);
@@ -165,7 +165,9 @@ impl Platform {
         }
         let choice = |flag: &str, what: String| Choice { command: format!("rescue {} {flag}", project.name), what };
         let mut choices = Vec::new();
-        if let Some(live) = project.live {
+        // Behind what is edited in place is no release that could be deployed.
+        let released = project.filled.is_none();
+        if let Some(live) = project.live.filter(|_| released) {
             let data = self.data_to_put_back(project)?;
             let data = data.map_or_else(String::new, |number| format!(" with data from archives/{}", number.0));
             choices.push(choice("--old", format!("try {live} again{data}")));
@@ -174,7 +176,9 @@ impl Platform {
                 choices.push(choice(&format!("--data {}", backup.deployment), what));
             }
         }
-        if let Ok(version) = self.failed_release(project) {
+        if let Ok(version) = self.failed_release(project)
+            && released
+        {
             choices.push(choice("--forward", format!("try {version} again, with data as it is")));
         }
         choices.push(choice("--accept", "take everything as it is".to_owned()));

@@ -5,6 +5,7 @@
 use super::show_disks as disks;
 use super::show_edits as edits;
 use super::show_rescue as rescue;
+use crate::notify::clean_line;
 use crate::operations::records::{Artifact, Check, Deployment, Project, Release, ReleaseHead, Reply};
 use crate::operations::records::{Retained, Status, VerifiedRelease};
 use std::fmt::Write;
@@ -23,7 +24,7 @@ pub fn human(reply: &Reply) -> String {
                 })
                 .collect(),
         ),
-        Reply::Releases { releases } => table(releases.iter().map(release_row).collect()),
+        Reply::Releases { releases } => shelf(releases),
         Reply::Config { variables, .. } => table(
             variables
                 .iter()
@@ -48,6 +49,13 @@ pub fn human(reply: &Reply) -> String {
         Reply::Trash { destroyed } => disks::trash(destroyed),
         Reply::Rescue(found) => rescue::text(found),
         Reply::Nothing {} => String::new(),
+    }
+}
+
+fn shelf(releases: &[Release]) -> String {
+    match releases {
+        [] => "no release is kept\n".to_owned(),
+        kept => table(kept.iter().map(release_row).collect()),
     }
 }
 
@@ -205,14 +213,16 @@ fn whole_status(status: &Status) -> String {
     if let Some(round) = &status.housekeeping {
         let _ = writeln!(out, "  housekeeping {}", round.at);
         for warning in &round.warnings {
-            let _ = writeln!(out, "  warning: {warning}");
+            let _ = writeln!(out, "  warning: {}", clean_line(warning.as_bytes()));
         }
     }
     out
 }
 
-/// Columns padded to their widest cell, two blanks between.
+/// Columns padded to their widest cell, two blanks between. Names of files may hold anything: no cell moves a cursor.
 pub(super) fn table(rows: Vec<Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean_line(cell.as_bytes())).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -239,5 +249,6 @@ mod tests {
         let rows = vec![vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
         assert_eq!(table(rows), "a    bb\nccc  d\n");
         assert_eq!(table(Vec::new()), "");
+        assert_eq!(table(vec![vec!["a\nb\x1b]0;c\x07".into(), "d".into()]]), "a\\x0ab\\x1b]0;c\\x07  d\n");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::records::{Destroyed, Disk, ProjectDisk, Trimmed};
 use super::show::table;
+use crate::notify::clean_line;
 use crate::notify::words::size;
 use std::fmt::Write;
 
@@ -39,12 +40,16 @@ pub fn trimmed(trimmed: &[Trimmed], bytes: u64, dry_run: bool) -> String {
 pub fn fixed(project: &str, changed: u64, left_alone: &[String]) -> String {
     let mut out = format!("{project}: {changed} put right\n");
     for path in left_alone {
+        let path = clean_line(path.as_bytes());
         let _ = writeln!(out, "warning: {path} has a wrong owner and was left alone");
     }
     out
 }
 
 pub fn trash(destroyed: &[Destroyed]) -> String {
+    if destroyed.is_empty() {
+        return "the trash is empty\n".to_owned();
+    }
     let row = |one: &Destroyed| {
         vec![one.directory.clone(), one.project.clone(), one.state.clone(), format!("until {}", one.purge_at)]
     };

@@ -52,8 +52,13 @@ impl Platform {
             return Ok(Reply::Done { done: format!("{name} is back, but not started: {what}"), changed: true });
         }
         self.serve_again(&project).await;
-        let live = project.live.map_or("nothing was live".to_owned(), |version| format!("{version} is live again"));
-        Ok(Reply::Done { done: format!("{name} is back; {live}"), changed: true })
+        let trouble = self.context.store.project(&name)?.and_then(|project| project.trouble);
+        let how = match (trouble, project.live) {
+            (Some(trouble), _) => format!("it needs an admin: {trouble} (commis rescue {name})"),
+            (None, Some(version)) => format!("{version} is live again"),
+            (None, None) => "nothing was live".to_owned(),
+        };
+        Ok(Reply::Done { done: format!("{name} is back; {how}"), changed: true })
     }
 
     fn in_trash(&self, asked: &str) -> Result<DestroyedRecord, Failure> {
@@ -62,8 +67,13 @@ impl Platform {
         let found = rows.iter().rev().find(|row| wanted(row) && row.state == Trashed::Destroyed);
         found.cloned().ok_or_else(|| {
             let shown = crate::notify::clean_line(asked.as_bytes());
-            Failure::new(Code::NotFound, format!("no \"{shown}\" in the trash"))
-                .hint("commis trash lists what is there")
+            let goes = rows.iter().any(|row| wanted(&row) && row.state == Trashed::Purging);
+            let what = if goes {
+                format!("{shown} is being purged: half of it is gone")
+            } else {
+                format!("no \"{shown}\" in the trash")
+            };
+            Failure::new(Code::NotFound, what).hint("commis trash lists what is there")
         })
     }
 

@@ -21,7 +21,9 @@ impl Platform {
                 Ok(())
             }
             Err(failure) => {
-                self.context.store.set_trouble(&project.name, Some(&failure.what))?;
+                // What to do is said wherever the trouble is shown.
+                let hint = failure.hints.first().map(|hint| format!(": {hint}")).unwrap_or_default();
+                self.context.store.set_trouble(&project.name, Some(&format!("{}{hint}", failure.what)))?;
                 Err(failure.hint(format!("then: commis rescue {} --accept", project.name)))
             }
         }

@@ -101,7 +101,7 @@ fn prepare_target(places: &ProjectPlaces) -> Result<(), Failure> {
         Err(error) => Err(Failure::internal("look at project/", &error)),
         Ok(data) if data.is_symlink() => refused("is a symbolic link", "remove the link, and put nothing in its place"),
         Ok(data) if !data.is_dir() => refused("is not a directory", "move it away"),
-        Ok(_) if !reading::names(&target)?.is_empty() => refused("is not empty", "move what stands there away"),
+        Ok(_) if reading::has_any(&target)? => refused("is not empty", "move what stands there away"),
         Ok(_) => Ok(()),
     }
 }

@@ -97,10 +97,14 @@ impl Difference {
     }
 }
 
-/// What people did: neither ignored, nor left by the last build as it stands.
-pub fn edits(survey: &Survey, built: &Built) -> Vec<Difference> {
+/// What people did: neither ignored, nor left by the last build as it stands. What is ignored counts where a commit that
+/// is `pushed` has a file of that name, which would be written over it.
+pub fn edits(survey: &Survey, built: &Built, pushed: Option<&Tree>) -> Vec<Difference> {
     let mut rules = Ignored::new(&survey.ignores);
-    let mut ignored = |difference: &Difference| difference.how == How::Added && rules.ignores(&difference.path);
+    let written: HashSet<&str> = pushed.into_iter().flat_map(Tree::paths).collect();
+    let mut ignored = |difference: &Difference| {
+        difference.how == How::Added && !written.contains(difference.path.as_str()) && rules.ignores(&difference.path)
+    };
     let explained = |difference: &Difference| match (difference.how, built.0.get(&difference.path)) {
         (_, None) => false,
         (How::Added, Some(_)) => true,
@@ -118,6 +122,13 @@ pub fn built(before: &[Difference], after: &Survey) -> Built {
         (one.path.clone(), became)
     };
     Built(left.map(entry).collect())
+}
+
+impl Built {
+    /// Files of the commit that are not as it has them.
+    pub fn changed(&self) -> Vec<&str> {
+        self.0.iter().filter(|(_, became)| became.is_some()).map(|(path, _)| path.as_str()).collect()
+    }
 }
 
 /// The same where there is no commit: what is there now and was not before, or was the build's already.

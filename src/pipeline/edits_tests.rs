@@ -43,14 +43,28 @@ fn what_git_ignores_is_no_edit_and_what_it_knows_is() {
         difference("tracked.log", How::Changed, 2),
     ];
     let seen = survey(&all, &[("", "*.log\nnode_modules/\n/build\n# a comment\n"), ("sub", "!keep.log\n")]);
-    let found = edits(&seen, &Built::default());
+    let found = edits(&seen, &Built::default(), None);
     assert_eq!(paths(&found), ["new.css", "sub/keep.log", "deep/build/x", "tracked.log"]);
 }
 
 #[test]
 fn nothing_is_seen_again_below_an_ignored_directory() {
     let seen = survey(&[difference("out/keep/x", How::Added, 1)], &[("", "out/\n"), ("out", "!keep/\n")]);
-    assert_eq!(paths(&edits(&seen, &Built::default())), [""; 0]);
+    assert_eq!(paths(&edits(&seen, &Built::default(), None)), [""; 0]);
+}
+
+#[test]
+fn what_is_ignored_is_an_edit_where_a_pushed_commit_would_write_over_it() {
+    let seen =
+        survey(&[difference(".env", How::Added, 1), difference("a.log", How::Added, 1)], &[("", ".env\n*.log\n")]);
+    let pushed = tree(&[(".env", 2), ("page", 3)]);
+    let found = edits(&seen, &Built::default(), Some(&pushed));
+    assert_eq!(paths(&found), [".env"]);
+    assert_eq!(paths(&lost_in(found, &pushed)), [".env"]);
+    assert_eq!(
+        paths(&lost_in(edits(&seen, &Built::default(), Some(&tree(&[(".env", 1)]))), &tree(&[(".env", 1)]))),
+        [""; 0]
+    );
 }
 
 #[test]
@@ -64,7 +78,7 @@ fn a_product_of_the_build_is_no_edit_until_somebody_changes_it() {
         &[],
     );
     let left = built(&[], &after);
-    assert_eq!(paths(&edits(&after, &left)), [""; 0]);
+    assert_eq!(paths(&edits(&after, &left, None)), [""; 0]);
     let later = survey(
         &[
             difference("static/mine.css", How::Added, 1),
@@ -73,7 +87,7 @@ fn a_product_of_the_build_is_no_edit_until_somebody_changes_it() {
         ],
         &[],
     );
-    assert_eq!(paths(&edits(&later, &left)), ["static/mine.css", "lock", "x"]);
+    assert_eq!(paths(&edits(&later, &left, None)), ["static/mine.css", "lock", "x"]);
 }
 
 #[test]
@@ -81,7 +95,7 @@ fn an_edit_that_was_there_before_the_build_stays_one() {
     let edit = difference("index.html", How::Changed, 1);
     let after = survey(&[edit.clone(), difference("made", How::Added, 1)], &[]);
     let left = built(std::slice::from_ref(&edit), &after);
-    assert_eq!(edits(&after, &left), [edit]);
+    assert_eq!(edits(&after, &left, None), [edit]);
 }
 
 #[test]

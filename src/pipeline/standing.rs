@@ -37,20 +37,41 @@ impl Ground {
 /// Where a project in this mode is worked on.
 ///
 /// # Errors
-/// `Refused` when the first tree that is edited in place would hide what stands in `project/`.
+/// `Refused` when the first tree that is edited in place would hide what stands in `project/`, or when something else than
+/// what was edited stands in `run/`.
 pub fn place_of(project: &ProjectRecord, (mode, from): (Mode, From), places: &ProjectPlaces) -> Result<Place, Failure> {
     match (mode, project.filled) {
         (Mode::Cooking | Mode::Final, _) => Ok(Place::Beside),
-        (Mode::Editable, Some(_)) => Ok(Place::InPlace),
-        (Mode::Editable, None) => {
-            let there = reading::names(&places.project())?;
-            if from == From::Commit && !there.is_empty() {
+        (Mode::Editable, Some(inode)) if is_edited(places, inode) => Ok(Place::InPlace),
+        (Mode::Editable, Some(_)) if reading::has_any(&places.run())? => Err(not_what_was_edited(places)),
+        (Mode::Editable, _) => {
+            if from == From::Commit && reading::has_any(&places.project())? {
                 let what = format!("{} is not empty, and run/ will be shown there", places.project().display());
                 return Err(Failure::new(Code::Refused, what).hint("move what stands there away, then push again"));
             }
             Ok(Place::Fresh(from))
         }
     }
+}
+
+/// Whether `run/` is the tree that people edit: somebody may have moved or removed it by hand.
+fn is_edited(places: &ProjectPlaces, inode: u64) -> bool {
+    reading::inode(&places.run()).is_ok_and(|run| run == inode)
+}
+
+fn still_edited(project: &ProjectRecord, places: &ProjectPlaces) -> Result<(), Failure> {
+    match project.filled {
+        Some(inode) if !is_edited(places, inode) => Err(not_what_was_edited(places)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// For those who moved or removed it: nothing guesses what it was.
+pub fn not_what_was_edited(places: &ProjectPlaces) -> Failure {
+    let what = format!("{} is not the tree that was edited: it was moved or removed by hand", places.run().display());
+    Failure::new(Code::Refused, what)
+        .hint("put it back where it was: the next deployment shows it at project/ again")
+        .hint("when it is lost: let nothing stand there, and push a commit, which is written anew")
 }
 
 /// The edited `run/`, for a deployment of a commit.
@@ -62,7 +83,7 @@ pub fn ground(
     order: &Order,
     (objects, commit): (&Objects, &Tree),
 ) -> Result<Option<Ground>, Failure> {
-    let Some(mut ground) = look_at_run(context, &order.project, objects)? else { return Ok(None) };
+    let Some(mut ground) = look_at_run(context, &order.project, (objects, Some(commit)))? else { return Ok(None) };
     ground.edits = edits::lost_in(ground.edits, commit);
     if ground.edits.is_empty() || order.manner.on_edits != OnEdits::Refuse {
         return Ok(Some(ground));
@@ -71,15 +92,23 @@ pub fn ground(
 }
 
 /// What stands in the edited `run/` besides its commit; `None` when nothing is edited there, or there is no commit.
-pub fn look_at_run(context: &Context, project: &ProjectRecord, objects: &Objects) -> Result<Option<Ground>, Failure> {
-    let (Some(_), Some(edited)) = (project.filled, project.edited.as_ref()) else { return Ok(None) };
+/// `pushed`: what will be written over it.
+pub fn look_at_run(
+    context: &Context,
+    project: &ProjectRecord,
+    (objects, pushed): (&Objects, Option<&Tree>),
+) -> Result<Option<Ground>, Failure> {
+    let (Some(inode), Some(edited)) = (project.filled, project.edited.as_ref()) else { return Ok(None) };
     let places = context.project_places(&project.name);
+    if !is_edited(&places, inode) {
+        return Ok(None);
+    }
     let limits = gather::limits(&context.config());
     let built = survey::read_built(&places.built_list())?;
     let ground = |commit: &CommitId| {
         let tree = objects.tree(commit, &limits)?;
         let found = survey::survey(&places.run(), &tree)?;
-        let edits = survey::read_all(&places.run(), edits::edits(&found, &built))?;
+        let edits = survey::read_all(&places.run(), edits::edits(&found, &built, pushed))?;
         Ok::<_, Failure>(Ground { commit: commit.clone(), tree, built: built.clone(), edits })
     };
     let found = ground(edited)?;
@@ -100,6 +129,7 @@ pub fn look_here(context: &Context, order: &Order, commit: Option<&CommitId>) ->
     let config = context.config();
     let project = &order.project;
     let places = context.project_places(&project.name);
+    still_edited(project, &places)?;
     let root = root_of(project, &places);
     let tree = survey::listed(&root)?;
     let files = ProjectFiles { origin: Origin::Directory(&root), tree: &tree };
@@ -124,7 +154,7 @@ pub fn look_here(context: &Context, order: &Order, commit: Option<&CommitId>) ->
     let ground = match project.remote {
         Remote::Git => {
             let objects = crate::git::open(&places.repository(Repository::Project)).map_err(Failure::from)?;
-            look_at_run(context, project, &objects)?
+            look_at_run(context, project, (&objects, None))?
         }
         Remote::Nothing => None,
     };

@@ -4,6 +4,7 @@
 use super::UserIds;
 use super::descent::{self, Entry, Onward};
 use super::files::FileError;
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat};
 use nix::unistd::{Gid, Uid, fchownat};
@@ -38,8 +39,8 @@ pub enum Modes {
 pub struct Enforced {
     /// Things whose owner or mode was wrong and is right now.
     pub changed: u64,
-    /// Wrong, and left as they are: devices, other projects' things, and files with several names that are not the
-    /// owner's, since another name may be somebody else's file.
+    /// Wrong, and left as they are: devices, other projects' things, what is immutable, and files with several names that
+    /// are not the owner's, since another name may be somebody else's file.
     pub left_alone: Vec<PathBuf>,
 }
 
@@ -69,14 +70,16 @@ fn put_right(entry: &Entry<'_>, rule: &Rule, done: &mut Enforced) -> nix::Result
         done.left_alone.push(rule.path.join(entry.path));
         return Ok(onward);
     }
-    if wrong_owner {
-        give(&pinned, rule.owner)?;
-    }
     // Taking an owner's file away takes its set-id bits, so the mode comes second.
-    if let Some(mode) = mode {
-        set_mode(&pinned, mode)?;
+    let given = if wrong_owner { give(&pinned, rule.owner) } else { Ok(()) };
+    match given.and_then(|()| mode.map_or(Ok(()), |mode| set_mode(&pinned, mode))) {
+        // Not even root may: it is immutable (chattr +i).
+        Err(Errno::EPERM) => done.left_alone.push(rule.path.join(entry.path)),
+        put => {
+            put?;
+            done.changed += 1;
+        }
     }
-    done.changed += 1;
     Ok(onward)
 }
 
@@ -176,6 +179,20 @@ mod tests {
         assert_eq!(left, [tree.join("mine"), tree.join("stranger")]);
         assert_eq!((owner(&scratch.path().join("shadow")), owner(&tree.join("stranger"))), (0, 29_500));
         assert_eq!((owner(&tree.join("sibling")), owner(&tree.join("elsewhere"))), (USER.uid, USER.uid));
+    }
+
+    #[test]
+    fn what_is_immutable_is_left_alone_and_the_rest_is_put_right() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        fs::write(path("pinned"), "").unwrap();
+        fs::write(path("rest"), "").unwrap();
+        let chattr = |flag: &str| std::process::Command::new("chattr").arg(flag).arg(path("pinned")).status().unwrap();
+        assert!(chattr("+i").success(), "this file system has no such flag");
+        let done = enforce(&rule(scratch.path()));
+        assert!(chattr("-i").success());
+        assert_eq!(done.unwrap(), Enforced { changed: 1, left_alone: vec![path("pinned")] });
+        assert_eq!((owner(&path("pinned")), owner(&path("rest"))), (0, USER.uid));
     }
 
     #[test]

@@ -85,6 +85,14 @@ pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
+/// Whether a directory has anything in it, whatever its names are made of. One that is not there has nothing.
+pub fn has_any(path: &Path) -> Result<bool, FileError> {
+    match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        entries => Ok(entries.map_err(|error| FileError::new("list", path, error))?.next().is_some()),
+    }
+}
+
 /// Whether a directory is there and has nothing in it.
 pub fn is_empty(path: &Path) -> bool {
     std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())

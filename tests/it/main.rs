@@ -17,6 +17,7 @@ mod editing;
 mod editing_builds;
 mod editing_interrupted;
 mod editing_mounts;
+mod editing_odd;
 mod editing_points;
 mod fixing;
 mod golden;

@@ -84,6 +84,20 @@ fn nothing_starts_on_data_that_is_half_put_back_until_it_is_whole() {
 }
 
 #[test]
+fn nothing_starts_on_data_that_is_half_put_back_when_it_comes_from_the_trash() {
+    let world = World::new();
+    let blog = in_trouble(&world);
+    world.settle();
+    world.commis(&["destroy", "blog", "--confirm", "blo"]).failed(64).says("--confirm says \"blo\", which is not blog");
+    world.commis(&["destroy", "blog", "--confirm", "blog"]).succeeded();
+    world.commis(&["undestroy", "blog"]).succeeded().says("blog is back; it needs an admin: ");
+    assert_ne!(world.page("blog").status, 200);
+    assert_eq!(world.json(&["show", "blog"])["processes"], serde_json::json!([]));
+    world.commis(&["rescue", "blog", "--old"]).succeeded().says("reloaded");
+    assert_eq!((world.page("blog").body.as_str(), schema(&blog).as_str()), ("old", "1\n"));
+}
+
+#[test]
 fn the_way_forward_is_the_release_that_failed() {
     let world = World::new();
     let blog = in_trouble(&world);

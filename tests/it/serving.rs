@@ -57,6 +57,25 @@ fn a_second_server_on_the_same_state_is_refused() {
 }
 
 #[test]
+fn a_second_server_that_shares_one_directory_with_the_first_is_refused() {
+    let world = World::new();
+    world.project("blog").saying("of the first").push("main").succeeds();
+    let other = world.path("other");
+    std::fs::create_dir_all(&other).expect("a directory");
+    let text = std::fs::read_to_string(world.config()).expect("the settings");
+    let root = world.root.path().display().to_string();
+    for shared in ["projects", "runtime"] {
+        let elsewhere = text.replace(&root, &other.display().to_string());
+        let (here, there) = (world.path(shared), other.join(shared));
+        let file = other.join("commis.toml");
+        std::fs::write(&file, elsewhere.replace(&there.display().to_string(), &here.display().to_string()))
+            .expect("settings");
+        serve(&file).failed(78).says(&format!("another server runs on {}", here.display()));
+    }
+    assert_eq!(world.page("blog").body, "of the first");
+}
+
+#[test]
 fn a_port_that_is_taken_is_named() {
     let world = World::new();
     let other = world.path("other");

@@ -20,6 +20,9 @@ use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock};
 use std::path::{Path, PathBuf};
 
+/// Files that a line is printed for; the rest is counted.
+const NAMED: usize = 10;
+
 impl Execution<'_> {
     pub(super) async fn edit(&mut self, step: Edit) -> Result<Done, Failure> {
         match step {
@@ -120,7 +123,7 @@ impl Execution<'_> {
         let (run, owner) = (self.places.run(), permissions::edited_owner(&self.order.project));
         let written = tokio::task::block_in_place(|| {
             let found = survey::survey(&run, &ground.tree)?;
-            let edited = survey::read_all(&run, edits::edits(&found, &ground.built))?;
+            let edited = survey::read_all(&run, edits::edits(&found, &ground.built, Some(&source.tree)))?;
             let edited = edits::lost_in(edited, &source.tree);
             if edited != ground.edits {
                 let failure = edits::refuse(self.order.project.name.as_str(), &edited);
@@ -145,6 +148,14 @@ impl Execution<'_> {
         let left = tokio::task::block_in_place(|| survey::survey(&self.work.tree, commit))?;
         let built = edits::built(&before, &left);
         survey::write_built(&self.places.built_list(), &built)?;
+        // Whoever edits while something is being built is told what was taken for the build's.
+        let changed = built.changed();
+        for path in changed.iter().take(NAMED) {
+            self.tell_detail(&format!("changed during the build, and so not taken for an edit: {path}"));
+        }
+        if changed.len() > NAMED {
+            self.tell_detail(&format!("and {} more files of the commit", changed.len() - NAMED));
+        }
         Ok(Done::Did(format!("{} files", built.0.len())))
     }
 
