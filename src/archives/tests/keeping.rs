@@ -123,7 +123,7 @@ fn a_list_on_a_file_that_people_edit_survives_the_way_back() {
     let root = tempfile::tempdir().unwrap();
     let (tree, saved, aside) = (root.path().join("tree"), root.path().join("saved"), root.path().join("aside"));
     fs::create_dir(&tree).unwrap();
-    ["kept", "edited"].map(|name| fs::write(tree.join(name), "old").unwrap());
+    ["kept", "edited"].iter().for_each(|name| fs::write(tree.join(name), "old").unwrap());
     give(&tree.join("kept"), ACCESS, &list());
     give(&tree.join("edited"), NOTE, b"mine");
     let before = ["", "kept", "edited"].map(|name| had(&tree.join(name)));
@@ -199,7 +199,7 @@ const CHANGES: [(&str, Change); 11] = [
 #[test]
 fn data_that_nobody_changed_is_told_from_data_that_somebody_did() {
     let places = CHANGES.map(|_| tempfile::tempdir().unwrap());
-    places.each_ref().map(|root| Place::at(root.path()).fill());
+    places.iter().for_each(|root| Place::at(root.path()).fill());
     wait();
     for ((what, change), root) in CHANGES.into_iter().zip(&places) {
         let place = Place(root.path().to_owned());
@@ -239,7 +239,7 @@ fn where_blocks_can_be_shared_a_backup_takes_no_room_and_gets_its_sums_later() {
         let Some(volume) = Volume::mounted(kind, &root.path().join("volume"), 400) else { return };
         let place = Place::at(&volume.at);
         let noise: Vec<u8> = (0..SIZE as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        ["a", "b", "c", "d"].map(|name| fs::write(place.data(name), &noise).unwrap());
+        ["a", "b", "c", "d"].iter().for_each(|name| fs::write(place.data(name), &noise).unwrap());
         fs::write(place.data("small"), "small").unwrap();
         wait();
         let needed = backup::needed(&backup::survey(&place.data(""), &Exclude::default(), None).unwrap(), &volume.at);
