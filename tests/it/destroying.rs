@@ -59,7 +59,7 @@ fn a_new_project_of_the_same_name_is_never_overwritten() {
     world.commis(&["project", "create", "blog"]).succeeded();
     world.commis(&["undestroy", "blog"]).failed(1).says("another blog was made meanwhile").says("destroy that one");
     world.commis(&["project", "destroy", "blog", "--confirm", "blog", "--now"]).succeeded();
-    assert_eq!(names(&world.path("srv")), [".trash"]);
+    assert_eq!(names(&world.path("srv")), [".trash", "server.lock"]);
     world.commis(&["undestroy", "blog"]).succeeded();
     assert_eq!(world.page_when_up("blog").body, "old");
 }

@@ -182,6 +182,6 @@ fn a_project_is_not_destroyed_while_it_is_deployed_and_is_made_once_when_made_tw
     assert!(pusher.wait().is_ok_and(|status| status.success()));
     world.settle();
     world.commis(&["project", "destroy", "blog", "--confirm", "blog", "--now"]).succeeded();
-    assert_eq!(names(&world.path("srv")), [".trash"]);
+    assert_eq!(names(&world.path("srv")), [".trash", "server.lock"]);
     assert_eq!(names(&world.path("srv/.trash")), Vec::<String>::new());
 }

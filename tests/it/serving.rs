@@ -64,7 +64,7 @@ fn a_second_server_that_shares_one_directory_with_the_first_is_refused() {
     std::fs::create_dir_all(&other).expect("a directory");
     let text = std::fs::read_to_string(world.config()).expect("the settings");
     let root = world.root.path().display().to_string();
-    for shared in ["projects", "runtime"] {
+    for shared in ["srv", "rt"] {
         let elsewhere = text.replace(&root, &other.display().to_string());
         let (here, there) = (world.path(shared), other.join(shared));
         let file = other.join("commis.toml");
