@@ -81,7 +81,7 @@ fn what_git_ignores_is_not_overwritten_by_a_commit_that_has_it() {
     assert_eq!(fs::read_to_string(blog.place("project/.env")).expect("the file"), "another");
     let branches = blog.git(&["ls-remote", &blog.url(), "refs/heads/edits/*"]);
     let commit = branches.stdout.split_whitespace().next().unwrap_or_default().to_owned();
-    blog.git(&["fetch", &blog.url(), "refs/heads/edits/*:refs/heads/edits/*"]).succeeds();
+    blog.git(&["fetch", &blog.url(), "refs/heads/edits/*:refs/heads/edits/*"]).succeeded();
     assert_eq!(blog.git(&["show", &format!("{commit}:.env")]).stdout, "the only copy");
 }
 
