@@ -14,7 +14,7 @@
 //!                |                                |                        |
 //!             pipeline: gather -> plan -> execute + -- runtime -- sandbox -+
 //!                |                          |
-//!        hooks, buildpacks          git, archives, store, system
+//!        hooks, buildpacks          git, archives, backups, trees, store, system
 //! ```
 //!
 //! - A **door** ([`ssh`], [`api`], [`cli`]) understands a request and knows who asks. What it asks for stands in
@@ -55,7 +55,7 @@
 //!      and [`sandbox::view`] builds: `build/` seen at the path of `run/`. Output passes [`notify::filter`].
 //!    - `execute/bundle.rs`: [`archives::pack`](mod@archives::pack) makes the release of `build/`, [`archives::listed`] of a commit
 //!      for which nothing has to run; [`archives::manifest`] says what is in it.
-//!    - `execute/data.rs`: the hook `backup`, and a copy of `data/` by [`archives::backup`]; from there on a row says that
+//!    - `execute/data.rs`: the hook `backup`, and a copy of `data/` by [`backups::backup`]; from there on a row says that
 //!      data may be touched.
 //!    - `execute/switch.rs`: [`archives::unpack`](mod@archives::unpack) below `deploy/` (a rollback to the release before takes
 //!      the tree that [`pipeline::kept`] found, `execute/take.rs`), the branch's lock, the `release:` line, the exchange
@@ -110,6 +110,10 @@ pub mod buildpacks;
 pub mod sandbox;
 
 pub mod git;
+
+pub mod trees;
+
+pub mod backups;
 
 pub mod archives;
 

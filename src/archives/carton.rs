@@ -2,10 +2,10 @@
 //! before anything else looks at it. Pure. Plain `tar` reads what is written here, and what plain `tar` writes of the four
 //! files is read, in whatever order.
 
-use super::faults::refused;
 use super::header::{BLOCK, padding};
-use super::names;
 use crate::model::{CommitId, Failure, ProjectName, ReleasePart, ReleaseVersion};
+use crate::trees::faults::refused;
+use crate::trees::names;
 
 /// Bytes of one file that a carton can say; what is larger travels by `release fetch`.
 pub const MOST: u64 = (8 << 30) - 1;

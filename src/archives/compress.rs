@@ -4,10 +4,10 @@
 //! Where it is cut depends on sizes and on names alone: a change in one file leaves the frames of other files as they were.
 //! What the stream says is `pack`'s business.
 
-use super::faults::machine;
-use super::listing::hex;
 use super::remembered::{self, Identity, Place, Remembered};
+use crate::model::words::hex;
 use crate::model::{Code, Failure};
+use crate::trees::faults::machine;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;

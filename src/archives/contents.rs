@@ -1,14 +1,14 @@
 //! What an archive turned out to hold, against what its last two documents say. Pure. Memory is bounded by the limits on
 //! entries and on the length of their names; the list of files is compared by digest and never kept.
 
-use super::faults::refused;
 use super::header::Item;
 use super::listing::{self, Line, Listing, TreeSum};
 use super::manifest::{self, ContentsForm, Head, Manifest};
-use super::names;
 use super::siblings::Siblings;
 use super::unpack::UnpackLimits;
 use crate::model::Failure;
+use crate::trees::faults::refused;
+use crate::trees::names;
 use sha2::{Digest, Sha256};
 
 /// Digests of files by their number among all files, in any order.

@@ -2,10 +2,10 @@
 //! are there (`plant`); a test compares the two answers.
 
 use super::contents::{Listed, Solid};
-use super::faults::refused;
-use super::names;
 use super::unpack::Links;
 use crate::model::Failure;
+use crate::trees::faults::refused;
+use crate::trees::names;
 use std::collections::BTreeMap;
 
 /// Links that are followed one after another, as the kernel does.

@@ -1,11 +1,11 @@
 //! From a compressed file to the stream in it, one frame at a time on a thread of its own, under limits that hold before
 //! anything reads the stream. What the stream says is `unpack`'s business.
 
-use super::faults::{machine, refused};
 use super::frames::{self, FrameError};
-use super::listing::hex;
 use super::unpack::UnpackLimits;
 use crate::model::Failure;
+use crate::model::words::hex;
+use crate::trees::faults::{machine, refused};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

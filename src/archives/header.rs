@@ -2,10 +2,10 @@
 //! and time zero. Pure. Reading spells the entry again and compares, so no header has two meanings: whatever is not
 //! byte for byte what we would have written refuses the archive.
 
-use super::faults::refused;
 use super::listing::Exec;
-use super::names::{self, MAX_PATH, MAX_TARGET};
 use crate::model::Failure;
+use crate::trees::faults::refused;
+use crate::trees::names::{self, MAX_PATH, MAX_TARGET};
 use tar::{EntryType, Header};
 
 /// Size of headers and unit of padding.

@@ -4,10 +4,10 @@
 use super::compress::{Contents, Unread};
 use super::listing::Exec;
 use super::manifest::ManifestBase;
-use super::names;
 use super::pack::{self, Effort, Packed, Packer, pack_with};
 use super::remembered::Identity;
 use crate::model::{Code, Failure};
+use crate::trees::names;
 use std::path::Path;
 
 /// One entry of the list.

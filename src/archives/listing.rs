@@ -8,6 +8,7 @@
 //! ```
 //! Names hold no control characters, so a line is a line.
 
+use crate::model::words::hex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -116,13 +117,6 @@ pub fn checksum_line_length(path: &str) -> u64 {
     path.len() as u64 + 64 + 3
 }
 
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,10 +153,5 @@ mod tests {
         }
         assert_eq!(listing.finish().lockfiles, [("uv.lock".to_owned(), "07".repeat(32))].into());
         assert_eq!(checksum_line(&[7; 32], "a b").len() as u64, checksum_line_length("a b"));
-    }
-
-    #[test]
-    fn hex_is_what_sha256sum_prints() {
-        assert_eq!(hex(&[0, 1, 0xab, 0xff]), "0001abff");
     }
 }

@@ -3,9 +3,9 @@
 //! with its digest, then their sum. Archives of format 1, which lack the list of files, are read and no longer written.
 //! Signatures cover the archive as a whole and stand beside it.
 
-use super::faults::refused;
 use super::listing::{Listing, TreeSum};
 use crate::model::{CommitId, Failure, Mode, ProcessType, ProjectName, ReleaseVersion};
+use crate::trees::faults::refused;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 

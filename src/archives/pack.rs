@@ -3,16 +3,16 @@
 //! Reading archives is in `unpack`; where archives are kept is the caller's to say.
 
 use super::compress::{self, Contents, Help, Segments, Unread};
-use super::faults::machine;
 use super::header::{self, Entry, Item};
 use super::listing::{self, Exec, Line, Listing, TreeSum};
 use super::manifest::{self, Manifest, ManifestBase};
 use super::remembered::{self, Identity, Remembered};
 use super::siblings::Siblings;
 use super::unpack::UnpackLimits;
-use super::walk::{self, Found, Kind};
-use super::{names, settle};
 use crate::model::{Code, Failure};
+use crate::trees::faults::machine;
+use crate::trees::walk::{self, Found, Kind};
+use crate::trees::{names, settle};
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
 use sha2::{Digest, Sha256};

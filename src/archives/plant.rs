@@ -2,13 +2,13 @@
 //! up through a link, and modes and owners are ours, not the archive's. What is planted where is `unpack`'s decision.
 
 use super::contents::Sums;
-use super::faults::{machine, refused};
 use super::listing::Exec;
-use super::names;
 use super::unpack::Links;
-use super::walk;
 use crate::model::Failure;
 use crate::system::UserIds;
+use crate::trees::faults::{machine, refused};
+use crate::trees::names;
+use crate::trees::walk;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};

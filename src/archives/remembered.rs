@@ -5,8 +5,9 @@
 //! The bytes of an archive are the same with it and without.
 
 use super::compress::FrameNote;
-use super::{frames, settle};
+use super::frames;
 use crate::model::Failure;
+use crate::trees::settle;
 use nix::sys::stat::FileStat;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;

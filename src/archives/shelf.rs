@@ -1,9 +1,11 @@
 //! The directory of a project's archives: what stands there, what it takes. Which of them
 //! go is decided in `retention`; file names are made in `layouts`.
 
-use super::faults::machine;
-use super::{remembered, settle, trees, verify};
+use super::{remembered, verify};
 use crate::model::{Failure, ProjectName, ReleaseVersion};
+use crate::trees;
+use crate::trees::faults::machine;
+use crate::trees::settle;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

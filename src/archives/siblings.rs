@@ -1,7 +1,7 @@
 //! Names that some machine or some eye would take for one: `Readme` and `README`, `é` in one letter and in two. Pure. A tree
 //! with such a pair is refused when it is packed and when it is unpacked, so that whatever was cooked can travel.
 
-use super::names;
+use crate::trees::names;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use unicode_normalization::{UnicodeNormalization, is_nfc};

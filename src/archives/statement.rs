@@ -1,10 +1,10 @@
 //! Where a release comes from, as others read it: an in-toto statement with SLSA provenance, and beside the predicate the
 //! proof that the release was live. Pure. Of the pillar it has a digest of the commit's name, and nothing of its content.
 
-use super::faults::refused;
-use super::listing::hex;
 use super::manifest::{Manifest, ManifestBase};
 use crate::model::Failure;
+use crate::model::words::hex;
+use crate::trees::faults::refused;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

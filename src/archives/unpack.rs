@@ -6,14 +6,17 @@
 
 use super::contents::{Claim, Listed, NameRules, Sums};
 use super::expand::{self, Tape};
-use super::faults::{machine, refused};
 use super::header::{self, Entry, Item};
-use super::listing::{Exec, hex};
+use super::listing::Exec;
 use super::manifest::{self, ContentsForm, Head, Manifest, ManifestBase};
 use super::plant::{self, Job, Place, Planters};
-use super::{destinations, names, pack::Packed, settle, trees, walk};
+use super::{destinations, pack::Packed};
+use crate::model::words::hex;
 use crate::model::{Code, Failure};
 use crate::system::UserIds;
+use crate::trees;
+use crate::trees::faults::{machine, refused};
+use crate::trees::{names, settle, walk};
 use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Read;

@@ -2,15 +2,16 @@
 //! project and environment, where it comes from, whether it was live there. Each failure is `verify-failed` and begins with
 //! the name of the check. What an archive holds is checked by reading it ([`super::inspect`], [`super::unpack()`]).
 
-use super::faults::refused;
 use super::manifest::{ManifestBase, is_sha256};
+use super::shelf;
 use super::signers::{Signer, Signers};
 use super::signing::Namespace;
 use super::statement::{self, Live};
 use super::unpack::{self, UnpackLimits, file_sha256};
-use super::{names, settle, shelf};
 use crate::model::{Code, Failure, ProjectName, Time};
 use crate::system::reading;
+use crate::trees::faults::refused;
+use crate::trees::{names, settle};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -192,7 +192,7 @@ fn rollback() -> Kind<RollbackClass> {
     kinds::word("code, code+data or forbidden", RollbackClass::parse)
 }
 
-/// What the patterns mean is `archives::exclude`'s.
+/// What the patterns mean is `trees::exclude`'s.
 fn patterns() -> Kind<Vec<String>> {
     kinds::list("a list of patterns relative to data/, such as \"cache/**\"", |pattern| {
         let inside = !pattern.starts_with('/') && pattern.split('/').all(|part| part != "..");

@@ -1,4 +1,4 @@
-//! Small judgements about words: whether somebody meant another one, what can name an environment. Pure.
+//! Small judgements about words: whether somebody meant another one, what can name an environment; bytes in hex. Pure.
 
 /// Whether the text can name an environment (staging, prod): `[a-z0-9][a-z0-9._-]*`, 40 bytes at most.
 pub fn is_environment(text: &str) -> bool {
@@ -23,6 +23,13 @@ pub fn is_near(a: &str, b: &str) -> bool {
     }
 }
 
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +42,10 @@ mod tests {
         for far in ["blog", "wiki", "b", "gblo", "bl", "xlox"] {
             assert!(!is_near("blog", far), "{far}");
         }
+    }
+
+    #[test]
+    fn hex_is_what_sha256sum_prints() {
+        assert_eq!(hex(&[0, 1, 0xab, 0xff]), "0001abff");
     }
 }

@@ -5,7 +5,6 @@
 use super::Platform;
 use super::authorize::Action;
 use super::records::{Reply, Variable};
-use crate::archives::standing;
 use crate::config::pillar;
 use crate::git::commit::{CommitFile, commit_file};
 use crate::git::{self, refs};
@@ -15,6 +14,7 @@ use crate::store::ProjectRecord;
 use crate::system::UserIds;
 use crate::system::files::Durability;
 use crate::system::privileged::{self, Content, Operation};
+use crate::trees::standing;
 use std::path::Path;
 
 const FILE: &str = "config.yaml";

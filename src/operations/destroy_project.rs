@@ -4,8 +4,7 @@
 use super::Platform;
 use super::authorize::Action;
 use super::records::Reply;
-use crate::archives::backup::{self, Exclude};
-use crate::archives::trees;
+use crate::backups::backup::{self, Exclude};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure, ProjectName, Time};
 use crate::notify::clean_line;
@@ -16,6 +15,7 @@ use crate::pipeline::room;
 use crate::store::{DestroyedRecord, ProjectRecord, Trashed};
 use crate::system::privileged::{self, Operation};
 use crate::system::{UserIds, clock, mount_table, mounts};
+use crate::trees;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 

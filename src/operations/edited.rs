@@ -3,7 +3,6 @@
 use super::Platform;
 use super::authorize::Action;
 use super::records::{Diff, EditedFile, Reply};
-use crate::archives::standing;
 use crate::git::commit::Commit;
 use crate::git::patch::{Patched, Version, patch, quoted};
 use crate::git::{self, Objects};
@@ -12,6 +11,7 @@ use crate::pipeline::edits::{self, Difference, Now};
 use crate::pipeline::execute;
 use crate::pipeline::standing::{Ground, look_at_run, not_what_was_edited};
 use crate::store::ProjectRecord;
+use crate::trees::standing;
 use crate::verbs::CommitWords;
 use std::path::Path;
 

@@ -81,7 +81,7 @@ impl Platform {
                 // Half a project is none; what was there before us stays.
                 let _ = self.context.store.remove_project(name);
                 if is_new {
-                    let _ = crate::archives::trees::remove_tree(self.context.project_places(name).root());
+                    let _ = crate::trees::remove_tree(self.context.project_places(name).root());
                 }
                 Err(failure)
             }

@@ -1,8 +1,8 @@
 //! Trees and files of a project that no deployment owns any more, when an earlier one could not tidy.
 
 use super::Platform;
+use crate::archives::shelf;
 use crate::archives::shelf::OnShelf;
-use crate::archives::{shelf, trees};
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName};
 use crate::pipeline::{kept, shelving};
@@ -10,6 +10,7 @@ use crate::store::Status;
 use crate::system::UserIds;
 use crate::system::privileged::{self, Operation};
 use crate::system::reading;
+use crate::trees;
 
 impl Platform {
     /// What an earlier deployment of this life could not clear away, seen by its names. For the holder of the lock.

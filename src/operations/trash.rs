@@ -4,10 +4,10 @@ use super::Platform;
 use super::authorize::{Action, authorize, no_project};
 use super::destroy_project::{mounted_below, move_once};
 use super::records::{Destroyed, Reply};
-use crate::archives::trees;
 use crate::model::{Actor, Code, Failure, ProjectName, Time};
 use crate::store::{DestroyedRecord, Trashed};
 use crate::system::clock::rfc3339;
+use crate::trees;
 
 impl Platform {
     pub(super) fn list_trash(&self, actor: &Actor) -> Result<Reply, Failure> {

@@ -12,7 +12,7 @@ use super::room::{self, Copies, Writes};
 use super::standing;
 use super::{Goal, Mover, Order};
 use crate::archives::Manifest;
-use crate::archives::backup::Exclude;
+use crate::backups::backup::Exclude;
 use crate::buildpacks::{self, Choice, ReleaseInfo};
 use crate::config::pillar::{self, PillarSources, Value};
 use crate::config::project::BackupPolicy;

@@ -10,14 +10,14 @@
 use super::context::Context;
 use super::execute::discard;
 use crate::archives::Manifest;
-use crate::archives::stamps::{self, Stamp};
-use crate::archives::trees::{self, Difference};
+use crate::archives::compare::{self, Difference};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
 use crate::notify::DeploymentLog;
 use crate::store::{DeploymentRecord, InPlace, ReleaseRecord};
 use crate::system::privileged::{self, Operation};
 use crate::system::reading;
+use crate::trees::stamps::{self, Stamp};
 use std::path::{Path, PathBuf};
 
 /// A tree that may be taken.
@@ -92,7 +92,7 @@ fn judge(context: &Context, row: &DeploymentRecord, (run, now): (&Path, Option<S
     let release = row.version.map(|version| context.store.release(project, version)).transpose()?.flatten();
     let release = release.ok_or_else(|| Failure::new(Code::Internal, "a live deployment without a release"))?;
     let manifest = Manifest::parse(release.manifest.as_bytes())?;
-    let Err(difference) = trees::verify_tree(run, &manifest) else {
+    let Err(difference) = compare::verify_tree(run, &manifest) else {
         return Ok(context.store.note_stamp(project, row.number, now.as_ref().map(|now| now.0.as_str()))?);
     };
     let failure = strange(project, release.version, &difference);

@@ -2,13 +2,13 @@
 //! them; what they mean for a deployment is `gather`'s.
 
 use super::facts;
-use crate::archives::standing;
 use crate::buildpacks::{self, Choice};
 use crate::config::pillar;
 use crate::config::{AppJson, ProjectConfig, procfile};
 use crate::git::{self, Kind, Tree};
 use crate::hooks;
 use crate::model::{Code, CommitId, Failure};
+use crate::trees::standing;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 

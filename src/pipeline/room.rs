@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::execute::earlier_backup;
 use super::trimming;
-use crate::archives::backup::{self, Exclude, Survey};
+use crate::backups::backup::{self, Exclude, Survey};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, Failure};
 use crate::notify::words::size;

@@ -12,6 +12,7 @@ use crate::notify::words;
 use crate::store::{ProjectRecord, ReleaseRecord, Shelved};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, files, reading};
+use crate::trees;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,7 +50,7 @@ pub fn forget_half_fetched(places: &ProjectPlaces, sha256: &str) -> Result<(), F
     let half = reading::names(&places.incoming())?.into_iter().filter(|name| is_half_fetched(name));
     half.map(|name| places.incoming().join(name))
         .filter(|path| *path != wanted)
-        .try_for_each(|path| archives::trees::remove_tree(&path))
+        .try_for_each(|path| trees::remove_tree(&path))
 }
 
 /// Verifies what a promotion names, wherever it is, and shelves it. Returns its row, and what people should read.
@@ -82,7 +83,7 @@ pub fn admit(
         (Err(failure), None) => Err(failure),
     };
     if let Source::Upstream(..) = promotion.source {
-        archives::trees::remove_tree(&incoming)?;
+        trees::remove_tree(&incoming)?;
     }
     let (release, verified) = result?;
     let tested =

@@ -8,13 +8,13 @@ use super::gather::{self, Gathered, NamedTexts, Seen};
 use super::project_files::{Origin, ProjectFiles, SMALL_FILE, text};
 use super::survey;
 use super::{OnEdits, Order};
-use crate::archives::standing;
 use crate::config::pillar::{self, PillarSources};
 use crate::git::{Objects, Tree};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, CommitId, Failure, Mode, Remote, Repository};
 use crate::store::ProjectRecord;
 use crate::system::reading;
+use crate::trees::standing;
 use std::path::{Path, PathBuf};
 
 /// The edited `run/` as it was found.

@@ -1,7 +1,6 @@
 //! Looking at a tree that people edit: how it differs from a commit, and what its last build left. Decides nothing.
 
 use super::edits::{Built, Difference, How, Now, Survey};
-use crate::archives::standing::{self, Content, Standing, What};
 use crate::git::commit::Put;
 use crate::git::{self, Entry, Kind, ObjectId, Tree};
 use crate::model::Failure;
@@ -9,6 +8,7 @@ use crate::system::UserIds;
 use crate::system::files::Durability;
 use crate::system::privileged::{self, Content as Bytes, Operation};
 use crate::system::reading;
+use crate::trees::standing::{self, Content, Standing, What};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 

@@ -100,7 +100,7 @@ pub fn remove(context: &Context, project: &ProjectRecord, candidates: &[Candidat
 
 fn remove_one(places: &ProjectPlaces, path: &Path) -> Result<(), Failure> {
     if path.starts_with(places.trash()) {
-        return crate::archives::trees::remove_tree(path);
+        return crate::trees::remove_tree(path);
     }
     discard(places, path)
 }

@@ -1,10 +1,12 @@
 //! Random identifiers, tokens and numbers, from the kernel.
 
+use crate::model::words;
+
 /// `bytes` random bytes as lower-case hex.
 pub fn hex(bytes: usize) -> std::io::Result<String> {
     let mut buffer = vec![0u8; bytes];
     getrandom::fill(&mut buffer).map_err(|error| std::io::Error::other(error.to_string()))?;
-    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(words::hex(&buffer))
 }
 
 /// A number below `limit`; 0 when that is 0. What modulo favours (below 1 in 2^48) does not matter to anyone here.

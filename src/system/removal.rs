@@ -1,5 +1,5 @@
 //! The one way to remove a directory of the server's own for rooms below `archives`: refuses when something is mounted
-//! in it, before anything is lost. Trees of projects are removed by `archives::trees`, which does not trust their owners.
+//! in it, before anything is lost. Trees of projects are removed by `trees`, which does not trust their owners.
 
 use super::mount_table;
 use std::io;

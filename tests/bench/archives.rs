@@ -1,13 +1,15 @@
-//! What `bin/bench` times of the room `archives`: one call of the library for each command, nothing around it.
+//! What `bin/bench` times of the rooms `archives`, `backups` and `trees`: one call of the library for each command, nothing around it.
 
-use commis::archives::backup::{self, BackedUp, Exclude, Shelf};
 use commis::archives::signing::{Namespace, SigningKey};
 use commis::archives::statement::{self, Run, Subject};
 use commis::archives::{self, Effort, Expect, Links, ManifestBase, Packed, UnpackLimits};
-use commis::archives::{shelf, stamps, trees, twin, verify};
+use commis::archives::{compare, shelf, verify};
+use commis::backups::backup::{self, BackedUp, Exclude, Shelf};
+use commis::backups::twin;
 use commis::model::{Code, CommitId, Failure, Mode, ProjectName, ReleaseVersion};
 use commis::system::UserIds;
 use commis::system::own_key::FirstStart;
+use commis::trees::stamps;
 use std::path::{Path, PathBuf};
 
 const USAGE: &str = "pack TREE OUT | bundle TREE OUT KEY [BEFORE] | unpack ARCHIVE INTO | copy TREE TO | stamp TREE | \
@@ -40,7 +42,7 @@ fn run(words: &[&str]) -> Result<String, Failure> {
             true => Ok("unchanged".into()),
             false => Err(Failure::new(Code::VerifyFailed, "changed")),
         },
-        ["digest", tree] => Ok(trees::tree_digest(Path::new(tree))?.sha256),
+        ["digest", tree] => Ok(compare::tree_digest(Path::new(tree))?.sha256),
         ["backup", data, place] => back_up(Path::new(data), Path::new(place), None),
         ["backup", data, place, earlier] => back_up(Path::new(data), Path::new(place), Some(Path::new(earlier))),
         ["copy-back", place, to] => copy_back(Path::new(place), Path::new(to)),

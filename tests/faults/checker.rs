@@ -9,7 +9,7 @@ use super::machine::{Machine, Roots};
 use super::remains;
 use super::session::{PROJECT, Session};
 use super::standing;
-use commis::archives::{Manifest, trees};
+use commis::archives::{Manifest, compare};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -269,7 +269,7 @@ fn run_tree(session: &Session, journal: &Journal, broken: &mut Vec<String>) {
     match Manifest::parse(manifest.as_bytes()) {
         Err(failure) => broken.push(format!("P4: the manifest of what is live: {failure}")),
         Ok(manifest) => {
-            if let Err(difference) = trees::verify_tree(&run, &manifest) {
+            if let Err(difference) = compare::verify_tree(&run, &manifest) {
                 broken.push(format!("P4: run/ is not the release: {difference}"));
             }
         }

@@ -24,7 +24,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("buildpacks", &["model", "layouts", "system"]),
     ("sandbox", &["model", "system"]),
     ("git", &["model", "system"]),
-    ("archives", &["model", "system"]),
+    ("trees", &["model", "system"]),
+    ("backups", &["model", "system", "trees"]),
+    ("archives", &["model", "system", "trees"]),
     ("storage", &["model", "system"]),
     ("router", &["model", "system"]),
     ("runtime", &["model", "sandbox", "system"]),
@@ -45,17 +47,17 @@ const EDGES: &[(&str, &[&str])] = &[
 
 #[rustfmt::skip]
 const BEFORE_PIPELINE: &[&str] = &[
-    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
+    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "trees", "backups", "archives", "storage", "router", "runtime", "store", "notify",
     "upstream",
 ];
 #[rustfmt::skip]
 const BEFORE_OPERATIONS: &[&str] = &[
-    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
+    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "trees", "backups", "archives", "storage", "router", "runtime", "store", "notify",
     "upstream", "pipeline", "verbs",
 ];
 #[rustfmt::skip]
 const EVERYTHING: &[&str] = &[
-    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "archives", "storage", "router", "runtime", "store", "notify",
+    "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "trees", "backups", "archives", "storage", "router", "runtime", "store", "notify",
     "upstream", "pipeline", "operations", "verbs", "ssh", "api", "cli",
 ];
 

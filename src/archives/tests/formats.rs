@@ -33,7 +33,7 @@ fn an_archive_of_format_1_comes_off_the_shelf_with_the_names_it_was_given() {
 #[test]
 fn the_list_of_files_is_of_these_files() {
     let sum = sum_of(&["a", "b"]);
-    let digest = listing::hex(&Sha256::digest(b"x").0);
+    let digest = crate::model::words::hex(&Sha256::digest(b"x").0);
     let verdict = |list: String| {
         let tar = Tar::release().file("tree/a", b"x").file("tree/b", b"x").file("commis-files.txt", list.as_bytes());
         let mut tar = tar.file("commis-tree.json", &seal_json(&sum));

@@ -169,7 +169,7 @@ fn damage_is_told_as_another_checksum() {
     let place = tempfile::tempdir().unwrap();
     let archive = place.path().join("blog.tar.zst");
     let good = release().sealed(&no_sum()).compressed();
-    let expect = Expect { sha256: listing::hex(&Sha256::digest(&good).0), limits: UnpackLimits::default() };
+    let expect = Expect { sha256: crate::model::words::hex(&Sha256::digest(&good).0), limits: UnpackLimits::default() };
     for at in (0..good.len()).step_by(7) {
         let mut flipped = good.clone();
         flipped[at] ^= 0x10;

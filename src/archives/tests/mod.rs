@@ -2,18 +2,13 @@
 //! named here; those of pure files stand beside the code.
 #![allow(clippy::disallowed_methods)]
 
-mod backing_up;
 mod bombs;
 mod formats;
 mod hostile;
-mod keeping;
 mod limits;
 mod packing;
-mod removing;
 mod repacking;
 mod signing;
-mod twins;
-mod volumes;
 
 use super::manifest::{ManifestBase, seal_json};
 use super::{Effort, Expect, Identity, Links, UnpackLimits, Unpacked, listing, unpack};
@@ -82,7 +77,7 @@ pub fn seen(root: &Path) -> BTreeMap<String, String> {
                 todo.push(path.clone());
                 "directory".into()
             } else {
-                let sum = listing::hex(&Sha256::digest(fs::read(&path).unwrap()).0);
+                let sum = crate::model::words::hex(&Sha256::digest(fs::read(&path).unwrap()).0);
                 format!("{} {sum}", if data.mode() & 0o100 != 0 { "program" } else { "file" })
             };
             all.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), what);
@@ -183,7 +178,7 @@ pub fn unpack_bytes(bytes: &[u8], limits: UnpackLimits, links: Links) -> Result<
     fs::write(place.path().join("ESC/target"), "untouched").unwrap();
     let archive = place.path().join("blog-v42-3f9c2e1.tar.zst");
     fs::write(&archive, bytes).unwrap();
-    let expect = Expect { sha256: listing::hex(&Sha256::digest(bytes).0), limits };
+    let expect = Expect { sha256: crate::model::words::hex(&Sha256::digest(bytes).0), limits };
     let before = seen(place.path());
     let into = place.path().join("deployed");
     let unpacked = unpack(&archive, &expect, &into, me(), links);

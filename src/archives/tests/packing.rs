@@ -1,7 +1,7 @@
 //! Packing: the same bytes for the same tree, back to the same tree, and a name for what cannot be released.
 
 use super::*;
-use crate::archives::{pack, trees};
+use crate::archives::{compare, pack};
 use crate::model::Code;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -76,14 +76,14 @@ fn a_tree_comes_back_exactly_and_is_verified_as_such() {
     let unpacked = unpack(&out, &expect, &into, owner, Links::AsBuilt).unwrap();
     assert_eq!(unpacked.manifest, packed.manifest);
     assert_eq!(seen(&into), seen(&tree));
-    assert_eq!(trees::tree_digest(&tree).unwrap(), packed.manifest.tree);
+    assert_eq!(compare::tree_digest(&tree).unwrap(), packed.manifest.tree);
     for path in std::iter::once(into.clone()).chain(seen(&into).keys().map(|path| into.join(path))) {
         let data = fs::symlink_metadata(&path).unwrap();
         assert_eq!((data.uid(), data.gid()), (owner.uid, owner.gid), "{path:?}");
         assert!(data.is_symlink() || [0o644, 0o755].contains(&(data.mode() & 0o7777)), "{path:?}");
         assert!(data.is_symlink() || data.nlink() == 1 || data.is_dir(), "{path:?}");
     }
-    assert_eq!(trees::verify_tree(&into, &packed.manifest), Ok(()));
+    assert_eq!(compare::verify_tree(&into, &packed.manifest), Ok(()));
     assert_eq!(unpack(&out, &expect, &into, owner, Links::AsBuilt).unwrap_err().code, Code::Exists);
 }
 
@@ -97,11 +97,11 @@ fn every_drift_of_a_deployed_tree_is_seen() {
     let manifest = packed(&tree, &place.path().join("x")).manifest;
     let says = |change: &dyn Fn()| {
         change();
-        let difference = trees::verify_tree(&tree, &manifest).unwrap_err().to_string();
+        let difference = compare::verify_tree(&tree, &manifest).unwrap_err().to_string();
         fs::write(tree.join("a"), "one").unwrap();
         fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o644)).unwrap();
         let _ = fs::remove_file(tree.join("c"));
-        assert_eq!(trees::verify_tree(&tree, &manifest), Ok(()));
+        assert_eq!(compare::verify_tree(&tree, &manifest), Ok(()));
         difference
     };
     assert!(says(&|| fs::write(tree.join("a"), "two").unwrap()).starts_with("same size, other content"));

@@ -2,8 +2,9 @@
 //! earlier one.
 
 use super::super::remembered::SUFFIX;
-use super::super::{Effort, Packed, pack, settle};
+use super::super::{Effort, Packed, pack};
 use super::base;
+use crate::trees::settle;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,9 +5,11 @@ use crate::archives::signers::{Distrust, Signers};
 use crate::archives::signing::{Namespace, SigningKey};
 use crate::archives::statement::{self, Live, Run, Subject};
 use crate::archives::verify::{Expected, Verified, verify_release};
-use crate::archives::{Manifest, pack, settle, trees};
+use crate::archives::{Manifest, pack};
 use crate::model::{Code, Time};
 use crate::system::own_key::FirstStart;
+use crate::trees;
+use crate::trees::settle;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 

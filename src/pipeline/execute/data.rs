@@ -2,8 +2,7 @@
 //! begun stands in the deployment's row first, and where `data/` is now is told by its inode; so each step can be repeated.
 
 use super::{Done, Execution, as_root, missing};
-use crate::archives::backup::{self, Exclude, Shelf};
-use crate::archives::trees;
+use crate::backups::backup::{self, Exclude, Shelf};
 use crate::config::project::BackupPolicy;
 use crate::hooks::Hook;
 use crate::layouts::ProjectPlaces;
@@ -15,6 +14,7 @@ use crate::pipeline::{recall, room};
 use crate::store::{Backup, DataRow, DataState, Kept};
 use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock, reading};
+use crate::trees;
 use std::path::{Path, PathBuf};
 
 /// What the steps leave for later steps.

@@ -2,7 +2,7 @@
 //! that undone. What is written over has been saved before, in `archives/` or on a branch.
 
 use super::{Done, Execution, as_root, cancelled, missing, undo};
-use crate::archives::{trees, twin};
+use crate::backups::twin;
 use crate::git;
 use crate::git::commit::{Changed, Commit, commit_changes};
 use crate::layouts::ProjectPlaces;
@@ -18,6 +18,7 @@ use crate::pipeline::{Goal, OnEdits, permissions, survey};
 use crate::store::{InPlace, Store};
 use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock};
+use crate::trees;
 use std::path::{Path, PathBuf};
 
 /// Files that a line is printed for; the rest is counted.
@@ -274,7 +275,7 @@ pub async fn keep(
 ) -> Result<crate::model::CommitId, Failure> {
     let changes: Vec<(String, Changed)> = edits.iter().map(|edit| (edit.path.clone(), edit.change())).collect();
     let mut read = |path: &str| {
-        let content = crate::archives::standing::content(root, Path::new(path), survey::CONTENT_MAX)?;
+        let content = crate::trees::standing::content(root, Path::new(path), survey::CONTENT_MAX)?;
         content.ok_or_else(|| Failure::new(Code::Refused, format!("{path} was changed while it was read")))
     };
     commit_changes(git, repository, commit, (&changes, &mut read)).await

@@ -1,7 +1,6 @@
 //! pre_install: directories, an empty `build/`, the commit's tree in it.
 
 use super::{Done, Execution, as_root, missing};
-use crate::archives::trees;
 use crate::git;
 use crate::layouts::ProjectPlaces;
 use crate::layouts::catalogue::{self, DirectorySpec, Owner};
@@ -12,6 +11,7 @@ use crate::system::UserIds;
 use crate::system::files::Durability;
 use crate::system::privileged::{Content, Operation};
 use crate::system::reading;
+use crate::trees;
 use std::path::{Path, PathBuf};
 
 /// Threads that write a tree: the machine's processors, but never a crowd.

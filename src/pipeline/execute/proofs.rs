@@ -102,7 +102,7 @@ pub fn four_files(context: &Context, project: &ProjectName, record: &ReleaseReco
     for suffix in shelf::COMPANIONS {
         let path = shelf::beside(&archive, suffix);
         if let Ok(bytes) = reading::read_regular(&path, statement::MAX_STATEMENT as u64) {
-            let sha256 = crate::archives::hex(&statement::digest(&bytes));
+            let sha256 = crate::model::words::hex(&statement::digest(&bytes));
             all.push((format!("{}{suffix}", record.file_name), sha256, bytes.len() as u64));
         }
     }

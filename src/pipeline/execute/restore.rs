@@ -4,8 +4,7 @@
 
 use super::data::shelf;
 use super::{Done, Execution, as_root, missing};
-use crate::archives::backup::{self, Exclude, Shelf};
-use crate::archives::trees;
+use crate::backups::backup::{self, Exclude, Shelf};
 use crate::model::{Code, DeploymentNumber, Failure, Time};
 use crate::notify::words;
 use crate::pipeline::room;
@@ -13,6 +12,7 @@ use crate::pipeline::step::Archive;
 use crate::store::Backup;
 use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock, reading};
+use crate::trees;
 use std::path::PathBuf;
 
 /// A backup on its way back.

@@ -5,7 +5,8 @@
 use super::undo::discard;
 use super::{Execution, as_root, proofs, shelf};
 use crate::archives::retention::{self, KeptRelease, Month, Policy};
-use crate::archives::{backup, shelf as releases, trees};
+use crate::archives::shelf as releases;
+use crate::backups::backup;
 use crate::config::ServerConfig;
 use crate::config::server::Releases;
 use crate::layouts::ProjectPlaces;
@@ -15,6 +16,7 @@ use crate::pipeline::{kept, recall};
 use crate::store::ReleaseRecord;
 use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock, reading};
+use crate::trees;
 use std::path::PathBuf;
 
 /// Work left over, as data; [`Tidy::carry_out`] does it.

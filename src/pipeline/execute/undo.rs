@@ -1,13 +1,14 @@
 //! The steps that put everything back. Each may be reached with its counterpart done, half done or not done.
 
 use super::{Done, Execution, as_root, missing, revive};
-use crate::archives::{shelf, trees};
+use crate::archives::shelf;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, Failure};
 use crate::pipeline::health::{self, Exits};
 use crate::store::Switch;
 use crate::system::UserIds;
 use crate::system::privileged::Operation;
+use crate::trees;
 use std::path::Path;
 
 impl Execution<'_> {

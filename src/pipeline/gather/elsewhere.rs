@@ -2,7 +2,6 @@
 //! defaults are looked for once it is (`execute/adopt.rs`).
 
 use super::{Gathered, NamedTexts, about, common, read_pillar, unpacked};
-use crate::archives::exclude::Exclude;
 use crate::config::ProjectConfig;
 use crate::config::pillar::{self, DEFAULT_FILES, PillarSources, Value};
 use crate::hooks::{Hook, Who};
@@ -14,6 +13,7 @@ use crate::pipeline::standing::may_go_back;
 use crate::pipeline::{Context, Mover, Order, health, shelving};
 use crate::storage::Usage;
 use crate::storage::fitting::Makes;
+use crate::trees::exclude::Exclude;
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -5,8 +5,8 @@ use super::inventory::{Moment, Source};
 use super::known::Known;
 use super::tour::Passed;
 use super::traits::source_of;
-use super::walk::Kind;
 use crate::system::UserIds;
+use crate::trees::walk::Kind;
 use nix::sys::stat::FileStat;
 
 /// For what a directory is copied.

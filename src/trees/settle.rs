@@ -1,6 +1,7 @@
-//! Making a finished file or tree appear under its name, whole or not at all. Nothing here knows what is in it.
+//! Making a finished file or tree appear under its name, whole or not at all, and durable. Nothing here knows what is in it.
 
 use super::faults::machine;
+use super::walk;
 use crate::model::{Code, Failure};
 use crate::system::failpoint;
 use nix::errno::Errno;
@@ -43,4 +44,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 pub fn sync_directory(path: &Path) -> Result<(), Failure> {
     let synced = File::open(path).and_then(|directory| directory.sync_all());
     synced.map_err(|error| machine(format!("sync {}", path.display()), error))
+}
+
+/// Everything that was written to the file system of `path` becomes durable: one call for a whole tree.
+pub fn sync(path: &Path) -> Result<(), Failure> {
+    nix::unistd::syncfs(walk::open_directory(path)?).map_err(|error| machine(format!("sync {}", path.display()), error))
 }

@@ -2,15 +2,15 @@
 //! that only the kernel sets (see [`super::known`]). In doubt it is changed: a file that was just being written when it was
 //! kept, anything on a file system whose times are no sign, anything that moves meanwhile.
 
-use super::exclude::Exclude;
 use super::inventory::{Entry, Inventory, Item, Traits};
-use super::names;
 use super::purpose::{Keeping, Names, Purpose};
 use super::tour::{Passed, Place, Visitor, tour};
 use super::traits::{of_open, of_stat, source_of};
-use super::walk;
 use crate::model::{Code, Failure};
 use crate::system::UserIds;
+use crate::trees::exclude::Exclude;
+use crate::trees::names;
+use crate::trees::walk;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, readlinkat};
 use nix::sys::stat::{FileStat, fstatat};

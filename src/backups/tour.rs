@@ -1,11 +1,11 @@
 //! Going through a directory that somebody else is writing to: by descriptors, never through a link, never into a mount.
 //! What vanishes meanwhile was not there. What is done with an entry is the visitor's.
 
-use super::exclude::Exclude;
-use super::faults::machine;
-use super::names::{self, MAX_DEPTH};
-use super::walk::{self, Kind, Name};
 use crate::model::{Code, Failure};
+use crate::trees::exclude::Exclude;
+use crate::trees::faults::machine;
+use crate::trees::names::{self, MAX_DEPTH};
+use crate::trees::walk::{self, Kind, Name};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::ffi::CStr;

@@ -1,7 +1,7 @@
 //! A directory there and back: everything that a copy must keep, and everything that somebody could put into it to lead
 //! root astray.
 
-use crate::archives::backup::{self, Exclude, Shelf};
+use crate::backups::backup::{self, Exclude, Shelf};
 use crate::model::Code;
 use crate::system::UserIds;
 use nix::mount::{MsFlags, mount, umount};

@@ -2,13 +2,13 @@
 //! mode, owner and times of everything in it. The same stamp later means that nobody but root can have changed anything,
 //! because no call sets a file's ctime; it costs a look at each entry, and no content is read.
 //!
-//! A stamp is taken of a tree that was just unpacked and verified. Where it does not match, `trees::verify_tree` reads
+//! A stamp is taken of a tree that was just unpacked and verified. Where it does not match, `compare::verify_tree` reads
 //! everything and has the last word; who may rely on it, and when, is in `pipeline::kept`. The root's own times are left out: a rename changes them.
 
 use super::faults::machine;
-use super::listing::hex;
 use super::names;
 use super::walk::{self, Kind};
+use crate::model::words::hex;
 use crate::model::{Code, Failure};
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, fstat, fstatat};

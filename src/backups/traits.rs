@@ -4,11 +4,11 @@
 //! (`security.capability`) are not: data is no place for programs with powers, and a tree that people edit is none either.
 //! What else there is belongs to the machine.
 
-use super::faults::machine;
 use super::inventory::{Attributes, Moment, Source, Traits};
-use super::{names, walk};
 use crate::model::Failure;
 use crate::system::attributes;
+use crate::trees::faults::machine;
+use crate::trees::{names, walk};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fchmod, fstat, futimens, utimensat};

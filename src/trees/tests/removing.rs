@@ -1,10 +1,14 @@
 //! Removing trees: everything that is ours goes, nothing behind a mount or a link does.
 
-use super::*;
-use crate::archives::trees::{TreeSize, remove_tree, tree_size};
 use crate::model::Code;
+use crate::trees::TreeSize;
+use crate::trees::removal;
+use crate::trees::remove_tree;
+use crate::trees::tree_size;
 use nix::mount::{MsFlags, mount, umount};
 use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 #[test]
 fn data_behind_a_bind_mount_survives_every_removal_as_root() {
@@ -46,8 +50,8 @@ fn a_mount_that_the_table_did_not_show_stops_the_removal_at_its_mount_point_as_r
     if mount(Some(&data), &run.join("d"), None::<&str>, MsFlags::MS_BIND, None::<&str>).is_err() {
         return eprintln!("skipped: needs root");
     }
-    let root = crate::archives::walk::open_directory(&run).unwrap();
-    let emptied = crate::archives::trees::empty(root, &run);
+    let root = crate::trees::walk::open_directory(&run).unwrap();
+    let emptied = removal::empty(root, &run);
     umount(&run.join("d")).unwrap();
     assert!(emptied.unwrap_err().what.contains("something is mounted on"));
     assert_eq!(fs::read_to_string(data.join("precious")).unwrap(), "precious");
@@ -72,12 +76,12 @@ fn a_tree_of_five_thousand_levels_goes_with_few_descriptors() {
     let place = tempfile::tempdir().unwrap();
     let tree = place.path().join("tree");
     fs::create_dir(&tree).unwrap();
-    let mut at = crate::archives::walk::open_directory(&tree).unwrap();
+    let mut at = crate::trees::walk::open_directory(&tree).unwrap();
     let name = CString::new("d".repeat(100)).unwrap();
     for _ in 0..5_000 {
         nix::sys::stat::mkdirat(&at, name.as_c_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let flags = nix::fcntl::OFlag::O_DIRECTORY;
-        at = crate::archives::walk::open_below(std::os::fd::AsFd::as_fd(&at), &name, flags).unwrap();
+        at = crate::trees::walk::open_below(std::os::fd::AsFd::as_fd(&at), &name, flags).unwrap();
     }
     drop(at);
     assert!(tree_size(&tree).is_err(), "known-bad: no release is that deep");
@@ -89,7 +93,10 @@ fn a_tree_of_five_thousand_levels_goes_with_few_descriptors() {
 fn odd_modes_names_and_kinds_do_not_stop_a_removal() {
     let place = tempfile::tempdir().unwrap();
     let tree = place.path().join("tree");
-    plant_tree(&tree, &mut |_| 0);
+    fs::create_dir_all(tree.join("many/below")).unwrap();
+    fs::write(tree.join("many/below/file"), "").unwrap();
+    symlink("/usr/bin/python3", tree.join("many/link")).unwrap();
+    symlink("nowhere", tree.join("dangling")).unwrap();
     nix::unistd::mkfifo(&tree.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     fs::write(tree.join(std::ffi::OsStr::new("a\nb")), "").unwrap();
     fs::set_permissions(tree.join("many"), fs::Permissions::from_mode(0o0)).unwrap();

@@ -1,6 +1,6 @@
 //! Walking a tree by descriptors, in order, without ever following a link or entering a mount: whoever owns the tree may
 //! rename things meanwhile and still leads us nowhere else. What is done with an entry is the visitor's; removing is in
-//! `trees`, because a tree that is too deep to be released must still be removable.
+//! `removal.rs`, because a tree that is too deep to be released must still be removable.
 
 use super::faults::machine;
 use super::names::{self, MAX_DEPTH};

@@ -7,17 +7,18 @@
 
 use super::content::{self, Copied, Sums};
 use super::duplicate::{Duplicate, duplicate};
-pub use super::exclude::Exclude;
-use super::faults::machine;
 use super::inventory::{Inventory, Item, Moment, Sum, Traits};
 pub use super::known::Known;
 use super::purpose::{Keeping, Purpose};
 use super::tour::{Passed, Place, Visitor, tour};
-use super::{clear, names, traits, unchanged, walk};
+use super::{traits, unchanged};
 use crate::model::{Code, Failure};
 use crate::system::mount_table;
 use crate::system::reflink::reflink;
 use crate::system::{UserIds, clock, files};
+pub use crate::trees::exclude::Exclude;
+use crate::trees::faults::machine;
+use crate::trees::{clear, names, walk};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};

@@ -2,8 +2,8 @@
 //! being read: whether data is still as it was.
 
 use super::volumes::Volume;
-use crate::archives::backup::{self, Exclude, Shelf};
-use crate::archives::twin;
+use crate::backups::backup::{self, Exclude, Shelf};
+use crate::backups::twin;
 use crate::model::Code;
 use crate::system::{UserIds, attributes};
 use nix::sys::stat::{UtimensatFlags, utimensat};

@@ -3,14 +3,14 @@
 
 use super::content::{BUFFER, Copier, Extent, Sums};
 use super::duplicate::duplicate;
-use super::exclude::Exclude;
-use super::faults::machine;
 use super::inventory::{Item, Traits};
-use super::names;
 use super::purpose::Purpose;
 use super::traits::{give, give_link, of_open, of_stat};
-use super::walk::{self, Kind, Name};
 use crate::model::{Code, Failure};
+use crate::trees::exclude::Exclude;
+use crate::trees::faults::machine;
+use crate::trees::names;
+use crate::trees::walk::{self, Kind, Name};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat2};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};

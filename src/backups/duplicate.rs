@@ -3,15 +3,15 @@
 //! what of it matters ([`Purpose`]).
 
 use super::content::{BUFFER, Copied, Copier, Extent};
-use super::exclude::Exclude;
-use super::faults::machine;
 use super::inventory::{Attributes, Content, Entry, Inventory, Item, Sum, Traits};
-use super::names;
 use super::purpose::{Names, Odd, Purpose};
 use super::tour::{Passed, Place, Visitor, tour, vanished};
 use super::traits::{attributes_of, give, of_open, of_stat, openings, retouch};
-use super::walk::{self, Kind};
 use crate::model::{Code, Failure};
+use crate::trees::exclude::Exclude;
+use crate::trees::faults::machine;
+use crate::trees::names;
+use crate::trees::walk::{self, Kind};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};

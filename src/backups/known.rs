@@ -4,8 +4,8 @@
 
 use super::inventory::{Content, Inventory, Item, Source, Traits};
 use super::traits::{of_stat, openings, source_of};
-use super::walk;
 use crate::model::Failure;
+use crate::trees::walk;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::FileStat;
 use nix::unistd::linkat;
