@@ -191,6 +191,13 @@ fn open(roots: &Roots) -> rusqlite::Result<Connection> {
     Ok(database)
 }
 
+/// The digest of the archive that is live.
+pub fn live_sha256(roots: &Roots) -> Option<String> {
+    let query =
+        "SELECT sha256 FROM releases JOIN projects ON project = name AND version = live_version WHERE name = ?1";
+    open(roots).ok()?.query_row(query, [PROJECT], |row| row.get(0)).optional().ok()?
+}
+
 /// The commit that a rollback without a name goes to.
 pub fn rollback_target(roots: &Roots) -> Option<String> {
     let query = "SELECT commit_id FROM releases WHERE project = ?1 AND pruned = 0 AND served IS NOT NULL AND version <
