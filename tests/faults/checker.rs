@@ -101,20 +101,21 @@ pub fn glance(session: &Session) -> Result<(), String> {
     if good { Ok(()) } else { Err(format!("P1 P2: people see {last}, and promised is one of {:?}", session.expected)) }
 }
 
-/// Nothing is deployed or tidied any more.
+/// Nothing is deployed or tidied any more, and nobody is about to hand anything in: a hook outlives a git that is killed.
 fn settle(machine: &Machine) -> Result<(), String> {
     let mut last = String::new();
     let settled = children::until(SETTLES, || match machine.json(&["status"]) {
         Ok(status) => {
-            last = status["deploying"].to_string();
-            status["deploying"].as_array().is_some_and(Vec::is_empty)
+            let hooks = machine.hooks();
+            last = format!("deploying {}, hooks {hooks:?}", status["deploying"]);
+            status["deploying"].as_array().is_some_and(Vec::is_empty) && hooks.is_empty()
         }
         Err(error) => {
             last = error;
             false
         }
     });
-    if settled { Ok(()) } else { Err(format!("still deploying after {SETTLES:?}: {last}")) }
+    if settled { Ok(()) } else { Err(format!("still at work after {SETTLES:?}: {last}")) }
 }
 
 impl Journal {

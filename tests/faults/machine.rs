@@ -192,6 +192,12 @@ impl Machine {
         children::processes().into_iter().filter(|process| users.contains(&process.user)).collect()
     }
 
+    /// Git's hooks that are at work for this server.
+    pub fn hooks(&self) -> Vec<children::Process> {
+        let hook = self.roots.state.join("hooks").display().to_string();
+        children::processes().into_iter().filter(|process| process.command.contains(&hook)).collect()
+    }
+
     /// `commis ARGS` on the server itself.
     pub fn commis(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
