@@ -21,7 +21,8 @@ impl Platform {
             || !reading::names(&places.trash())?.is_empty()
             || reading::names(&places.archives())?.iter().any(|name| is_half(name))
             || reading::names(places.runtime())?.iter().any(strange)
-            || !self.unknown_archives(name)?.is_empty();
+            || !self.unknown_archives(name)?.is_empty()
+            || !shelf::widowed(&places.releases())?.is_empty();
         if left { tokio::task::block_in_place(|| self.sweep(name)) } else { Ok(()) }
     }
 

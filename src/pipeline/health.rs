@@ -9,6 +9,7 @@ use crate::system::reading;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Largest file that is read of a tree.
 const SMALL_FILE: u64 = 1 << 20;
@@ -102,13 +103,20 @@ pub async fn probe(
         Exits::AreRestarted => tokio::sync::watch::channel(SetStatus::default()).1,
     };
     let beside_web = live.port.is_some() && status.borrow().instances.len() > 1;
-    let healthy = health::wait_healthy(&check(kind), status.clone(), listening).await?;
-    // Nobody's requests go to whoever was quicker to take the port.
-    if let Some(port) = live.port
-        && !listening().await.contains(&port)
-    {
-        return Err(Unhealthy::SomebodyElse { port });
-    }
+    let until = Instant::now() + asked.timeout;
+    let healthy = loop {
+        let healthy = health::wait_healthy(&check(kind.clone()), status.clone(), listening).await?;
+        // Nobody's requests go to whoever was quicker to take the port.
+        let Some(port) = live.port else { break healthy };
+        if listening().await.contains(&port) {
+            break healthy;
+        }
+        // One that is started again may have ended between its answer and this look.
+        if exits == Exits::EndTheWait || Instant::now() > until {
+            return Err(Unhealthy::SomebodyElse { port });
+        }
+        tokio::time::sleep(config.health.interval).await;
+    };
     if beside_web {
         // A web process is often quicker than a worker is dead.
         let rest = HealthKind::Alive { time: STEADY.saturating_sub(healthy.took) };

@@ -101,20 +101,21 @@ pub fn glance(session: &Session) -> Result<(), String> {
     if good { Ok(()) } else { Err(format!("P1 P2: people see {last}, and promised is one of {:?}", session.expected)) }
 }
 
-/// Nothing is deployed or tidied any more.
+/// Nothing is deployed or tidied any more, and nobody is about to hand anything in: a hook outlives a git that is killed.
 fn settle(machine: &Machine) -> Result<(), String> {
     let mut last = String::new();
     let settled = children::until(SETTLES, || match machine.json(&["status"]) {
         Ok(status) => {
-            last = status["deploying"].to_string();
-            status["deploying"].as_array().is_some_and(Vec::is_empty)
+            let hooks = machine.hooks();
+            last = format!("deploying {}, hooks {hooks:?}", status["deploying"]);
+            status["deploying"].as_array().is_some_and(Vec::is_empty) && hooks.is_empty()
         }
         Err(error) => {
             last = error;
             false
         }
     });
-    if settled { Ok(()) } else { Err(format!("still deploying after {SETTLES:?}: {last}")) }
+    if settled { Ok(()) } else { Err(format!("still at work after {SETTLES:?}: {last}")) }
 }
 
 impl Journal {
@@ -189,6 +190,13 @@ fn open(roots: &Roots) -> rusqlite::Result<Connection> {
     let database = Connection::open_with_flags(roots.state.join("state.db"), flags)?;
     database.busy_timeout(Duration::from_secs(5))?;
     Ok(database)
+}
+
+/// The digest of the archive that is live.
+pub fn live_sha256(roots: &Roots) -> Option<String> {
+    let query =
+        "SELECT sha256 FROM releases JOIN projects ON project = name AND version = live_version WHERE name = ?1";
+    open(roots).ok()?.query_row(query, [PROJECT], |row| row.get(0)).optional().ok()?
 }
 
 /// The commit that a rollback without a name goes to.

@@ -96,6 +96,14 @@ fn the_checker_catches_what_is_wrong_with_a_release_from_elsewhere() {
         "left in incoming/",
         (&|_| std::fs::create_dir(&half).unwrap(), &|_| std::fs::remove_dir(&half).unwrap()),
     );
+    // It came as a whole long ago.
+    let forgotten = session.staging.as_ref().unwrap().live_sha256().unwrap();
+    let forgotten = session.place(&format!("incoming/{forgotten}.partial"));
+    caught(
+        session,
+        "left in incoming/",
+        (&|_| std::fs::create_dir(&forgotten).unwrap(), &|_| std::fs::remove_dir(&forgotten).unwrap()),
+    );
     let releases = session.place("releases");
     let signature = super::children::names(&releases).into_iter().find(|name| name.ends_with(".sig")).unwrap();
     let path = releases.join(signature);

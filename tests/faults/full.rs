@@ -9,6 +9,7 @@ use super::machine::Roots;
 use super::options::Options;
 use super::scene::{Scene, Wish};
 use super::session::Session;
+use super::staging::Staging;
 use super::tally::{Experiment, One, Tally, repeat};
 use std::path::Path;
 use std::time::Duration;
@@ -35,6 +36,7 @@ fn session(nth: u64, chance: Chance) -> Result<Session, String> {
 }
 
 fn small(which: Which, kind: Kind, what: (Scene, Chance)) -> Result<Session, String> {
+    let staging = Staging::of(what.0)?;
     let ground = Ground::new(kind, "160m")?;
     // The other roots lie beside it, where there is room: on the machine's own disk.
     let beside = ground::scratch("beside")?.keep();
@@ -44,7 +46,7 @@ fn small(which: Which, kind: Kind, what: (Scene, Chance)) -> Result<Session, Str
         Which::State => Roots { state: small.state, ..large },
         Which::Logs => Roots { logs: small.logs, ..large },
     };
-    let mut session = Session::new(roots, what)?;
+    let mut session = Session::new(roots, staging, what)?;
     session.ground = Some(ground);
     session.beside = Some(beside);
     session.begin_life()?;

@@ -73,6 +73,7 @@ impl Ground {
     /// Everything that used it is gone; it comes back as the disk has it.
     pub fn power_on(&self) -> Result<(), String> {
         self.unmount()?;
+        self.released()?;
         self.mount("")
     }
 
@@ -96,6 +97,20 @@ impl Ground {
             }
         });
         if gone { Ok(()) } else { Err(format!("cannot unmount {}: {last}", self.path().display())) }
+    }
+
+    /// No process has it in its mount table any more: otherwise what is mounted next is the same dead disk.
+    fn released(&self) -> Result<(), String> {
+        let image = self.image();
+        let backs = |device: &PathBuf| {
+            std::fs::read_to_string(device.join("loop/backing_file")).is_ok_and(|file| file.trim_end() == image)
+        };
+        let in_use =
+            || children::names(Path::new("/sys/block")).iter().map(|n| Path::new("/sys/block").join(n)).find(backs);
+        if children::until(Duration::from_secs(10), || in_use().is_none()) {
+            return Ok(());
+        }
+        Err(format!("{image} is still mounted in the mount table of some process: no power cut can be shown"))
     }
 
     /// Writes until there is no room; the file that takes it.

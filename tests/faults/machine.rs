@@ -46,6 +46,12 @@ impl Start {
     pub fn armed(points: &str) -> Self {
         Self { env: vec![("FAILPOINTS".into(), points.into())], ..Self::default() }
     }
+
+    /// In a mount table of its own: what is mounted here later is never in use there.
+    pub fn apart() -> Self {
+        let wrapper = ["unshare", "--mount", "--propagation", "private", "--"];
+        Self { wrapper: wrapper.map(str::to_owned).to_vec(), ..Self::default() }
+    }
 }
 
 pub struct Machine {
@@ -140,8 +146,8 @@ impl Machine {
     }
 
     /// The first life: its admin's key is known afterwards.
-    pub fn first_start(&mut self) -> Result<(), String> {
-        self.start(&Start::default())?;
+    pub fn first_start(&mut self, how: &Start) -> Result<(), String> {
+        self.start(how)?;
         self.id = super::ground::server_id(&self.roots.state.join("state.db"));
         let key = std::fs::read_to_string(self.path("admin.pub")).map_err(|error| error.to_string())?;
         let ran = children::run(self.commis(&["key", "add", "admin", "--admin"]), &key)?;
@@ -184,6 +190,12 @@ impl Machine {
     pub fn processes(&self) -> Vec<children::Process> {
         let users = self.first_user..self.first_user + USERS;
         children::processes().into_iter().filter(|process| users.contains(&process.user)).collect()
+    }
+
+    /// Git's hooks that are at work for this server.
+    pub fn hooks(&self) -> Vec<children::Process> {
+        let hook = self.roots.state.join("hooks").display().to_string();
+        children::processes().into_iter().filter(|process| process.command.contains(&hook)).collect()
     }
 
     /// `commis ARGS` on the server itself.

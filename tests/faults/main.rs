@@ -12,6 +12,7 @@ mod controls;
 mod expected;
 mod full;
 mod ground;
+mod halves;
 mod kills;
 mod long;
 mod machine;

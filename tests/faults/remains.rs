@@ -26,7 +26,7 @@ pub fn of(session: &Session) -> Vec<String> {
         say("half written", below(root).iter().filter(|path| is_half(path)).map(|p| p.display().to_string()).collect());
     }
     say("mounted", standing::mounts(session));
-    say("in incoming/", names(&session.place("incoming")));
+    say("in incoming/", session.halves.strange(names(&session.place("incoming"))));
     say("as groups", groups(session));
     left
 }
@@ -35,7 +35,8 @@ pub fn of(session: &Session) -> Vec<String> {
 fn is_half(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let inside = |what: &str| path.components().any(|part| part.as_os_str() == what);
-    if inside("run") || inside("data") || inside("buildpacks") {
+    // What comes in is looked at by its names.
+    if inside("run") || inside("data") || inside("buildpacks") || inside("incoming") {
         return false;
     }
     let locked = name.ends_with(".lock") && name != "server.lock" && name != "deploy.lock";

@@ -84,6 +84,11 @@ impl Wish {
         }
     }
 
+    /// Whether it makes a deployment.
+    pub fn deploys(self) -> bool {
+        !matches!(self, Wish::Configure | Wish::PushPillar)
+    }
+
     /// What a random user wants, with the good will of most of them.
     pub fn at_random(mode: Mode, chance: &mut Chance) -> Self {
         let total: u32 = choices(mode).iter().map(|(weight, _)| weight).sum();

@@ -7,6 +7,7 @@ use super::checker;
 use super::children::{self, Started};
 use super::expected::{Expected, Outcome, State};
 use super::ground::{self, Ground, Kind};
+use super::halves::Halves;
 use super::machine::{Machine, Roots, Start};
 use super::scene::{Mode, Scene, Wish};
 use super::staging::Staging;
@@ -32,6 +33,8 @@ pub struct Session {
     pub clock_jumps: bool,
     /// Mode final: who cooks for it.
     pub staging: Option<Staging>,
+    /// Mode final: what may have come in part.
+    pub halves: Halves,
     /// What the server stands on; goes after it.
     pub ground: Option<Ground>,
     /// Roots that are elsewhere.
@@ -41,9 +44,10 @@ pub struct Session {
 impl Session {
     /// On a file system of this kind, with a first good release live.
     pub fn on(kind: Kind, size: &str, (scene, chance): (Scene, Chance)) -> Result<Self, String> {
+        let staging = Staging::of(scene)?;
         let ground = Ground::new(kind, size)?;
         let roots = Roots::below(&ground.path());
-        let mut session = Self::new(roots, (scene, chance))?;
+        let mut session = Self::new(roots, staging, (scene, chance))?;
         session.ground = Some(ground);
         session.begin_life()?;
         Ok(session)
@@ -55,8 +59,7 @@ impl Session {
     }
 
     /// A session whose server was never started.
-    pub fn new(roots: Roots, (scene, chance): (Scene, Chance)) -> Result<Self, String> {
-        let staging = (scene.mode == Mode::Final).then(Staging::new).transpose()?;
+    pub fn new(roots: Roots, staging: Option<Staging>, (scene, chance): (Scene, Chance)) -> Result<Self, String> {
         let settings = match (&staging, scene.mode) {
             (Some(staging), _) => staging.as_upstream()?,
             (None, Mode::Editable) => "platform = \"dev\"\n".into(),
@@ -77,6 +80,7 @@ impl Session {
             lately: 500,
             clock_jumps: false,
             staging,
+            halves: Halves::default(),
             ground: None,
             beside: None,
         };
@@ -86,7 +90,7 @@ impl Session {
 
     /// The first start, the first release, and something of the application's in `data/`.
     pub fn begin_life(&mut self) -> Result<(), String> {
-        self.machine.first_start()?;
+        self.machine.first_start(&Start::default())?;
         if let Some(staging) = &self.staging {
             let key = self.machine.verb(&["release", "key"])?;
             staging.admit(&key.out)?;

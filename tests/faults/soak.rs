@@ -15,12 +15,14 @@ use std::time::Duration;
 
 type Counts = BTreeMap<&'static str, Vec<String>>;
 
-/// So many by a server that cooks, and a quarter of that by one of each other mode.
+/// So many by a server that cooks, and a quarter of that by one of each other mode; whole tens, so that the end is the
+/// same moment of a server's life as the start.
 pub fn soak(options: &Options) -> Tally {
     let tally = Tally::new("soak", options);
     for (mode, total) in
         [(Mode::Cooking, options.soak), (Mode::Editable, options.soak / 4), (Mode::Final, options.soak / 4)]
     {
+        let total = total.next_multiple_of(10);
         let scene = Scene { mode, shape: Shape::Static };
         match Session::in_memory(scene, Chance::new(options.seed)) {
             Ok(mut session) => {

@@ -1,9 +1,11 @@
 //! The server that cooks for one in mode final. No fault touches it: what is asked here is whether the other one keeps
 //! its promises.
 
+use super::checker;
 use super::children::{self, Started};
 use super::ground::{self, Ground, Kind};
-use super::machine::{self, Machine, Roots};
+use super::machine::{self, Machine, Roots, Start};
+use super::scene::{Mode, Scene};
 use super::session::PROJECT;
 use std::path::Path;
 use std::process::Stdio;
@@ -16,10 +18,16 @@ pub struct Staging {
 }
 
 impl Staging {
-    pub fn new() -> Result<Self, String> {
+    /// Where one is needed. Before anything that is to lose its power is mounted: the processes of this one would go on
+    /// using it.
+    pub fn of(scene: Scene) -> Result<Option<Self>, String> {
+        (scene.mode == Mode::Final).then(Self::new).transpose()
+    }
+
+    fn new() -> Result<Self, String> {
         let ground = Ground::new(Kind::Memory, "128m")?;
         let mut machine = Machine::new(ground::scratch("staging")?, Roots::below(&ground.path()), "")?;
-        machine.first_start()?;
+        machine.first_start(&Start::apart())?;
         let staging = Self { machine, _ground: ground };
         staging.said(&["project", "create", PROJECT], "")?;
         Ok(staging)
@@ -52,6 +60,11 @@ impl Staging {
     pub fn cook(&self, work: &Path) -> Result<(), String> {
         let ran = machine::push(&self.machine, work, &["--porcelain"])?.ended(Duration::from_secs(60));
         if ran.code == 0 { Ok(()) } else { Err(format!("staging did not cook: {ran:?}")) }
+    }
+
+    /// Digest of what is live.
+    pub fn live_sha256(&self) -> Result<String, String> {
+        checker::live_sha256(&self.machine.roots).ok_or("staging: nothing is live".into())
     }
 
     /// What is live, as one file.

@@ -96,13 +96,15 @@ fn clock(session: &mut Session, _: u64) -> Result<One, String> {
     let said = |error: String| format!("{wish:?}, {outcome:?}, with the clock set to {to}: {error}");
     let is_good = wish.health() == Health::Good && !matches!(wish, Wish::Rollback | Wish::RollbackWithData);
     // What was edited badly is still there.
-    let stands = session.expected.certain().is_none_or(|state| state.edits.is_empty()) || wish != Wish::Redeploy;
+    let again = matches!(wish, Wish::Redeploy | Wish::ConfigureAndDeploy);
+    let stands = session.expected.certain().is_none_or(|state| state.edits.is_empty()) || !again;
     if is_good && stands && outcome != Outcome::Acknowledged {
         return Err(said(format!("a jump of the clock is no reason to refuse: {words}")));
     }
     session.check().map_err(said)?;
     let after = newest(session)?;
-    if after != before + 1 {
+    let refused = outcome != Outcome::Acknowledged;
+    if after != before + u64::from(wish.deploys()) && !(refused && after == before) {
         return Err(said(format!("deployment {after} came after {before}")));
     }
     if session.chance.one_in(4) {

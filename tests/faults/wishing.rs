@@ -22,6 +22,8 @@ pub struct Attempt {
     aim: State,
     /// Where it may stop on the way.
     between: Vec<State>,
+    /// The digest of the release that is fetched for it.
+    fetched: Option<String>,
     started: Started,
 }
 
@@ -63,7 +65,16 @@ impl Session {
         };
         // What cannot work can end in no other way than refused.
         let bad = wish.health() != Health::Good;
-        Ok(Attempt { wish, aim: if bad { now } else { aim }, between: Vec::new(), started })
+        let aim = if bad { now } else { aim };
+        Ok(Attempt { wish, aim, between: Vec::new(), fetched: self.fetched(wish)?, started })
+    }
+
+    /// What staging just cooked, when it is asked for over the network.
+    fn fetched(&self, wish: Wish) -> Result<Option<String>, String> {
+        match (&self.staging, wish) {
+            (Some(staging), Wish::Push(_) | Wish::Promote(_)) => staging.live_sha256().map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn verb(&self, words: &[&str]) -> Result<Started, String> {
@@ -119,7 +130,7 @@ impl Session {
             }
             _ => (self.verb(&["config", "set", PROJECT, &variable])?, configured, Vec::new()),
         };
-        Ok(Attempt { wish, aim, between, started })
+        Ok(Attempt { wish, aim, between, fetched: None, started })
     }
 
     /// A commit on top of what the pillar has, pushed by git.
@@ -183,7 +194,7 @@ impl Session {
 
     /// Also with what was said.
     pub fn end_with_words(&mut self, attempt: Attempt) -> Result<(Outcome, String), String> {
-        let Attempt { wish, aim, between, started } = attempt;
+        let Attempt { wish, aim, between, fetched, started } = attempt;
         let since = started.since;
         let ran = started.ended(PATIENCE);
         if ran.code == -9 {
@@ -199,6 +210,9 @@ impl Session {
         }
         if outcome != Outcome::CutOff {
             self.lately = (self.lately * 3 + since.elapsed().as_millis() as u64) / 4;
+        }
+        if let Some(sha256) = fetched {
+            self.halves.ended(&sha256, &outcome);
         }
         // P2: what was refused changed nothing, or an admin is called; who looks then finds either.
         let noted = if needs_admin(&outcome) { &Outcome::CutOff } else { &outcome };
