@@ -217,7 +217,8 @@ impl ProjectPlaces {
         self.archives().join(format!("{}.restore", number.0))
     }
 
-    /// What a rollback with data found in `data/`.
+    /// What a deployment that went well took away from people, kept for some days: what a rollback with data found in
+    /// `data/`, the tree of an editing that ended, what stood in `project/` before it was edited there.
     pub fn left(&self, number: DeploymentNumber) -> PathBuf {
         self.archives().join(format!("{}.left", number.0))
     }
@@ -264,7 +265,12 @@ impl ProjectPlaces {
 
     /// What stood in `project/` of a remote-less project when deployment `number` took `run/` into use.
     pub fn archived_project(&self, number: DeploymentNumber) -> PathBuf {
-        self.archived(number).join("project")
+        self.left(number).join("project")
+    }
+
+    /// The tree that people edited until deployment `number` took its place.
+    pub fn left_run(&self, number: DeploymentNumber) -> PathBuf {
+        self.left(number).join("run")
     }
 
     /// What the last build left in an edited `run/` besides the commit: a list of paths, root's.

@@ -4,7 +4,7 @@
 //! with a word that git colours (`success:`, `error:`, `warning:`, `hint:`). Our own lines fit in 72 columns.
 
 use super::filter::clean_line;
-use crate::model::{Because, Code, CommitId, DeploymentNumber, Failure, ProjectName, ReleaseVersion};
+use crate::model::{Because, Code, CommitId, DeploymentNumber, Failure, ProjectName, ReleaseVersion, Time};
 
 /// Columns of a line: git puts `remote: ` in front.
 pub const WIDTH: usize = 72;
@@ -193,6 +193,34 @@ pub fn still_at_it(what: &str, seconds: u64) -> String {
     detail(&format!("still {what}, {}:{:02}", seconds / 60, seconds % 60))
 }
 
+/// Whether there is a point after which nobody cancels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gate {
+    /// In step 4.
+    Passed,
+    None,
+}
+
+/// What Ctrl-C does.
+pub fn ctrl_c(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Passed => "Ctrl-C cancels until step 4; from there it only detaches",
+        Gate::None => "Ctrl-C cancels",
+    }
+}
+
+/// `for 7 days, until 2026-12-04`: the day of UTC on which it goes.
+pub fn for_days(days: u32, now: Time) -> String {
+    let end = Time(now.0.saturating_add(i64::from(days) * 86_400_000));
+    let end = jiff::Timestamp::from_millisecond(end.0).unwrap_or(jiff::Timestamp::MAX);
+    format!("for {days} days, until {}", end.strftime("%Y-%m-%d"))
+}
+
+/// `1 file`, `2 files`.
+pub fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
 /// `0.4 s`, `59 s`, `2 min 5 s`.
 pub fn duration(seconds: f64) -> String {
     if seconds < 10.0 {
@@ -270,6 +298,13 @@ mod tests {
             rejection(&failure, Some(ReleaseVersion(41)), Some(DeploymentNumber(43))),
             "build-failed: pip install: exit 1; live=v41; deploy=43"
         );
+    }
+
+    #[test]
+    fn what_is_kept_for_days_says_until_when() {
+        let day = Time(1_795_816_000_000);
+        assert_eq!(for_days(7, day), "for 7 days, until 2026-12-04");
+        assert_eq!([files(0), files(1), files(2)], ["0 files", "1 file", "2 files"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::git::commit::Commit;
 use crate::git::patch::{Patched, Version, patch, quoted};
 use crate::git::{self, Objects};
 use crate::model::{Actor, Code, CommitId, Failure, RefName, Remote, Repository};
+use crate::notify::words;
 use crate::pipeline::edits::{self, Difference, Now};
 use crate::pipeline::execute;
 use crate::pipeline::standing::{Ground, look_at_run, not_what_was_edited};
@@ -82,7 +83,13 @@ impl Platform {
             self.context.store.set_edited(&project.name, &made)?;
         }
         let short = target.branch.branch().unwrap_or_default();
-        let done = format!("{} on {short}: {} files; to get it: git pull", made.short(), ground.edits.len());
+        let files = words::files(ground.edits.len() as u64);
+        let get = match target.deploys {
+            true => "git pull".to_owned(),
+            // A pull brings the branch that one is on.
+            false => format!("git fetch {} {short}", self.context.remote_of(&project.name)),
+        };
+        let done = format!("{} on {short}: {files}; to get it: {get}", made.short());
         Ok(Reply::Done { done, changed: true })
     }
 

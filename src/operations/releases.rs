@@ -68,7 +68,8 @@ impl Platform {
             Failure::new(Code::Usage, format!("{}: a release is vN", release.escape_debug()))
                 .hint(format!("commis release list {name}"))
         })?;
-        let record = self.context.store.release(&project.name, version)?.ok_or_else(|| no_release(version))?;
+        let record =
+            self.context.store.release(&project.name, version)?.ok_or_else(|| no_release(&project.name, version))?;
         Ok((project, record))
     }
 

@@ -5,10 +5,8 @@ use crate::archives::shelf;
 use crate::archives::shelf::OnShelf;
 use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName};
-use crate::pipeline::{kept, shelving};
+use crate::pipeline::{execute, kept, shelving};
 use crate::store::Status;
-use crate::system::UserIds;
-use crate::system::privileged::{self, Operation};
 use crate::system::reading;
 use crate::trees;
 
@@ -48,12 +46,12 @@ impl Platform {
             shelf::sweep(&directory)?;
         }
         let Some(project) = self.context.store.project(name)? else { return Ok(()) };
-        crate::pipeline::execute::empty(&places.build(), project.build_user)?;
+        execute::empty(&places.build(), project.build_user)?;
         for trash in reading::names(&places.trash())? {
             trees::remove_tree(&places.trash().join(trash))?;
         }
         self.sweep_shelf(name)?;
-        crate::pipeline::execute::proofs::prove(&self.context, name)
+        execute::proofs::prove(&self.context, name)
     }
 
     /// Releases that were on their way in when the server stopped. What another server was giving us, named by its
@@ -116,11 +114,9 @@ fn is_half(name: &str) -> bool {
 
 /// What the interrupted tidying of a successful deployment would have done.
 fn archive(places: &ProjectPlaces, tree: &str, number: DeploymentNumber) -> Result<(), Failure> {
-    let (from, to) = (places.deployed(tree), places.archived_run(number));
-    if reading::names(&from)?.is_empty() || to.symlink_metadata().is_ok() {
-        return trees::remove_tree(&from);
+    let tree = places.deployed(tree);
+    match reading::names(&tree)?.is_empty() {
+        true => trees::remove_tree(&tree),
+        false => execute::archive_replaced(places, &tree, number),
     }
-    let path = places.archived(number);
-    privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o750 })?;
-    privileged::perform(&Operation::Rename { from, to })
 }

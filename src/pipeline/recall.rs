@@ -67,7 +67,8 @@ fn look_at_backup(context: &Context, order: &Order, archive: DeploymentNumber) -
     let row = context.store.deployment(&order.project.name, archive)?;
     let holds = row.and_then(|row| held(&places, &row));
     let what = || format!("archives/{} has no backup of data", archive.0);
-    let holds = holds.ok_or_else(|| Failure::new(Code::NotFound, what()).hint("commis releases NAME lists them"))?;
+    let hint = || format!("commis releases {} lists them", order.project.name);
+    let holds = holds.ok_or_else(|| Failure::new(Code::NotFound, what()).hint(hint()))?;
     Ok(Asked { archive, holds })
 }
 

@@ -3,7 +3,9 @@
 use super::support::leftovers::names;
 use super::support::mounts::mounted_on;
 use super::support::{Project, Pushed, World};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 pub fn dev() -> World {
@@ -149,7 +151,10 @@ fn a_commit_may_go_to_another_branch() {
     let blog = world.project("blog").saying("first");
     blog.push("main").succeeds();
     write(&blog, "page.txt", "tried");
-    world.ssh("jane", &["commit", "blog", "-m", "try", "--branch", "try"]).succeeded().says("on try: 1 files");
+    world
+        .ssh("jane", &["commit", "blog", "-m", "try", "--branch", "try"])
+        .succeeded()
+        .says("on try: 1 file; to get it: git fetch ssh://");
     assert!(blog.remote_ref("refs/heads/try").is_some());
     assert_eq!(blog.remote_ref("refs/heads/main"), Some(blog.head()));
     world.commis(&["diff", "blog", "--stat"]).succeeded().says("page.txt");
@@ -204,13 +209,31 @@ fn a_push_that_ends_the_editing_keeps_edits_and_takes_project_away() {
     write(&blog, "page.txt", "edited");
     let blog = blog.write(".commis/project.toml", "mode = \"cooking\"\n").write("page.txt", "cooked").commit("cooking");
     blog.push("main").is_rejected("refused").says("changed  page.txt");
-    push_over(&blog, "stash").succeeds();
+    // What no commit can have: an ignored file, and a name that is no text.
+    write(&blog, ".gitignore", ".env\n");
+    write(&blog, ".env", "SECRET=1");
+    let odd = OsStr::from_bytes(b"caf\xe9");
+    fs::write(blog.place("project").join(odd), "odd").expect("an edit");
+    let pushed = push_over(&blog, "stash");
+    pushed.succeeds().says("the editing has ended").says("archives/2.left/run for 7 days");
     assert_eq!((world.page("blog").body.as_str(), kept(&blog).len()), ("cooked", 1));
     world.settle();
+    let left = blog.place("archives/2.left/run");
+    let aside = |name: &OsStr| fs::read_to_string(left.join(name)).unwrap_or_default();
+    assert_eq!((aside(OsStr::new(".env")).as_str(), aside(odd).as_str()), ("SECRET=1", "odd"));
+    assert!(!blog.place("archives/2/run").exists());
     assert_eq!(mounted_on(&blog.place("project")), Vec::<String>::new());
     assert_eq!(names(&blog.place("project")), Vec::<String>::new());
     assert!(world.json(&["show", "blog"])["edited_in"].is_null());
     assert_eq!(fs::metadata(blog.place("run")).expect("run/").uid(), 0);
+    // Later deployments leave it where it was said to be.
+    let mut blog = blog;
+    for text in ["third", "fourth", "fifth"] {
+        blog = blog.write("page.txt", text).commit(text);
+        blog.push("main").succeeds();
+        world.settle();
+    }
+    assert_eq!(aside(OsStr::new(".env")), "SECRET=1");
     // And back.
     let blog = blog.remove(".commis/project.toml").write("page.txt", "edited again").commit("back");
     blog.push("main").succeeds().says("edit it in");

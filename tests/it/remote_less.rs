@@ -36,10 +36,13 @@ fn a_project_without_a_remote_lives_in_its_directory() {
     filled(&world);
     fs::write(place(&world, "pillar/init.sls"), "env:\n  SECRET: hush-hush\n").expect("a pillar");
     let deployed = world.commis(&["deploy", "notes"]);
-    deployed.succeeded().says("success: notes v1 is live").says("archives/2/project");
+    deployed.succeeded().says("success: notes v1 is live").says("archives/2.left/project").says("for 7 days, until 2");
     assert_eq!(world.page("notes").body, "first");
     assert_eq!(fs::read_to_string(place(&world, "run/made.txt")).expect("a product").trim(), "made hush-hush");
-    assert_eq!(fs::read_to_string(place(&world, "archives/2/project/index.html")).expect("what was there"), "first");
+    assert_eq!(
+        fs::read_to_string(place(&world, "archives/2.left/project/index.html")).expect("what was there"),
+        "first"
+    );
     fs::write(place(&world, "project/index.html"), "edited").expect("an edit");
     assert_eq!((world.page("notes").body.as_str(), mounted_on(&place(&world, "project")).len()), ("edited", 1));
     world.commis(&["config", "set", "notes", "SECRET=other-one"]).succeeded();

@@ -7,7 +7,9 @@ use crate::buildpacks::Choice;
 use crate::config::procfile;
 use crate::git::{self, Kind};
 use crate::layouts::places;
-use crate::model::{Because, Code, CommitId, Failure, ProcessType, ReleaseVersion, Repository, RollbackClass};
+use crate::model::{
+    Because, Code, CommitId, Failure, ProcessType, ProjectName, ReleaseVersion, Repository, RollbackClass,
+};
 use crate::notify::words::{self, Ready, Stage};
 use crate::pipeline::{Goal, data, shelving};
 use crate::store::ReleaseRecord;
@@ -233,13 +235,14 @@ impl Execution<'_> {
         let name = &self.order.project.name;
         self.context.store.choose_version(name, self.order.number, version)?;
         self.close_stage(Stage::Package, &words::ready(version, Ready::Archive));
-        self.context.store.release(name, version)?.ok_or_else(|| no_release(version))
+        self.context.store.release(name, version)?.ok_or_else(|| no_release(name, version))
     }
 }
 
 /// A release that is not kept.
-pub fn no_release(version: ReleaseVersion) -> Failure {
-    Failure::new(Code::NotFound, format!("no release {version} is kept")).hint("commis releases NAME lists them")
+pub fn no_release(project: &ProjectName, version: ReleaseVersion) -> Failure {
+    Failure::new(Code::NotFound, format!("no release {version} is kept"))
+        .hint(format!("commis releases {project} lists them"))
 }
 
 fn listed(number: usize, entry: &git::Entry) -> ListedFile {

@@ -85,12 +85,14 @@ impl Execution<'_> {
         keep(&self.context.git, &repository, commit, (&self.places.run(), &ground.edits)).await?;
         let short = branch.branch().unwrap_or_default();
         let count = ground.edits.len();
-        self.tell_detail(&format!("{count} edited files are kept on the branch {short}"));
+        let kept =
+            if count == 1 { "1 edited file is kept".to_owned() } else { format!("{count} edited files are kept") };
+        self.tell_detail(&format!("{kept} on the branch {short}"));
         if self.order.manner.on_edits == OnEdits::Commit {
             let remote = self.context.remote_of(name);
             self.tell_detail(&format!("to merge them: git pull --no-rebase {remote} {short}"));
         }
-        Ok(Done::Did(format!("{count} files on {short}")))
+        Ok(Done::Did(format!("{} on {short}", words::files(count as u64))))
     }
 
     fn ground(&self) -> Result<&Ground, Failure> {
@@ -188,10 +190,11 @@ impl Execution<'_> {
         let number = self.order.number;
         let (from, to) = (self.places.project(), self.places.archived_project(number));
         let root = UserIds::of(0);
-        as_root(&Operation::MakeDirectory { path: self.places.archived(number), owner: root, mode: 0o750 })?;
+        as_root(&Operation::MakeDirectory { path: self.places.left(number), owner: root, mode: 0o750 })?;
         as_root(&Operation::Rename { from: from.clone(), to })?;
         as_root(&Operation::MakeDirectory { path: from, owner: root, mode: 0o700 })?;
-        self.tell_detail(&format!("what stood in project/ is kept in archives/{}/project", number.0));
+        self.tell_detail(&format!("what stood in project/ is kept in archives/{}.left/project", number.0));
+        self.tell_detail(&self.days_words());
         Done::quietly()
     }
 
@@ -230,7 +233,8 @@ pub fn refill(places: &ProjectPlaces, number: DeploymentNumber) -> Result<(), Fa
         return Ok(());
     }
     // In the place of the empty directory that it left.
-    as_root(&Operation::Rename { from: kept, to: places.project() })
+    as_root(&Operation::Rename { from: kept, to: places.project() })?;
+    undo::discard(places, &places.left(number))
 }
 
 /// Makes `run/` again what the deployment found, in place; how much of what it found now was put aside. May be repeated.

@@ -50,7 +50,7 @@ pub use bundle::no_release;
 pub use data::{earlier_backup, shelf};
 pub use in_place::{keep, refill, restore};
 pub use prepare::{empty, make_directories};
-pub use tidy::{Tidy, on_shelf, retention_policy};
+pub use tidy::{Tidy, archive_replaced, on_shelf, retention_policy};
 pub use undo::discard;
 pub use watch::Watch;
 
@@ -205,7 +205,7 @@ impl<'a> Execution<'a> {
 
     /// Does the steps of a plan; stops at the first that fails.
     pub async fn carry_out(&mut self, steps: &[(Phase, Step)]) -> Result<(), Failure> {
-        self.tell_opening();
+        self.tell_opening(steps);
         let name = &self.order.project.name;
         let pillar = self.gathered.pillar_commit.as_ref();
         self.context.store.note_sources(name, self.order.number, pillar, &self.work.tree_name)?;

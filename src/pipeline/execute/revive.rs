@@ -10,7 +10,8 @@ use crate::store::ProjectRecord;
 
 /// Starts the processes of `version` and routes to them at once: there is nothing else to route to.
 pub async fn revive(context: &Context, project: &ProjectRecord, version: ReleaseVersion) -> Result<(), Failure> {
-    let release = context.store.release(&project.name, version)?.ok_or_else(|| super::no_release(version))?;
+    let release =
+        context.store.release(&project.name, version)?.ok_or_else(|| super::no_release(&project.name, version))?;
     let manifest = Manifest::parse(release.manifest.as_bytes())?;
     let places = context.project_places(&project.name);
     let running = Running {

@@ -13,7 +13,7 @@ impl Execution<'_> {
     pub(super) fn take(&mut self) -> Result<Done, Failure> {
         let Goal::Release(version) = self.order.goal else { return Err(missing("a release")) };
         let (name, number) = (&self.order.project.name, self.order.number);
-        let release = self.context.store.release(name, version)?.ok_or_else(|| no_release(version))?;
+        let release = self.context.store.release(name, version)?.ok_or_else(|| no_release(name, version))?;
         let (archive, made) = self.facts.kept.zip(release.served).ok_or_else(|| missing("a kept tree"))?;
         self.context.store.intend_taking(name, number, version, (made, archive))?;
         self.work.version = Some(version);

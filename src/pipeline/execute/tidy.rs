@@ -17,7 +17,7 @@ use crate::store::ReleaseRecord;
 use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock, reading};
 use crate::trees;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Work left over, as data; [`Tidy::carry_out`] does it.
 pub struct Tidy {
@@ -134,9 +134,7 @@ impl Jobs {
         if self.previous.is_none() {
             return trees::remove_tree(tree);
         }
-        let directory = self.places.archived(self.number);
-        as_root(&Operation::MakeDirectory { path: directory, owner: UserIds::of(0), mode: 0o750 })?;
-        as_root(&Operation::Rename { from: tree.clone(), to: self.places.archived_run(self.number) })
+        archive_replaced(&self.places, tree, self.number)
     }
 
     /// Keeps the backups that somebody may go back to, the newest replaced tree, and for some days what did not work.
@@ -189,8 +187,24 @@ impl Jobs {
     }
 }
 
+/// Puts the tree that a deployment replaced where it is kept. What people edited may hold what no commit has, ignored files
+/// for instance: it is kept for days, whatever is deployed next. Who owns it tells, before and after a crash.
+pub fn archive_replaced(places: &ProjectPlaces, tree: &Path, number: DeploymentNumber) -> Result<(), Failure> {
+    let was_edited = reading::owner(tree)? != 0;
+    let (directory, to) = match was_edited {
+        true => (places.left(number), places.left_run(number)),
+        false => (places.archived(number), places.archived_run(number)),
+    };
+    if to.symlink_metadata().is_ok() {
+        return trees::remove_tree(tree);
+    }
+    as_root(&Operation::MakeDirectory { path: directory, owner: UserIds::of(0), mode: 0o750 })?;
+    as_root(&Operation::Rename { from: tree.to_owned(), to })
+}
+
 impl Aside {
-    /// What did not work goes when its days are over; a tree without data when there is a newer one.
+    /// What did not work goes when its days are over; a tree of it without data when there is a newer one. What was put aside
+    /// for people stays for its days.
     fn prune(&self, context: &Context) -> Result<(), Failure> {
         let names = reading::names(&self.places.archives())?;
         let mut failed: Vec<(u32, &String)> = names
@@ -204,7 +218,8 @@ impl Aside {
             let row = context.store.deployment(&self.project, DeploymentNumber(number))?;
             let age = row.and_then(|row| row.finished_at).map(|at| clock::now().seconds_since(at));
             let over = age.is_some_and(|age| age > f64::from(self.failed_days) * 86_400.0);
-            let of_use = Some(number) == newest || self.places.archived_data(&path).is_dir();
+            let promised = name.ends_with(".left") || self.places.archived_data(&path).is_dir();
+            let of_use = Some(number) == newest || promised;
             if over || !of_use {
                 discard(&self.places, &path)?;
             }

@@ -2,12 +2,15 @@
 
 use super::Execution;
 use crate::model::{Code, DeploymentNumber, Failure, ReleaseVersion};
-use crate::notify::words::{self, Stage};
-use crate::pipeline::Goal;
+use crate::notify::words::{self, Gate, Stage};
+use crate::pipeline::facts::Place;
+use crate::pipeline::step::{Edit, Step};
+use crate::pipeline::{Goal, Phase};
 use crate::store::DataState;
+use crate::system::clock;
 
 impl Execution<'_> {
-    pub(super) fn tell_opening(&self) {
+    pub(super) fn tell_opening(&self, steps: &[(Phase, Step)]) {
         let (name, number) = (&self.order.project.name, self.order.number);
         let platform = self.gathered.config.platform.as_str();
         match &self.order.goal {
@@ -30,7 +33,8 @@ impl Execution<'_> {
         if self.order.number == DeploymentNumber(1) {
             self.log.line(&words::detail(&format!("{name} is new on this server")));
         }
-        self.log.line(&words::detail("Ctrl-C cancels until step 4; from there it only detaches"));
+        let has_gate = steps.iter().any(|(_, step)| matches!(step, Step::Exchange | Step::Edit(Edit::Stay)));
+        self.log.line(&words::detail(words::ctrl_c(if has_gate { Gate::Passed } else { Gate::None })));
         self.gathered.warnings.iter().for_each(|warning| self.tell_warning(warning));
     }
 
@@ -54,18 +58,40 @@ impl Execution<'_> {
 
     pub(super) fn tell_live(&mut self, version: ReleaseVersion) {
         let keep = self.gathered.config.releases.keep;
-        self.close_stage(Stage::Tidy, &format!("keeps {keep} releases"));
+        match self.gathered.facts.place {
+            Place::Beside => self.close_stage(Stage::Tidy, &format!("keeps {keep} releases")),
+            Place::InPlace | Place::Fresh(_) => self.close_stage(Stage::Tidy, "what is edited makes no release"),
+        }
         let seconds = self.started.elapsed().as_secs_f64();
         let url = self.work.new.and_then(|live| live.port).map(|_| self.context.url_of(&self.order.project.name));
         if let Some((from, until)) = self.work.data.discarded {
             let words = super::told_data::between(from, until);
             let place = format!("archives/{}.left/data", self.order.number.0);
-            let days = self.gathered.config.archives.failed_days;
-            self.tell_verdict("warning", &format!("writes {words} were put aside; kept in {place} for {days} days"));
+            let days = self.days_words();
+            self.tell_verdict("warning", &format!("writes {words} were put aside; kept in {place} {days}"));
         }
+        self.tell_end_of_editing();
         for line in words::live(&self.order.project.name, version, seconds, url.as_deref()) {
             self.log.line(&line);
         }
+    }
+
+    /// What was edited may hold what no commit has: whoever ends the editing hears where it is.
+    fn tell_end_of_editing(&self) {
+        if self.order.project.filled.is_none() || self.gathered.facts.place != Place::Beside {
+            return;
+        }
+        let place = format!("archives/{}.left/run", self.order.number.0);
+        let what = "the editing has ended; the tree as it was edited, with what no commit has";
+        self.tell_verdict(
+            "warning",
+            &format!("{what} (ignored files for instance), is kept in {place} {}", self.days_words()),
+        );
+    }
+
+    /// `for 7 days, until 2026-12-04`
+    pub(super) fn days_words(&self) -> String {
+        words::for_days(self.gathered.config.archives.failed_days, clock::now())
     }
 
     /// Without the values of secrets: what went wrong is shown to more people than its log.

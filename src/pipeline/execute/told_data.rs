@@ -39,10 +39,10 @@ impl Execution<'_> {
     /// `writes from 10:41:07 to 10:41:48 were discarded; kept in archives/44.failed/data for 7 days`
     pub(super) fn discarded_words(&self) -> Option<String> {
         let (from, until) = self.work.data.discarded?;
-        let days = self.gathered.config.archives.failed_days;
+        let days = self.days_words();
         let words = between(from, until);
         let place = format!("archives/{}.failed/data", self.order.number.0);
-        Some(format!("writes {words} were discarded; kept in {place} for {days} days"))
+        Some(format!("writes {words} were discarded; kept in {place} {days}"))
     }
 
     /// Says what is back, once it is.
