@@ -217,8 +217,7 @@ impl ProjectPlaces {
         self.archives().join(format!("{}.restore", number.0))
     }
 
-    /// What a deployment that went well took away from people, kept for some days: what a rollback with data found in
-    /// `data/`, the tree of an editing that ended, what stood in `project/` before it was edited there.
+    /// What a deployment took away from people, kept for days: `data/` of before a rollback, what was edited, `project/`.
     pub fn left(&self, number: DeploymentNumber) -> PathBuf {
         self.archives().join(format!("{}.left", number.0))
     }

@@ -215,13 +215,13 @@ fn a_push_that_ends_the_editing_keeps_edits_and_takes_project_away() {
     let odd = OsStr::from_bytes(b"caf\xe9");
     fs::write(blog.place("project").join(odd), "odd").expect("an edit");
     let pushed = push_over(&blog, "stash");
-    pushed.succeeds().says("the editing has ended").says("archives/2.left/run for 7 days");
+    pushed.succeeds().says("the editing has ended").says("archives/3.left/run for 7 days");
     assert_eq!((world.page("blog").body.as_str(), kept(&blog).len()), ("cooked", 1));
     world.settle();
-    let left = blog.place("archives/2.left/run");
+    let left = blog.place("archives/3.left/run");
     let aside = |name: &OsStr| fs::read_to_string(left.join(name)).unwrap_or_default();
     assert_eq!((aside(OsStr::new(".env")).as_str(), aside(odd).as_str()), ("SECRET=1", "odd"));
-    assert!(!blog.place("archives/2/run").exists());
+    assert!(!blog.place("archives/3/run").exists());
     assert_eq!(mounted_on(&blog.place("project")), Vec::<String>::new());
     assert_eq!(names(&blog.place("project")), Vec::<String>::new());
     assert!(world.json(&["show", "blog"])["edited_in"].is_null());
