@@ -117,6 +117,6 @@ fn archive(places: &ProjectPlaces, tree: &str, number: DeploymentNumber) -> Resu
     let tree = places.deployed(tree);
     match reading::names(&tree)?.is_empty() {
         true => trees::remove_tree(&tree),
-        false => execute::archive_replaced(places, &tree, number),
+        false => execute::archive_replaced(places, (&tree, None), number),
     }
 }

@@ -41,6 +41,8 @@ struct Jobs {
     new: Option<LiveSet>,
     /// The tree that was `run/` before.
     old_tree: Option<PathBuf>,
+    /// The inode of the tree that was edited, if one was.
+    edited: Option<u64>,
     live: ReleaseVersion,
     previous: Option<ReleaseVersion>,
     policy: Policy,
@@ -120,6 +122,7 @@ impl Execution<'_> {
             old_tree: Some(self.places.deployed(&self.work.tree_name)),
             live,
             previous: self.order.project.live,
+            edited: self.order.project.filled,
             policy: retention_policy(&self.gathered.config),
             keep_backups: self.gathered.config.backups.keep as usize,
             places: self.places,
@@ -134,7 +137,7 @@ impl Jobs {
         if self.previous.is_none() {
             return trees::remove_tree(tree);
         }
-        archive_replaced(&self.places, tree, self.number)
+        archive_replaced(&self.places, (tree, self.edited), self.number)
     }
 
     /// Keeps the backups that somebody may go back to, the newest replaced tree, and for some days what did not work.
@@ -188,9 +191,14 @@ impl Jobs {
 }
 
 /// Puts the tree that a deployment replaced where it is kept. What people edited may hold what no commit has, ignored files
-/// for instance: it is kept for days, whatever is deployed next. Who owns it tells, before and after a crash.
-pub fn archive_replaced(places: &ProjectPlaces, tree: &Path, number: DeploymentNumber) -> Result<(), Failure> {
-    let was_edited = reading::owner(tree)? != 0;
+/// for instance: it is kept for days, whatever is deployed next. Its inode tells, and who owns it after a crash.
+pub fn archive_replaced(
+    places: &ProjectPlaces,
+    (tree, edited): (&Path, Option<u64>),
+    number: DeploymentNumber,
+) -> Result<(), Failure> {
+    let was_edited =
+        edited.is_some_and(|inode| reading::inode(tree).is_ok_and(|it| it == inode)) || reading::owner(tree)? != 0;
     let (directory, to) = match was_edited {
         true => (places.left(number), places.left_run(number)),
         false => (places.archived(number), places.archived_run(number)),
