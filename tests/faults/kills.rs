@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// A wish takes about so long; a kill comes somewhere in it, or shortly after it.
 const SPAN: u64 = 1200;
+/// Whatever came in is being deployed after so long, or is not.
+const HANDED_IN: Duration = Duration::from_millis(700);
 
 pub fn kills(options: &Options, total: u64) -> Tally {
     let tally = Tally::new("kills", options);
@@ -41,6 +43,10 @@ fn one(session: &mut Session, _: u64) -> Result<One, String> {
     let said = |error: String| format!("{wish:?} when {victim} was killed after {moment} ms: {error}");
     let outcome = session.end(attempt).map_err(said)?;
     let said = |error: String| format!("{wish:?}, {outcome:?}, when {victim} was killed after {moment} ms: {error}");
+    if child && outcome == Outcome::CutOff {
+        // What was handed in already is judged first, and shown when its turn has come.
+        std::thread::sleep(HANDED_IN);
+    }
     if !child || session.chance.one_in(4) {
         recover(session).map_err(said)?;
     }

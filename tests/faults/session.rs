@@ -161,13 +161,16 @@ impl Session {
     /// Deploys the branch again although nobody has looked; when an admin is needed, one comes first. Then the check.
     pub fn redeploy_whatever_is(&mut self) -> Result<(), String> {
         let shown = self.machine.json(&["show", PROJECT])?;
+        let mut rescued = None;
         if let Some(trouble) = shown["trouble"].as_str() {
-            let ran = self.whatever_is(&["rescue", PROJECT, "--old"], State::live_of)?;
+            // Behind what is edited in place is no release to go back to.
+            let how = if self.is_edited() { "--accept" } else { "--old" };
+            let ran = rescued.insert(self.whatever_is(&["rescue", PROJECT, how], State::live_of)?);
             checker::glance(self).map_err(|error| format!("{error}\nrescued from {trouble}: {ran:?}"))?;
         }
         let again = if self.scene.mode == Mode::Cooking { State::branch_of } else { State::live_of };
         let ran = self.whatever_is(&["deploy", PROJECT], again)?;
-        self.check().map_err(|error| format!("{error}\nafter {ran:?}"))
+        self.check().map_err(|error| format!("{error}\nafter {rescued:?}, {ran:?}"))
     }
 
     /// A verb that makes a commit live, which one depends on what is true.

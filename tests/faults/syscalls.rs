@@ -9,12 +9,11 @@ use super::kills;
 use super::options::{Options, stopped};
 use super::scene::{Mode, Scene, Wish};
 use super::session::Session;
-use super::tally::{One, Tally};
+use super::tally::{One, Tally, Waiting};
 use super::wishing::needs_admin;
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// Calls that change something which survives, or that start something.
@@ -196,14 +195,14 @@ type Task<'a, T> = &'a (dyn Fn(&mut Session, T) -> Result<Vec<One>, String> + Sy
 
 /// Shares tasks among sessions in memory.
 fn each<T: Copy + Send>(tally: Tally, options: &Options, all: Vec<(Scene, T)>, task: Task<'_, T>) -> Tally {
-    let waiting = Mutex::new(all);
+    let waiting = Waiting::new(all);
     std::thread::scope(|scope| {
         for worker in 0..options.workers {
             let (waiting, tally) = (&waiting, &tally);
             scope.spawn(move || {
                 let chance = Chance::new(options.seed).fork(worker);
                 let mut session = Err("none yet".to_owned());
-                while let Some((scene, next)) = waiting.lock().expect("tasks").pop().filter(|_| !stopped()) {
+                while let Some((scene, next)) = waiting.next() {
                     if session.as_ref().map_or(true, |session: &Session| session.scene != scene) {
                         session = Session::in_memory(scene, chance.clone());
                     }

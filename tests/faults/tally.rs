@@ -118,6 +118,20 @@ pub fn repeat(tally: &Tally, options: &Options, total: u64, experiment: &Experim
     });
 }
 
+/// What several workers share.
+pub struct Waiting<T>(Mutex<Vec<T>>);
+
+impl<T> Waiting<T> {
+    pub fn new(all: Vec<T>) -> Self {
+        Self(Mutex::new(all))
+    }
+
+    /// The last one, unless it is time to stop. The others take theirs while somebody works on it.
+    pub fn next(&self) -> Option<T> {
+        self.0.lock().expect("waiting").pop().filter(|_| !stopped())
+    }
+}
+
 /// So many that every scene is seen, and that a session gets a past.
 fn runs_of_a_session(total: u64, workers: u64) -> u64 {
     let scenes = Scene::ALL.len() as u64;
@@ -162,4 +176,20 @@ fn work(
         }
         tally.tell_at(index);
     }
+}
+
+#[test]
+fn several_workers_work_at_the_same_time() {
+    let (waiting, at_work) = (Waiting::new(vec![(), ()]), AtomicU64::new(0));
+    let work = || {
+        while let Some(()) = waiting.next() {
+            at_work.fetch_add(1, Ordering::Relaxed);
+            let both = || at_work.load(Ordering::Relaxed) == 2;
+            assert!(super::children::until(std::time::Duration::from_secs(20), both), "one waits for the other");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
 }

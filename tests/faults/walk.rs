@@ -14,11 +14,10 @@ use super::options::{Options, stopped};
 use super::powercut;
 use super::scene::{Mode, Scene, Wish};
 use super::session::Session;
-use super::tally::{One, Tally};
+use super::tally::{One, Tally, Waiting};
 use super::wishing::{Attempt, needs_admin};
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// What happens at a point.
@@ -144,11 +143,11 @@ fn walk((mode, shape): (Mode, Shape), wish: Wish, fate: Fate) -> Walk {
 }
 
 fn carry_out(tally: Tally, options: &Options, all: Vec<Walk>) -> Tally {
-    let waiting = Mutex::new(all);
+    let waiting = Waiting::new(all);
     std::thread::scope(|scope| {
         for _ in 0..options.workers {
             scope.spawn(|| {
-                while let Some(walk) = waiting.lock().expect("walks").pop().filter(|_| !stopped()) {
+                while let Some(walk) = waiting.next() {
                     one_walk(&tally, options, walk);
                 }
             });
