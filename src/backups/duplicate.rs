@@ -126,19 +126,13 @@ fn work(jobs: &Mutex<Receiver<Vec<Job>>>, copier: &Copier) -> Result<Vec<Finishe
 
 fn copy_one(job: &Job, copier: &Copier, buffer: &mut [u8]) -> std::io::Result<Finished> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let target = File::from(openat(&job.parent, job.name.as_c_str(), flags, first_mode(&job.traits))?);
+    // Root's alone until it is whole and has its owner, whatever lists the directories above hand down.
+    let growing = Mode::S_IRUSR | Mode::S_IWUSR;
+    let target = File::from(openat(&job.parent, job.name.as_c_str(), flags, growing)?);
     let copied = copier.copy(&job.source, &target, job.found, buffer)?;
     let traits = Traits { attributes: attributes_of(job.source.as_fd())?, ..job.traits.clone() };
     give(target.as_fd(), &traits)?;
     Ok((job.index, copied, traits.attributes))
-}
-
-/// What a file may be while it grows: never more than its owner's in the end, and root's alone until it has that owner.
-fn first_mode(traits: &Traits) -> Mode {
-    match (traits.uid, traits.gid) {
-        (0, 0) => Mode::from_bits_truncate(traits.mode & 0o777),
-        _ => Mode::S_IRUSR | Mode::S_IWUSR,
-    }
 }
 
 fn note(inventory: &mut Inventory, (index, copied, attributes): Finished) {
