@@ -66,15 +66,7 @@ pub fn duplicate(
         // Only the copiers hold it: when they are gone, nothing more can be sent.
         drop(jobs_in);
         let stack = vec![Arc::new(top.as_fd().try_clone_to_owned().map_err(|error| machine("copy", error))?)];
-        let mut visit = Copying {
-            purpose,
-            jobs,
-            batch: Vec::new(),
-            stack,
-            named: HashMap::new(),
-            names: Vec::new(),
-            done: Duplicate::default(),
-        };
+        let mut visit = Copying::new(purpose, jobs, stack);
         visit.done.inventory.entries.push(Entry { path: b".".to_vec(), item: Item::Directory(own) });
         let toured = tour(root, exclude, &mut visit).and_then(|()| visit.hand_over());
         let Copying { jobs, names, mut done, .. } = visit;
@@ -169,7 +161,12 @@ struct Copying<'a> {
     done: Duplicate,
 }
 
-impl Copying<'_> {
+impl<'a> Copying<'a> {
+    fn new(purpose: &'a Purpose<'a>, jobs: SyncSender<Vec<Job>>, stack: Vec<Arc<OwnedFd>>) -> Self {
+        let (batch, named, names) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { purpose, jobs, batch, stack, named, names, done: Duplicate::default() }
+    }
+
     fn here(&self) -> Result<Arc<OwnedFd>, Failure> {
         self.stack.last().cloned().ok_or_else(|| Failure::new(Code::Internal, "copying lost its way"))
     }
