@@ -93,36 +93,45 @@ pub async fn probe(
         interval: config.health.interval,
         successes: config.health.successes,
     };
-    let listening = || async {
-        let found = context.supervisor.listening_ports(live.set).await;
-        found.into_iter().flat_map(|(_, ports)| ports).collect()
-    };
     let status = match exits {
         Exits::EndTheWait => context.supervisor.events(live.set),
         // Never tells of an exit: the sender's last word is an empty status.
         Exits::AreRestarted => tokio::sync::watch::channel(SetStatus::default()).1,
     };
     let beside_web = live.port.is_some() && status.borrow().instances.len() > 1;
-    let until = Instant::now() + asked.timeout;
-    let healthy = loop {
-        let healthy = health::wait_healthy(&check(kind.clone()), status.clone(), listening).await?;
-        // Nobody's requests go to whoever was quicker to take the port.
-        let Some(port) = live.port else { break healthy };
-        if listening().await.contains(&port) {
-            break healthy;
-        }
-        // One that is started again may have ended between its answer and this look.
-        if exits == Exits::EndTheWait || Instant::now() > until {
-            return Err(Unhealthy::SomebodyElse { port });
-        }
-        tokio::time::sleep(config.health.interval).await;
-    };
+    let healthy = until_ours_answers(context, (live, exits), &check(kind), &status).await?;
     if beside_web {
         // A web process is often quicker than a worker is dead.
         let rest = HealthKind::Alive { time: STEADY.saturating_sub(healthy.took) };
         health::wait_healthy(&check(rest), status, || async { Vec::new() }).await?;
     }
     Ok(healthy)
+}
+
+/// Until what answers well is of this set: nobody's requests go to whoever was quicker to take the port.
+async fn until_ours_answers(
+    context: &Context,
+    (live, exits): (LiveSet, Exits),
+    check: &HealthCheck,
+    status: &tokio::sync::watch::Receiver<SetStatus>,
+) -> Result<Healthy, Unhealthy> {
+    let listening = || async {
+        let found = context.supervisor.listening_ports(live.set).await;
+        found.into_iter().flat_map(|(_, ports)| ports).collect::<Vec<u16>>()
+    };
+    let until = Instant::now() + check.timeout;
+    loop {
+        let healthy = health::wait_healthy(check, status.clone(), listening).await?;
+        let Some(port) = live.port else { return Ok(healthy) };
+        if listening().await.contains(&port) {
+            return Ok(healthy);
+        }
+        // One that is started again may have ended between its answer and this look.
+        if exits == Exits::EndTheWait || Instant::now() > until {
+            return Err(Unhealthy::SomebodyElse { port });
+        }
+        tokio::time::sleep(check.interval).await;
+    }
 }
 
 /// Whether processes that nobody can ask, and that are started again when they end, stay up: the first that does not.
