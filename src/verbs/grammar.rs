@@ -218,15 +218,12 @@ pub enum DiskVerb {
         size: String,
     },
     /// Remove what may go: old failed trees, caches, remains
-    #[command(
-        after_help = "Examples:\n  commis disk trim blog --dry-run\n  commis disk trim blog --failed\n  commis disk trim"
-    )]
+    #[command(after_help = "Examples:\n  commis disk trim blog --dry-run\n  commis disk trim --failed")]
     Trim {
         /// Name of the project; all of them when absent
         project: Option<String>,
         /// Failed trees too that are not old yet, with the copies of data in them
         #[arg(long)]
-        #[serde(default)]
         failed: bool,
         /// Only say what would go
         #[arg(long)]
