@@ -29,6 +29,8 @@ pub enum Because {
     NothingDeclared,
     /// The project wants no backup, or none of this kind.
     NoBackupPolicy,
+    /// Data as it is cannot be copied, and code goes back without.
+    NoCopyPossible,
     /// Of the file system of data.
     EnoughRoom,
     CannotBeEnlarged,
@@ -53,6 +55,7 @@ impl Because {
             Because::CannotBeEnlarged => "cannot be enlarged",
             Because::AtItsMaximum => "at its maximum size",
             Because::NoBackupPolicy => "the project wants no backup",
+            Because::NoCopyPossible => "data cannot be copied",
             Because::DataIsEmpty => "data is empty",
             Because::NoBackupHook => "no hook backup",
             Because::NoRestoreHook => "no hook restore",

@@ -2,7 +2,7 @@
 //! is finished at the next start; what comes back and what is purged is in `trash`.
 
 use super::Platform;
-use super::authorize::Action;
+use super::authorize::{Action, authorize};
 use super::records::Reply;
 use crate::backups::backup::{self, Exclude};
 use crate::layouts::ProjectPlaces;
@@ -38,7 +38,10 @@ pub(super) enum Keep {
 
 impl Platform {
     pub(super) async fn destroy_project(&self, actor: &Actor, asked: Destroying<'_>) -> Result<Reply, Failure> {
-        let project = self.project(actor, Action::ManageProjects, asked.name)?;
+        let project = match self.project(actor, Action::ManageProjects, asked.name) {
+            Ok(project) => project,
+            Err(failure) => return self.purge_destroyed(actor, &asked, failure).await,
+        };
         let name = &project.name;
         if asked.confirm != Some(name.as_str()) {
             return Err(not_confirmed(name, asked.confirm));
@@ -66,7 +69,7 @@ impl Platform {
         }
         tokio::task::block_in_place(|| self.put_into_trash(&record))?;
         match asked.keep {
-            Keep::Nothing => tokio::task::block_in_place(|| self.purge(&record))?,
+            Keep::Nothing => drop(self.purge_now(&record)?),
             Keep::ForAWhile => {
                 let back = format!("{} until {}", name, clock::rfc3339(record.purge_at));
                 let done = format!("destroyed {name}; commis undestroy {back} brings it back");
@@ -74,6 +77,20 @@ impl Platform {
             }
         }
         Ok(Reply::Done { done: format!("destroyed {name}"), changed: true })
+    }
+
+    /// Of one that is destroyed already: the same words with `--now` remove what is left of it.
+    async fn purge_destroyed(&self, actor: &Actor, asked: &Destroying<'_>, other: Failure) -> Result<Reply, Failure> {
+        let may = authorize(actor, Action::ManageProjects, None).is_ok();
+        if !may || other.code != Code::NotFound || asked.keep != Keep::Nothing {
+            return Err(other);
+        }
+        let _making = self.making.lock().await;
+        let Some(record) = self.purgeable(asked.name)? else { return Err(other) };
+        if asked.confirm != Some(record.name.as_str()) {
+            return Err(not_confirmed(&record.name, asked.confirm));
+        }
+        self.purge_now(&record)
     }
 
     /// Takes the project's turn; one that only tidies up after its verdict is waited for.

@@ -2,17 +2,18 @@
 
 use super::Platform;
 use super::authorize::{Action, authorize};
-use super::records::{Disk, DiskKind, ProjectDisk, Reply, Trimmed};
+use super::records::{Disk, DiskKind, DiskVolume, ProjectDisk, Reply, Trimmed};
 use crate::config;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure};
 use crate::pipeline::permissions::{self, Extent};
 use crate::pipeline::room;
-use crate::pipeline::trimming::{self, Candidate};
+use crate::pipeline::trimming::{self, Candidate, Failed};
 use crate::storage::limits::{self, Keeper};
 use crate::storage::{Meter, Usage};
 use crate::store::ProjectRecord;
-use crate::system::{clock, reading, volumes};
+use crate::system::volumes::{self, Space};
+use crate::system::{clock, reading};
 use crate::verbs::DiskVerb;
 use std::path::PathBuf;
 
@@ -21,7 +22,10 @@ impl Platform {
         match verb {
             DiskVerb::Show { project } => tokio::task::block_in_place(|| self.show_disk(actor, project.as_deref())),
             DiskVerb::Limit { project, size } => self.limit_disk(actor, &project, &size).await,
-            DiskVerb::Trim { project, dry_run } => self.trim_disk(actor, project.as_deref(), dry_run).await,
+            DiskVerb::Trim { project, failed, dry_run } => {
+                let failed = if failed { Failed::AtOnce } else { Failed::WhenOld };
+                self.trim_disk(actor, project.as_deref(), (failed, dry_run)).await
+            }
         }
     }
 
@@ -34,7 +38,24 @@ impl Platform {
             disks,
             free_bytes: space.free,
             free_inodes: space.free_inodes,
+            volumes: self.volumes_of(&projects)?,
         })))
+    }
+
+    /// The file systems that these lie on, each once.
+    fn volumes_of(&self, projects: &[ProjectRecord]) -> Result<Vec<DiskVolume>, Failure> {
+        let data = projects.iter().map(|project| self.context.project_places(&project.name).data());
+        let mut found: Vec<DiskVolume> = Vec::new();
+        for path in std::iter::once(self.context.places.projects.clone()).chain(data.filter(|data| data.is_dir())) {
+            let volume = volumes::of(&path)?;
+            let mounted_on = volume.mounted.point.display().to_string();
+            if found.iter().any(|one| one.mounted_on == mounted_on) {
+                continue;
+            }
+            let Space { size: size_bytes, free: free_bytes, free_inodes } = volume.space;
+            found.push(DiskVolume { mounted_on, size_bytes, free_bytes, free_inodes });
+        }
+        Ok(found)
     }
 
     /// One by its name, or all that the actor sees.
@@ -96,12 +117,17 @@ impl Platform {
         Ok(Reply::Done { done, changed: project.disk_limit != limit })
     }
 
-    async fn trim_disk(&self, actor: &Actor, name: Option<&str>, dry_run: bool) -> Result<Reply, Failure> {
+    async fn trim_disk(
+        &self,
+        actor: &Actor,
+        name: Option<&str>,
+        (failed, dry_run): (Failed, bool),
+    ) -> Result<Reply, Failure> {
         let projects = self.projects_of(actor, (Action::ManageProjects, name))?;
         let mut trimmed = Vec::new();
         for project in &projects {
             if dry_run {
-                let candidates = trimming::candidates(&self.context, project, clock::now())?;
+                let candidates = trimming::candidates(&self.context, project, (clock::now(), failed))?;
                 trimmed.extend(candidates.iter().map(|candidate| self.trimmed(project, candidate, None)));
                 continue;
             }
@@ -111,16 +137,20 @@ impl Platform {
                 None => self.desk.close(&project.name, "disk trim"),
             };
             if closed.is_some() {
-                trimmed.extend(tokio::task::block_in_place(|| self.trim_project(project))?);
+                trimmed.extend(tokio::task::block_in_place(|| self.trim_project(project, failed))?);
             }
         }
         let bytes = trimmed.iter().filter(|one| one.stayed.is_none()).map(|one| one.bytes).sum();
-        Ok(Reply::Trimmed { trimmed, bytes, dry_run })
+        let mut failed_bytes = 0;
+        for project in projects.iter().filter(|_| failed == Failed::WhenOld) {
+            failed_bytes += trimming::kept_failed(&self.context, project, clock::now())?;
+        }
+        Ok(Reply::Trimmed { trimmed, bytes, failed_bytes, dry_run })
     }
 
     /// For the holder of the project's turn.
-    fn trim_project(&self, project: &ProjectRecord) -> Result<Vec<Trimmed>, Failure> {
-        let candidates = trimming::candidates(&self.context, project, clock::now())?;
+    fn trim_project(&self, project: &ProjectRecord, failed: Failed) -> Result<Vec<Trimmed>, Failure> {
+        let candidates = trimming::candidates(&self.context, project, (clock::now(), failed))?;
         let stayed = trimming::remove(&self.context, project, &candidates);
         let why = |candidate: &Candidate| {
             stayed.iter().find(|(path, _)| *path == candidate.path).map(|(_, failure)| failure.what.clone())

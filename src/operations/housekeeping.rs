@@ -7,7 +7,7 @@ use crate::model::{Failure, Time};
 use crate::notify::words;
 use crate::pipeline::permissions::{self, Extent};
 use crate::pipeline::room;
-use crate::pipeline::trimming::{self, Surplus};
+use crate::pipeline::trimming::{self, Failed, Surplus};
 use crate::storage::limits;
 use crate::store::ProjectRecord;
 use crate::system::clock::{self, rfc3339};
@@ -105,7 +105,8 @@ impl Platform {
         }
         let left = fixed.left_alone.iter().map(|path| format!("{name}: wrong owner, left alone: {}", path.display()));
         round.warnings.extend(left.take(5));
-        let mut surplus = tokio::task::block_in_place(|| trimming::candidates(&self.context, project, now))?;
+        let mut surplus =
+            tokio::task::block_in_place(|| trimming::candidates(&self.context, project, (now, Failed::WhenOld)))?;
         surplus.retain(|candidate| candidate.surplus != Surplus::Cache);
         let stayed = tokio::task::block_in_place(|| trimming::remove(&self.context, project, &surplus));
         let gone: u64 = surplus.iter().map(|candidate| candidate.bytes).sum();

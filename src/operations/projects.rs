@@ -140,12 +140,13 @@ impl Platform {
     /// The record of a project, without its deployments.
     pub(super) fn project_record(&self, project: &ProjectRecord) -> Result<records::Project, Failure> {
         let name = &project.name;
-        let live = project.live.map(|version| self.context.store.release(name, version)).transpose()?.flatten();
+        let serving = self.context.serving(project);
+        let live = serving.map(|version| self.context.store.release(name, version)).transpose()?.flatten();
         let status = self.context.supervisor.status(name);
         Ok(records::Project {
             project: name.to_string(),
             mode: self.context.mode_of(project).as_str().to_owned(),
-            live: project.live.map(|version| version.to_string()),
+            live: serving.map(|version| version.to_string()),
             commit: live.map(|release| release.commit),
             url: self.context.url_of(name),
             remote: (project.remote == Remote::Git).then(|| self.context.remote_of(name)),

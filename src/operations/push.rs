@@ -8,7 +8,7 @@ use super::fates::{self, Fate, Patience, PushOptions};
 use super::{Platform, authorize};
 use crate::git::refs::{self, Change, PreparedUpdate};
 use crate::git::{self, GitError, HookConversation, HookWriter, Received, Verdict as RefVerdict};
-use crate::model::{Actor, Code, CommitId, Failure, Mode, ProjectName, RefName, Repository, Trigger};
+use crate::model::{Actor, Code, CommitId, Failure, Mode, ProjectName, RefName, ReleaseVersion, Repository, Trigger};
 use crate::notify::words;
 use crate::pipeline::promotion::Branch;
 use crate::pipeline::{Goal, Handle, Manner, Mover, Verdict};
@@ -44,6 +44,8 @@ enum Watched {
 struct Push<'a> {
     session: &'a PushSession,
     project: &'a ProjectRecord,
+    /// What serves.
+    live: Option<ReleaseVersion>,
     pusher: &'a HookWriter,
     options: PushOptions,
 }
@@ -121,17 +123,17 @@ impl Platform {
             Ok(None) => return refuse_all(received, &authorize::no_project(session.project.as_str()), None).await,
             Err(error) => return refuse_all(received, &Failure::from(error), None).await,
         };
+        let live = self.context.serving(&project);
         let options = match fates::acceptable(received, self.context.config().git.max_refs as usize) {
             Ok(options) => options,
-            Err(failure) => return refuse_all(received, &failure, Some((&project, pusher))).await,
+            Err(failure) => return refuse_all(received, &failure, Some((live, pusher))).await,
         };
         let fates = self.fates(session, &project, received);
         if received.atomic && fates.iter().any(|fate| matches!(fate, Fate::Refuse(_))) {
-            let (live, other) =
-                (project.live, Failure::new(Code::Refused, "another ref of this atomic push was refused"));
+            let (live, other) = (live, Failure::new(Code::Refused, "another ref of this atomic push was refused"));
             return fates.into_iter().map(|fate| ng(fate.refusal().as_ref().unwrap_or(&other), live)).collect();
         }
-        let push = Push { session, project: &project, pusher, options };
+        let push = Push { session, project: &project, live, pusher, options };
         let verdicts = match received.atomic {
             true => self.carry_out_all_or_none(&push, &fates).await,
             false => self.carry_out(&push, &fates).await,
@@ -182,8 +184,8 @@ impl Platform {
         let mut verdicts = Vec::new();
         for fate in fates {
             verdicts.push(match fate {
-                Fate::Refuse(failure) => ng(failure, push.project.live),
-                Fate::Store { .. } => stored.next().unwrap_or_else(|| no_verdict(push.project)),
+                Fate::Refuse(failure) => ng(failure, push.live),
+                Fate::Store { .. } => stored.next().unwrap_or_else(|| no_verdict(&push.project.name, push.live)),
                 Fate::Deploy { change } => self.deploy_pushed(push, change).await,
             });
         }
@@ -197,7 +199,7 @@ impl Platform {
         let changes: Vec<Change> = fates.iter().filter_map(Fate::change).cloned().collect();
         let held = match self.hold(push.session, &repository, &changes).await {
             Ok(held) => held,
-            Err(failure) => return fates.iter().map(|_| ng(&failure, push.project.live)).collect(),
+            Err(failure) => return fates.iter().map(|_| ng(&failure, push.live)).collect(),
         };
         let mut deployed = None;
         for fate in fates {
@@ -207,12 +209,12 @@ impl Platform {
         }
         let others = match (&deployed, held) {
             (Some(RefVerdict::Ng(_)), _) => {
-                ng(&Failure::new(Code::Refused, "another ref of this atomic push was refused"), push.project.live)
+                ng(&Failure::new(Code::Refused, "another ref of this atomic push was refused"), push.live)
             }
             (_, None) => push.session.moved(),
             (_, Some(held)) => match held.commit().await {
                 Ok(()) => push.session.moved(),
-                Err(error) => ng(&not_moved(&error), push.project.live),
+                Err(error) => ng(&not_moved(&error), push.live),
             },
         };
         self.point_head(push.session, &repository).await;
@@ -244,7 +246,7 @@ impl Platform {
 
     /// Objects first, then the refs: what is acknowledged is on the disk, in this order. All in one go when that works.
     async fn store_refs(&self, push: &Push<'_>, repository: &Path, changes: Vec<Change>) -> Vec<RefVerdict> {
-        let live = push.project.live;
+        let live = push.live;
         if changes.is_empty() {
             return Vec::new();
         }
@@ -267,7 +269,7 @@ impl Platform {
 
     /// Launches the deployment, shows its log, and turns its verdict into the ref's.
     async fn deploy_pushed(&self, push: &Push<'_>, (branch, old, new): &Change) -> RefVerdict {
-        let Push { session, project, pusher, options } = push;
+        let Push { session, project, live, pusher, options } = push;
         let manner = Manner { on_edits: options.on_edits, ..Manner::default() };
         let launched = match options.patience == Patience::Refuse && self.desk.foremost(&project.name).is_some() {
             true => Err(Failure::new(Code::Busy, format!("{} is being deployed already", project.name))),
@@ -282,7 +284,7 @@ impl Platform {
             Ok(handle) => handle,
             Err(failure) => {
                 tell_failure(pusher, &failure).await;
-                return ng(&failure, project.live);
+                return ng(&failure, *live);
             }
         };
         session.watch(&handle);
@@ -301,7 +303,7 @@ impl Platform {
             Some(Verdict::NotLive { failure, live }) => {
                 RefVerdict::Ng(words::rejection(&failure, live, Some(handle.number)))
             }
-            None => no_verdict(project),
+            None => no_verdict(&project.name, *live),
         }
     }
 
@@ -353,12 +355,12 @@ fn not_moved(error: &GitError) -> Failure {
     Failure::new(Code::Stale, words::cut(&error.to_string(), 200))
 }
 
-fn no_verdict(project: &ProjectRecord) -> RefVerdict {
-    let what = format!("the server stopped before there was a verdict: commis show {}", project.name);
-    ng(&Failure::new(Code::Internal, what), project.live)
+fn no_verdict(project: &ProjectName, live: Option<ReleaseVersion>) -> RefVerdict {
+    let what = format!("the server stopped before there was a verdict: commis show {project}");
+    ng(&Failure::new(Code::Internal, what), live)
 }
 
-fn ng(failure: &Failure, live: Option<crate::model::ReleaseVersion>) -> RefVerdict {
+fn ng(failure: &Failure, live: Option<ReleaseVersion>) -> RefVerdict {
     RefVerdict::Ng(words::rejection(failure, live, None))
 }
 
@@ -369,12 +371,12 @@ fn is_good(verdict: &RefVerdict) -> bool {
 async fn refuse_all(
     received: &Received,
     failure: &Failure,
-    known: Option<(&ProjectRecord, &HookWriter)>,
+    known: Option<(Option<ReleaseVersion>, &HookWriter)>,
 ) -> Vec<RefVerdict> {
     if let Some((_, pusher)) = known {
         tell_failure(pusher, failure).await;
     }
-    let live = known.and_then(|(project, _)| project.live);
+    let live = known.and_then(|(live, _)| live);
     received.commands.iter().map(|_| ng(failure, live)).collect()
 }
 

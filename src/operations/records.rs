@@ -2,7 +2,7 @@
 //!
 //! Keys are only ever added. Times are RFC 3339 in UTC, sizes bytes, durations seconds.
 
-pub use super::records_disk::{Destroyed, Disk, DiskKind, ProjectDisk, Round, Trimmed};
+pub use super::records_disk::{Destroyed, Disk, DiskKind, DiskVolume, ProjectDisk, Round, Trimmed};
 pub use super::records_edits::{Diff, EditedFile};
 pub use super::records_key::Key;
 pub use super::release_head::ReleaseHead;
@@ -57,6 +57,7 @@ pub enum Reply {
     Trimmed {
         trimmed: Vec<Trimmed>,
         bytes: u64,
+        failed_bytes: u64,
         dry_run: bool,
     },
     Fixed {

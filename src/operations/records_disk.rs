@@ -10,6 +10,17 @@ pub struct Disk {
     /// Where the projects are.
     pub free_bytes: u64,
     pub free_inodes: Option<u64>,
+    /// Where projects and their data are.
+    pub volumes: Vec<DiskVolume>,
+}
+
+/// A file system.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DiskVolume {
+    pub mounted_on: String,
+    pub size_bytes: u64,
+    pub free_bytes: u64,
+    pub free_inodes: Option<u64>,
 }
 
 /// What one project takes.

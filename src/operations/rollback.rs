@@ -8,7 +8,7 @@ use super::records::Reply;
 use super::{Talk, records};
 use crate::model::{Actor, Code, DeploymentNumber, Failure, ReleaseVersion, RollbackClass, Trigger};
 use crate::pipeline::standing::may_go_back;
-use crate::pipeline::{Goal, Manner};
+use crate::pipeline::{Goal, Manner, OnUnkept};
 use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::system::clock;
 use crate::verbs::RollbackWords;
@@ -59,8 +59,9 @@ impl Platform {
             DataWish::Unsaid | DataWish::CodeOnly => None,
         };
         let goal = Goal::Release(target.version);
-        let handle = self
-            .launch(actor, Wish { project, trigger: Trigger::Rollback, goal, with_data, manner: Manner::default() })?;
+        let on_unkept = if data == DataWish::CodeOnly { OnUnkept::GoOn } else { OnUnkept::Refuse };
+        let manner = Manner { on_unkept, ..Manner::default() };
+        let handle = self.launch(actor, Wish { project, trigger: Trigger::Rollback, goal, with_data, manner })?;
         self.follow(name, handle, talk).await
     }
 

@@ -157,7 +157,7 @@ impl Platform {
         };
         let mut command = receive_pack(&self.context.git, &path, &options);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let (live, repository) = (project.live, path.clone());
+        let (live, repository) = (self.context.serving(project), path.clone());
         let wording = move |why: &Unstored| {
             let failure = read_only(&path).unwrap_or_else(|| unstored(why));
             let lines = failure.hints.iter().flat_map(|hint| words::verdict("hint", hint)).collect();

@@ -44,7 +44,9 @@ pub fn human(reply: &Reply) -> String {
         Reply::HostKey { known_hosts, .. } => format!("{known_hosts}\n"),
         Reply::Done { done, .. } => format!("{done}\n"),
         Reply::Disk(disk) => disks::disk(disk),
-        Reply::Trimmed { trimmed, bytes, dry_run } => disks::trimmed(trimmed, *bytes, *dry_run),
+        Reply::Trimmed { trimmed, bytes, failed_bytes, dry_run } => {
+            disks::trimmed(trimmed, (*bytes, *failed_bytes), *dry_run)
+        }
         Reply::Fixed { project, changed, left_alone } => disks::fixed(project, *changed, left_alone),
         Reply::Trash { destroyed } => disks::trash(destroyed),
         Reply::Rescue(found) => rescue::text(found),

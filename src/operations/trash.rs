@@ -95,6 +95,24 @@ impl Platform {
         Ok(self.context.store.forget_destroyed(&record.directory)?)
     }
 
+    /// Purges what somebody wants gone before its day, or what an earlier purge could not remove.
+    pub(super) fn purge_now(&self, record: &DestroyedRecord) -> Result<Reply, Failure> {
+        let name = &record.name;
+        tokio::task::block_in_place(|| self.purge(record)).map_err(|failure| {
+            let again = format!("commis project destroy {0} --confirm {name} --now", record.directory);
+            failure.hint(format!("to go on: {again}; the hourly round tries it too"))
+        })?;
+        Ok(Reply::Done { done: format!("{} is purged", record.directory), changed: true })
+    }
+
+    /// What stands in the trash under a name and may go for good.
+    pub(super) fn purgeable(&self, asked: &str) -> Result<Option<DestroyedRecord>, Failure> {
+        let rows = self.context.store.destroyed()?;
+        let wanted = |row: &DestroyedRecord| row.name.as_str() == asked || row.directory == asked;
+        let may_go = |row: &DestroyedRecord| matches!(row.state, Trashed::Destroyed | Trashed::Purging);
+        Ok(rows.into_iter().rev().find(|row| wanted(row) && may_go(row)))
+    }
+
     /// Purges whatever is due; what could not go, with the reason.
     pub(super) fn purge_due(&self, now: Time) -> Result<Vec<(String, Option<Failure>)>, Failure> {
         let rows = self.context.store.destroyed()?;

@@ -136,10 +136,15 @@ impl Context {
 impl Context {
     /// What is live, for sentences: the release and its commit.
     pub fn live_words(&self, project: &ProjectRecord) -> Option<(ReleaseVersion, String)> {
-        let version = project.live?;
+        let version = self.serving(project)?;
         let release = self.store.release(&project.name, version).ok().flatten();
         let commit = release.and_then(|release| release.commit_id());
         Some((version, commit.map_or_else(|| "?".to_owned(), |commit| commit.short().to_owned())))
+    }
+
+    /// The release that serves: not the one that should be live, where nothing of it runs until an admin has chosen.
+    pub fn serving(&self, project: &ProjectRecord) -> Option<ReleaseVersion> {
+        project.live.filter(|_| project.trouble.is_none() || self.live(&project.name).is_some())
     }
 
     /// Sends the requests for a project to its processes, or to a page that says that nothing serves. The host's name

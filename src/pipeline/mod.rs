@@ -64,6 +64,17 @@ pub struct Order {
 pub struct Manner {
     pub selection: Selection,
     pub on_edits: OnEdits,
+    pub on_unkept: OnUnkept,
+}
+
+/// What is done where data cannot be backed up.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum OnUnkept {
+    /// Nothing is deployed.
+    #[default]
+    Refuse,
+    /// It stays as it is, without a copy: what a release did to data must not close the way back from it.
+    GoOn,
 }
 
 /// What a push does about what was edited in place and not committed.
@@ -247,5 +258,5 @@ pub fn refused(context: &Context, order: &Order, log: &DeploymentLog, failure: F
     let serving = words::still_serving(&order.project.name, serving);
     let failure = words::with_hint(failure);
     words::failure(&failure, &serving).iter().for_each(|line| log.line(line));
-    Verdict::NotLive { failure, live: order.project.live }
+    Verdict::NotLive { failure, live: context.serving(&order.project) }
 }

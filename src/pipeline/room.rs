@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::execute::earlier_backup;
-use super::trimming;
+use super::trimming::{self, Failed};
 use crate::backups::backup::{self, Exclude, Survey};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Code, Failure};
@@ -98,11 +98,13 @@ pub fn warnings(context: &Context, project: &ProjectRecord, data: Usage) -> Resu
     }
     let places = context.project_places(&project.name);
     let (volume, decision) = decide(context, &places)?;
-    if let Decision::Leave(because) = decision
-        && enlarging::is_low(&volume.space, &rules(context))
-    {
-        let free = size(volume.space.free);
-        warnings.push(format!("only {free} free for data at {}: {}", volume.mounted.point.display(), because.words()));
+    if enlarging::is_low(&volume.space, &rules(context)) {
+        let (free, point) = (size(volume.space.free), volume.mounted.point.display());
+        let what = match decision {
+            Decision::Leave(because) => because.words(),
+            Decision::Enlarge { .. } => "the next deployment enlarges it",
+        };
+        warnings.push(format!("only {free} free for data at {point}: {what}"));
     }
     Ok(warnings)
 }
@@ -139,10 +141,17 @@ fn refusal(context: &Context, project: &ProjectRecord, misfit: Misfit) -> Failur
     if let Misfit::Limit { .. } = misfit {
         return failure.hint(format!("raise it (commis disk limit {} SIZE), or remove data", project.name));
     }
-    let surplus = trimming::candidates(context, project, clock::now()).unwrap_or_default();
+    let surplus = trimming::candidates(context, project, (clock::now(), Failed::WhenOld)).unwrap_or_default();
     let freed: u64 = surplus.iter().map(|candidate| candidate.bytes).sum();
     let failure = failure.hint("free space on the server, then push again");
-    if freed == 0 { failure } else { failure.hint(format!("commis disk trim {} frees {}", project.name, size(freed))) }
+    let failure = if freed == 0 {
+        failure
+    } else {
+        failure.hint(format!("commis disk trim {} frees {}", project.name, size(freed)))
+    };
+    let failed = trimming::kept_failed(context, project, clock::now()).unwrap_or_default();
+    let name = &project.name;
+    if failed == 0 { failure } else { failure.hint(format!("commis disk trim {name} --failed frees {}", size(failed))) }
 }
 
 /// What is short, and by how much: `("room", "needs 2 GB, has 1 GB")`

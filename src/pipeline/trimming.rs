@@ -39,10 +39,23 @@ pub struct Candidate {
     pub bytes: u64,
 }
 
+/// What of what did not work goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failed {
+    /// What was kept for its days.
+    WhenOld,
+    /// All of it, by somebody's wish; what was put aside for people stays for its days.
+    AtOnce,
+}
+
 const DAY: i64 = 86_400_000;
 
 /// Looks.
-pub fn candidates(context: &Context, project: &ProjectRecord, now: Time) -> Result<Vec<Candidate>, Failure> {
+pub fn candidates(
+    context: &Context,
+    project: &ProjectRecord,
+    (now, failed): (Time, Failed),
+) -> Result<Vec<Candidate>, Failure> {
     let places = context.project_places(&project.name);
     let days = context.config().archives.failed_days;
     let mut found = Vec::new();
@@ -51,7 +64,7 @@ pub fn candidates(context: &Context, project: &ProjectRecord, now: Time) -> Resu
         let changed = reading::changed(&path)?;
         // Of a project that needs an admin everything is kept: one of these may be what puts it right.
         if project.trouble.is_none()
-            && let Some(surplus) = of_archive(&name, changed, (now, days))
+            && let Some(surplus) = of_archive(&name, changed, (now, days), failed)
         {
             found.push((path, surplus));
         }
@@ -70,11 +83,19 @@ pub fn candidates(context: &Context, project: &ProjectRecord, now: Time) -> Resu
     measured.collect()
 }
 
+/// What failed trees that are not old take: [`Failed::AtOnce`] removes them too.
+pub fn kept_failed(context: &Context, project: &ProjectRecord, now: Time) -> Result<u64, Failure> {
+    let of =
+        |failed| candidates(context, project, (now, failed)).map(|all| all.iter().map(|one| one.bytes).sum::<u64>());
+    Ok(of(Failed::AtOnce)?.saturating_sub(of(Failed::WhenOld)?))
+}
+
 /// Pure: what of `archives/` may go.
-fn of_archive(name: &str, changed: Time, (now, days): (Time, u32)) -> Option<Surplus> {
+fn of_archive(name: &str, changed: Time, (now, days): (Time, u32), failed: Failed) -> Option<Surplus> {
     if name.ends_with(".partial") {
         return Some(Surplus::Remains);
     }
+    let days = if failed == Failed::AtOnce && name.ends_with(".failed") { 0 } else { days };
     let number = name.strip_suffix(".failed").or(name.strip_suffix(".left"))?;
     let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     // A clock that went back makes nothing old.
@@ -111,7 +132,7 @@ mod tests {
 
     #[test]
     fn failed_trees_go_after_their_days_and_backups_never_here() {
-        let week = |name: &str, age_days: i64| of_archive(name, Time(0), (Time(age_days * DAY), 7));
+        let week = |name: &str, age_days: i64| of_archive(name, Time(0), (Time(age_days * DAY), 7), Failed::WhenOld);
         assert_eq!(week("42.failed", 7), Some(Surplus::OldFailure));
         assert_eq!([week("42.left", 7), week("42.left", 6)], [Some(Surplus::OldFailure), None]);
         assert_eq!(week("42.failed", 6), None);
@@ -120,6 +141,17 @@ mod tests {
         for kept in ["42", "notes.failed", ".failed", "failed"] {
             assert_eq!(week(kept, 1_000), None, "{kept}");
         }
-        assert_eq!(of_archive("1.failed", Time(5), (Time(5), 0)), Some(Surplus::OldFailure), "no days: at once");
+        assert_eq!(
+            of_archive("1.failed", Time(5), (Time(5), 0), Failed::WhenOld),
+            Some(Surplus::OldFailure),
+            "no days: at once"
+        );
+    }
+
+    #[test]
+    fn what_failed_goes_at_once_when_it_is_asked_for_and_what_was_put_aside_for_people_stays() {
+        let asked = |name: &str| of_archive(name, Time(5), (Time(5), 7), Failed::AtOnce);
+        assert_eq!(asked("42.failed"), Some(Surplus::OldFailure));
+        assert_eq!([asked("42.left"), asked("42"), asked("notes.failed")], [None; 3]);
     }
 }

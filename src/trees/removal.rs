@@ -158,8 +158,15 @@ fn remove_name(parent: &OwnedFd, name: &CString, flag: UnlinkatFlags, shown: &Pa
     match unlinkat(parent, name.as_c_str(), flag) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(Errno::EBUSY) => Err(walk::mounted(&escaped(shown))),
+        Err(Errno::EPERM) => Err(immutable(&escaped(shown))),
         Err(error) => Err(machine(format!("remove {}", escaped(shown)), error)),
     }
+}
+
+/// To root nothing else is not permitted.
+fn immutable(shown: &str) -> Failure {
+    let what = format!("remove {shown}: not permitted: it, or the directory it is in, is immutable or append-only");
+    Failure::new(Code::Refused, what).hint(format!("lsattr shows it; chattr -i -a {shown}, then try again"))
 }
 
 fn os(name: &CString) -> &std::ffi::OsStr {

@@ -218,10 +218,13 @@ pub enum DiskVerb {
         size: String,
     },
     /// Remove what may go: old failed trees, caches, remains
-    #[command(after_help = "Examples:\n  commis disk trim blog --dry-run\n  commis disk trim")]
+    #[command(after_help = "Examples:\n  commis disk trim blog --dry-run\n  commis disk trim --failed")]
     Trim {
         /// Name of the project; all of them when absent
         project: Option<String>,
+        /// Failed trees too that are not old yet, with the copies of data in them
+        #[arg(long)]
+        failed: bool,
         /// Only say what would go
         #[arg(long)]
         dry_run: bool,

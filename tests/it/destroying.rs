@@ -237,3 +237,26 @@ fn mounted_below(path: &Path) -> bool {
     let table = std::fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
     table.lines().any(|line| line.contains(&path.display().to_string()))
 }
+
+#[test]
+fn a_purge_that_an_immutable_file_stops_names_it_and_goes_on_when_asked_again() {
+    let world = World::new();
+    live(&world, "held");
+    let held = world.path("srv/blog/data/precious");
+    let chattr = |flag: &str, path: &std::path::Path| {
+        let done = std::process::Command::new("chattr").arg(flag).arg(path).status().expect("chattr");
+        assert!(done.success(), "chattr {flag} {}", path.display());
+    };
+    chattr("+i", &held);
+    let now = ["project", "destroy", "blog", "--confirm", "blog", "--now"];
+    let stopped = world.commis(&now);
+    let trash = trashed(&world);
+    stopped.failed(1).says("data/precious: not permitted").says("immutable").says("chattr -i -a").says("to go on: ");
+    assert_eq!(world.json(&["trash"])["destroyed"][0]["state"], "purging");
+    world.commis(&now).failed(1).says("data/precious: not permitted");
+    chattr("-i", &trash.join("data/precious"));
+    world.commis(&["project", "destroy", "blog", "--confirm", "other", "--now"]).failed(64);
+    world.commis(&now).succeeded().says("is purged");
+    assert_eq!(names(&world.path("srv/.trash")), Vec::<String>::new());
+    world.commis(&now).failed(66).says("blog");
+}

@@ -50,7 +50,16 @@ fn a_project_in_trouble_takes_nothing_and_shows_what_can_be_done() {
     let world = World::new();
     let blog = in_trouble(&world);
     let blog = blog.write("page.txt", "again").commit("again");
-    blog.push("main").is_rejected("needs-admin").says("blog needs an admin first").says("rescue blog");
+    let refused = blog.push("main");
+    refused.is_rejected("needs-admin").says("blog needs an admin first").says("rescue blog").says("live=none");
+    let shown = world.json(&["show", "blog"]);
+    assert!(shown["live"].is_null() && !shown["trouble"].is_null(), "{shown:#}");
+    let releases = world.json(&["releases", "blog"]);
+    let live = |release: &serde_json::Value| release["live"] == true;
+    assert!(!releases["releases"].as_array().expect("a list").iter().any(live), "{releases:#}");
+    assert!(world.page("blog").body.contains("Nothing is running here now"));
+    // What failed may be what puts it right: it stays, whatever is asked.
+    world.commis(&["disk", "trim", "blog", "--failed"]).succeeded();
     world.commis(&["deploy", "blog"]).failed(75).says("needs an admin first");
     world.admit("jane", &[]);
     world.ssh("jane", &["rescue", "blog", "--accept"]).failed(77);

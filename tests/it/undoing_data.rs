@@ -315,3 +315,41 @@ fn a_rollback_with_data_that_fails_brings_back_the_data_it_found() {
     assert_eq!(record["data"]["state"], "restored", "{record:#}");
     assert!(world.json(&["show", "blog"])["trouble"].is_null());
 }
+
+#[test]
+fn what_failed_goes_before_its_days_when_the_disk_is_wanted() {
+    let world = World::new();
+    let blog = with_data(&world);
+    let breaks = "release: echo 2 > $COMMIS_DATA/schema && exit 3\nweb: python3 server.py\n";
+    blog.write("Procfile", breaks).commit("breaks").push("main").is_rejected("rolled-back");
+    world.settle();
+    let blog = world.path("srv/blog");
+    let failed = || fs::read_dir(blog.join("archives")).expect("archives").flatten().map(|one| one.file_name());
+    let failed = || failed().filter(|name| name.to_string_lossy().ends_with(".failed")).count();
+    assert_eq!(failed(), 1);
+    world.commis(&["disk", "trim", "blog"]).succeeded().says("commis disk trim --failed");
+    assert_eq!(failed(), 1, "without being asked it stays for its days");
+    world.commis(&["disk", "trim", "blog", "--failed", "--dry-run"]).succeeded().says("archives/3.failed");
+    assert_eq!(failed(), 1);
+    world.commis(&["disk", "trim", "blog", "--failed"]).succeeded().says("archives/3.failed").says("freed");
+    assert_eq!(failed(), 0);
+    assert!(blog.join("archives/2").is_dir(), "a backup is no failure");
+}
+
+#[test]
+fn data_that_no_copy_can_hold_does_not_close_the_way_back() {
+    let world = World::new();
+    let blog = with_data(&world);
+    let blog = blog.saying("newer");
+    blog.push("main").succeeds();
+    world.settle();
+    fs::create_dir_all(blog.place("data").join("d/".repeat(220))).expect("deep data");
+    let live = world.json(&["show", "blog"])["live"].as_str().expect("live").to_owned();
+    let refused = world.commis(&["rollback", "blog"]);
+    refused.failed(1).says("has more than 200 directories").says("--code-only");
+    assert_eq!(world.json(&["show", "blog"])["live"], live.as_str());
+    let back = world.commis(&["rollback", "blog", "--code-only"]);
+    back.succeeded().says("data is not backed up").says("is live");
+    assert_eq!(world.page("blog").body, "old");
+    assert!(blog.place("data").join("d/".repeat(220)).is_dir());
+}

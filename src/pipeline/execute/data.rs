@@ -6,11 +6,11 @@ use crate::backups::backup::{self, Exclude, Shelf};
 use crate::config::project::BackupPolicy;
 use crate::hooks::Hook;
 use crate::layouts::ProjectPlaces;
-use crate::model::{Because, DeploymentNumber, Failure, Time};
+use crate::model::{Because, Code, DeploymentNumber, Failure, Time};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::data::{self, Restorer};
 use crate::pipeline::step::{Archive, Step};
-use crate::pipeline::{recall, room};
+use crate::pipeline::{Goal, OnUnkept, recall, room};
 use crate::store::{Backup, DataRow, DataState, Kept};
 use crate::system::privileged::Operation;
 use crate::system::{UserIds, clock, reading};
@@ -73,7 +73,10 @@ impl Execution<'_> {
         let policy = self.facts.data.policy;
         let dumped = self.work.data.dumped;
         let copied = match (policy, dumped) {
-            (BackupPolicy::Full, _) => tokio::task::block_in_place(|| self.copy_aside())?,
+            (BackupPolicy::Full, _) => match tokio::task::block_in_place(|| self.copy_aside()) {
+                Err(failure) => return self.without_backup(failure),
+                Ok(copied) => copied,
+            },
             (_, Some(_)) => Some(0),
             (BackupPolicy::Hooks, None) => return self.no_backup(Because::NoBackupHook),
             (BackupPolicy::Nothing, None) => return self.no_backup(Because::NoBackupPolicy),
@@ -91,6 +94,21 @@ impl Execution<'_> {
         let note = note.join(", ");
         self.close_stage(Stage::BackUp, &note);
         Ok(Done::Did(note))
+    }
+
+    /// What is in data can be in the way of its copy: too deep, or too large for the disk. Code alone can still go back.
+    fn without_backup(&mut self, failure: Failure) -> Result<Done, Failure> {
+        let Goal::Release(version) = self.order.goal else { return Err(failure) };
+        let is_of_data = matches!(failure.code, Code::Refused | Code::DiskFull);
+        if !is_of_data || self.order.manner.on_unkept == OnUnkept::Refuse {
+            let command = format!("commis rollback {} {version} --code-only", self.order.project.name);
+            return Err(failure.hint(format!("{command} goes back without a backup of data")));
+        }
+        trees::remove_tree(&self.places.backup_partial(self.order.number))?;
+        // Nothing is there to be put back, should this come to nothing.
+        self.facts.data.policy = BackupPolicy::Nothing;
+        self.tell_warning(&format!("data is not backed up: {}", failure.what));
+        self.no_backup(Because::NoCopyPossible)
     }
 
     fn no_backup(&mut self, because: Because) -> Result<Done, Failure> {
