@@ -22,6 +22,8 @@ const HOLE: u64 = 64 << 10;
 pub struct Copier {
     /// Cleared by the first file that says that none can be.
     shares: AtomicBool,
+    /// Smaller files are always copied.
+    shares_from: u64,
     sums: Sums,
 }
 
@@ -61,13 +63,13 @@ impl Extent {
 }
 
 impl Copier {
-    pub fn new(sums: Sums) -> Self {
-        Self { shares: AtomicBool::new(true), sums }
+    pub fn new(sums: Sums, shares_from: u64) -> Self {
+        Self { shares: AtomicBool::new(true), shares_from, sums }
     }
 
     /// Copies a file that was found to take so much: one that grows meanwhile may be as it was, one that shrinks is shorter.
     pub fn copy(&self, from: &File, to: &File, found: Extent, buffer: &mut [u8]) -> io::Result<Copied> {
-        if found.size > 0 && self.share(from, to) {
+        if found.size > 0 && found.size >= self.shares_from && self.share(from, to) {
             return match self.sums {
                 _ if found.has_holes() => Ok(Copied { size: to.metadata()?.len(), sum: Sum::Holes }),
                 Sums::All => sum(to, buffer),
@@ -128,9 +130,9 @@ fn copy_segments(from: &File, to: &File, size: u64, buffer: &mut [u8]) -> io::Re
     to.set_len(size)
 }
 
-/// By the kernel alone where it can; how far it came.
+/// By the kernel alone where it can, and where that is worth setting up; how far it came.
 fn copy_range(from: &File, to: &File, (mut at, end): (u64, u64), buffer: &mut [u8]) -> io::Result<u64> {
-    while at < end {
+    while end.saturating_sub(at) > buffer.len() as u64 {
         let (mut source, mut target) = (at as i64, at as i64);
         let want = usize::try_from(end - at).unwrap_or(usize::MAX);
         match copy_file_range(from, Some(&mut source), to, Some(&mut target), want) {
@@ -203,7 +205,7 @@ mod tests {
         from.write_all_at(b"island", 1 << 20).unwrap();
         let size = from.metadata().unwrap().len();
         let found = Extent { size, allocated: from.metadata().unwrap().blocks() * 512 };
-        let copied = Copier::new(Sums::All).copy(&from, &to, found, &mut vec![0; BUFFER]).unwrap();
+        let copied = Copier::new(Sums::All, 1).copy(&from, &to, found, &mut vec![0; BUFFER]).unwrap();
         assert_eq!(copied, Copied { size, sum: Sum::Holes });
         let copy = to.metadata().unwrap();
         assert_eq!(copy.len(), size);

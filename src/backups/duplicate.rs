@@ -26,8 +26,10 @@ use std::sync::{Arc, Mutex};
 
 /// Threads that copy.
 const COPIERS: usize = 2;
-/// Files that wait for one of them; each holds two descriptors.
-const WAITING: usize = 64;
+/// Files handed over at once: waking a copier for each costs more than copying a small one.
+const BATCH: usize = 16;
+/// Batches that wait for a copier; each file of them holds its source open, and perhaps the directory of the copy.
+const WAITING: usize = 4;
 
 /// What was copied.
 #[derive(Debug, Default)]
@@ -52,8 +54,8 @@ pub fn duplicate(
     let (root, top) = (walk::open_directory(source)?, walk::open_directory(target)?);
     let failed = |error: Errno| machine(format!("copy {}", source.display()), error);
     let own = directory_traits(root.as_fd(), purpose).map_err(failed)?;
-    let copier = Copier::new(purpose.sums());
-    let (jobs, jobs_in) = sync_channel::<Job>(WAITING);
+    let copier = Copier::new(purpose.sums(), purpose.shares_from());
+    let (jobs, jobs_in) = sync_channel::<Vec<Job>>(WAITING);
     let jobs_in = Arc::new(Mutex::new(jobs_in));
     std::thread::scope(|scope| {
         let start = |_| {
@@ -64,10 +66,9 @@ pub fn duplicate(
         // Only the copiers hold it: when they are gone, nothing more can be sent.
         drop(jobs_in);
         let stack = vec![Arc::new(top.as_fd().try_clone_to_owned().map_err(|error| machine("copy", error))?)];
-        let mut visit =
-            Copying { purpose, jobs, stack, named: HashMap::new(), names: Vec::new(), done: Duplicate::default() };
+        let mut visit = Copying::new(purpose, jobs, stack);
         visit.done.inventory.entries.push(Entry { path: b".".to_vec(), item: Item::Directory(own) });
-        let toured = tour(root, exclude, &mut visit);
+        let toured = tour(root, exclude, &mut visit).and_then(|()| visit.hand_over());
         let Copying { jobs, names, mut done, .. } = visit;
         drop(jobs);
         let mut first = Ok(());
@@ -99,25 +100,31 @@ struct Job {
     name: CString,
     traits: Traits,
     /// For messages.
-    path: String,
+    path: Vec<u8>,
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>, copier: &Copier) -> Result<Vec<Finished>, Failure> {
+fn work(jobs: &Mutex<Receiver<Vec<Job>>>, copier: &Copier) -> Result<Vec<Finished>, Failure> {
     let mut buffer = vec![0; BUFFER];
     let mut finished = Vec::new();
     loop {
         let next = jobs.lock().map_err(|_| Failure::new(Code::Internal, "copying stopped"))?.recv();
-        let Ok(job) = next else { return Ok(finished) };
-        let failed = |error: std::io::Error| machine(format!("copy {}", job.path), error);
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let target = openat(&job.parent, job.name.as_c_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR);
-        let target = File::from(target.map_err(|error| failed(error.into()))?);
-        let copied = copier.copy(&job.source, &target, job.found, &mut buffer).map_err(failed)?;
-        let attributes = attributes_of(job.source.as_fd()).map_err(|error| failed(error.into()))?;
-        let traits = Traits { attributes, ..job.traits };
-        give(target.as_fd(), &traits).map_err(|error| failed(error.into()))?;
-        finished.push((job.index, copied, traits.attributes));
+        let Ok(batch) = next else { return Ok(finished) };
+        for job in batch {
+            let done = copy_one(&job, copier, &mut buffer);
+            finished.push(done.map_err(|error| machine(format!("copy {}", names::escape(&job.path)), error))?);
+        }
     }
+}
+
+fn copy_one(job: &Job, copier: &Copier, buffer: &mut [u8]) -> std::io::Result<Finished> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    // Root's alone until it is whole and has its owner, whatever lists the directories above hand down.
+    let growing = Mode::S_IRUSR | Mode::S_IWUSR;
+    let target = File::from(openat(&job.parent, job.name.as_c_str(), flags, growing)?);
+    let copied = copier.copy(&job.source, &target, job.found, buffer)?;
+    let traits = Traits { attributes: attributes_of(job.source.as_fd())?, ..job.traits.clone() };
+    give(target.as_fd(), &traits)?;
+    Ok((job.index, copied, traits.attributes))
 }
 
 fn note(inventory: &mut Inventory, (index, copied, attributes): Finished) {
@@ -143,7 +150,8 @@ fn finish(top: &OwnedFd, names: &[(Vec<u8>, Vec<u8>)], inventory: &Inventory) ->
 
 struct Copying<'a> {
     purpose: &'a Purpose<'a>,
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<Vec<Job>>,
+    batch: Vec<Job>,
     /// Directories of the copy, from its root to where the tour is.
     stack: Vec<Arc<OwnedFd>>,
     /// First name of each file that has several.
@@ -153,7 +161,12 @@ struct Copying<'a> {
     done: Duplicate,
 }
 
-impl Copying<'_> {
+impl<'a> Copying<'a> {
+    fn new(purpose: &'a Purpose<'a>, jobs: SyncSender<Vec<Job>>, stack: Vec<Arc<OwnedFd>>) -> Self {
+        let (batch, named, names) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { purpose, jobs, batch, stack, named, names, done: Duplicate::default() }
+    }
+
     fn here(&self) -> Result<Arc<OwnedFd>, Failure> {
         self.stack.last().cloned().ok_or_else(|| Failure::new(Code::Internal, "copying lost its way"))
     }
@@ -183,10 +196,16 @@ impl Copying<'_> {
             parent: self.here()?,
             name: place.name.to_owned(),
             traits: traits.clone(),
-            path: names::escape(place.path),
+            path: place.path.to_vec(),
         };
         self.add(place, Item::File(traits, content));
-        self.jobs.send(job).map_err(|_| Failure::new(Code::Internal, "copying stopped"))
+        self.batch.push(job);
+        if self.batch.len() < BATCH { Ok(()) } else { self.hand_over() }
+    }
+
+    fn hand_over(&mut self) -> Result<(), Failure> {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        self.jobs.send(batch).map_err(|_| Failure::new(Code::Internal, "copying stopped"))
     }
 }
 

@@ -9,6 +9,9 @@ use crate::system::UserIds;
 use crate::trees::walk::Kind;
 use nix::sys::stat::FileStat;
 
+/// Smaller files are copied sooner than their blocks are shared.
+const SMALL: u64 = 64 << 10;
+
 /// For what a directory is copied.
 pub enum Purpose<'a> {
     /// A backup of data that its application goes on writing to.
@@ -59,6 +62,15 @@ impl Purpose<'_> {
             Purpose::Backup(_) => Sums::Passing,
             Purpose::Return(sums) => *sums,
             Purpose::Aside | Purpose::Edited => Sums::Unasked,
+        }
+    }
+
+    /// The smallest file of which the copy shares the blocks. Copying a small one is several times as quick; but copies of
+    /// data are counted as taking no room where blocks can be shared.
+    pub fn shares_from(&self) -> u64 {
+        match self {
+            Purpose::Backup(_) | Purpose::Return(_) | Purpose::Aside => 1,
+            Purpose::Edited => SMALL,
         }
     }
 

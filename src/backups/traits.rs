@@ -52,25 +52,42 @@ pub fn attributes_of(file: BorrowedFd<'_>) -> nix::Result<Attributes> {
 }
 
 /// The owner first: giving a file away takes its set-uid bit. Then the attributes, since a list of who may do what
-/// changes the mode.
+/// changes the mode. What is new is often right already, and looking writes nothing.
 pub fn give(file: BorrowedFd<'_>, traits: &Traits) -> nix::Result<()> {
-    fchown(file, Some(Uid::from_raw(traits.uid)), Some(Gid::from_raw(traits.gid)))?;
-    give_attributes(file, &traits.attributes)?;
-    fchmod(file, Mode::from_bits_truncate(traits.mode))?;
+    let found = fstat(file)?;
+    let is_owned = (found.st_uid, found.st_gid) == (traits.uid, traits.gid);
+    if !is_owned {
+        fchown(file, Some(Uid::from_raw(traits.uid)), Some(Gid::from_raw(traits.gid)))?;
+    }
+    let lists = give_attributes(file, &traits.attributes)?;
+    if !is_owned || lists == Lists::Touched || found.st_mode & 0o7777 != traits.mode {
+        fchmod(file, Mode::from_bits_truncate(traits.mode))?;
+    }
     futimens(file, &TimeSpec::UTIME_OMIT, &time(traits.modified))
 }
 
+/// Whether attributes were given or taken away, which may have changed the mode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    Untouched,
+    Touched,
+}
+
 /// Those and no others: what is new inherits a list from the directory that it is made in.
-fn give_attributes(file: BorrowedFd<'_>, wanted: &Attributes) -> nix::Result<()> {
+fn give_attributes(file: BorrowedFd<'_>, wanted: &Attributes) -> nix::Result<Lists> {
+    let mut lists = Lists::Untouched;
     for name in attributes::names(file)? {
         if is_kept(&name) && !wanted.contains_key(name.as_bytes()) {
             attributes::remove(file, &name)?;
+            lists = Lists::Touched;
         }
     }
-    wanted.iter().try_for_each(|(name, value)| {
+    for (name, value) in wanted {
         let name = CString::new(name.as_slice()).map_err(|_| Errno::EINVAL)?;
-        attributes::set(file, &name, value)
-    })
+        attributes::set(file, &name, value)?;
+        lists = Lists::Touched;
+    }
+    Ok(lists)
 }
 
 fn is_kept(name: &CStr) -> bool {

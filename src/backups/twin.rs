@@ -47,7 +47,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<Twinned, Failure> {
 /// Makes `to` what `from` is, touching only what differs. What is in the way or too much is moved to `aside`, a new
 /// directory on the same file system, under its path; `aside` is made only when there is something to put there.
 pub fn make_like(to: &Path, from: &Path, aside: &Path) -> Result<Twinned, Failure> {
-    let copier = Copier::new(Sums::Unasked);
+    let copier = Copier::new(Sums::Unasked, Purpose::Edited.shares_from());
     let mut work = Work { aside: aside.to_owned(), path: Vec::new(), copier, done: Twinned::default() };
     work.directory(walk::open_directory(from)?, walk::open_directory(to)?)?;
     Ok(work.done)
