@@ -5,6 +5,8 @@ import random
 
 EXTENSIONS = [".js", ".json", ".d.ts", ".map", ".md", ".py", ".pyc", ".css"]
 PIECE = 1 << 20
+# Content of `release_of_5_gb`.
+FIVE_GB = 5_000 * PIECE
 
 
 def words(chance):

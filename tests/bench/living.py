@@ -5,6 +5,7 @@ import subprocess
 import time
 
 import trees
+from archived import must_fail
 from machine import Broken, timed, wait_for
 from servers import Commis
 
@@ -35,6 +36,7 @@ def rolling_back(bench, project, tree):
         tree.push(urls[0])
         bench.ours.settle(project)
     has(bench, project, texts[1])
+    must_fail(lambda: has(bench, project, texts[0]))
 
     def go_back(number):
         version = 1 + number % 2
@@ -112,10 +114,20 @@ def start_again(server, healthy, texts, broken):
     serving = time.perf_counter() - begun
     wait_for(lambda: "commis: recovery over" in server.ready.read_text(), seconds=120, pause=0.02)
     resolved = time.perf_counter() - begun
+    are_undone(server, len(broken))
+    must_fail(lambda: are_undone(server, len(broken) + 1))
+    serve(server, texts)
+    must_fail(lambda: serve(server, [*texts[:-1], "a page that nobody wrote"]))
+    return serving, resolved
+
+
+def are_undone(server, expected):
     undone = re.findall(r"^commis: recovered (\S+): .*undone", server.ready.read_text(), re.M)
-    if len(undone) != len(broken):
-        raise Broken(f"{len(undone)} of {len(broken)} deployments were undone:\n{server.ready.read_text()[-2000:]}")
+    if len(undone) != expected:
+        raise Broken(f"{len(undone)} of {expected} deployments were undone:\n{server.ready.read_text()[-2000:]}")
+
+
+def serve(server, texts):
     for number, text in enumerate(texts):
         if text not in server.page(f"site-{number}"):
             raise Broken(f"site-{number} does not serve what it did")
-    return serving, resolved
