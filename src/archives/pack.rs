@@ -54,7 +54,7 @@ impl Effort<'_> {
 /// Packs `tree` into `out` and writes `<out>.sha256` beside it, in `sha256sum`'s form, and what helps to pack the next
 /// one. Grows as `<out>.partial`; nothing is left behind by a failure.
 ///
-/// Neither is synced: call [`super::trees::sync`] once before anything depends on them, and forget the release if the
+/// Neither is synced: call [`crate::trees::sync`] once before anything depends on them, and forget the release if the
 /// machine stopped before that.
 ///
 /// Errors: `build-failed` (something that no release can hold, named), `exists`, `disk-full`, `internal`.

@@ -2,7 +2,7 @@
 //! order and spelling that `pack` writes; the first thing that is anything else refuses the whole archive.
 //!
 //! The tree grows in `<into>.partial`, closed to everybody else, and gets its name when checksum, digest, counts and end
-//! have been verified. It is not synced: call [`super::trees::sync`] once before anything depends on it.
+//! have been verified. It is not synced: call [`crate::trees::sync`] once before anything depends on it.
 
 use super::contents::{Claim, Listed, NameRules, Sums};
 use super::expand::{self, Tape};

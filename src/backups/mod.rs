@@ -1,5 +1,5 @@
 //! Copies of what people and applications write: backups of `data/` and their way back, and edited trees before a
-//! deployment changes them. One copier, told by a [`purpose`] what matters. Whether and when is decided in `pipeline`; nothing
+//! deployment changes them. One copier, told by a purpose what matters. Whether and when is decided in `pipeline`; nothing
 //! here is durable before the caller has synced.
 
 pub mod backup;
