@@ -68,15 +68,14 @@ impl Platform {
             return Err(failure.hint(format!("nothing was removed; {} is as it was", project.name)));
         }
         tokio::task::block_in_place(|| self.put_into_trash(&record))?;
-        match asked.keep {
-            Keep::Nothing => drop(self.purge_now(&record)?),
+        let done = match asked.keep {
+            Keep::Nothing => self.purge_now(&record).map(|_| format!("destroyed {name}"))?,
             Keep::ForAWhile => {
                 let back = format!("{} until {}", name, clock::rfc3339(record.purge_at));
-                let done = format!("destroyed {name}; commis undestroy {back} brings it back");
-                return Ok(Reply::Done { done, changed: true });
+                format!("destroyed {name}; commis undestroy {back} brings it back")
             }
-        }
-        Ok(Reply::Done { done: format!("destroyed {name}"), changed: true })
+        };
+        Ok(Reply::Done { done, changed: true })
     }
 
     /// Of one that is destroyed already: the same words with `--now` remove what is left of it.

@@ -6,7 +6,7 @@ use super::show_disks as disks;
 use super::show_edits as edits;
 use super::show_rescue as rescue;
 use crate::notify::clean_line;
-use crate::operations::records::{Artifact, Check, Deployment, Project, Release, ReleaseHead, Reply};
+use crate::operations::records::{Artifact, Check, Deployment, Key, Project, Release, ReleaseHead, Reply};
 use crate::operations::records::{Retained, Status, VerifiedRelease};
 use std::fmt::Write;
 
@@ -16,14 +16,7 @@ pub fn human(reply: &Reply) -> String {
         Reply::Deployment(deployment) => one_deployment(deployment),
         Reply::Project(project) => one_project(project),
         Reply::Projects { projects } => table(projects.iter().map(project_row).collect()),
-        Reply::Keys { keys } => table(
-            keys.iter()
-                .map(|key| {
-                    let scope = if key.projects.is_empty() { String::new() } else { key.projects.join(",") };
-                    vec![key.name.clone(), key.rank.clone(), key.fingerprint.clone(), scope, key.rights.join(",")]
-                })
-                .collect(),
-        ),
+        Reply::Keys { keys } => table(keys.iter().map(key_row).collect()),
         Reply::Releases { releases } => shelf(releases),
         Reply::Config { variables, .. } => table(
             variables
@@ -52,6 +45,10 @@ pub fn human(reply: &Reply) -> String {
         Reply::Rescue(found) => rescue::text(found),
         Reply::Nothing {} => String::new(),
     }
+}
+
+fn key_row(key: &Key) -> Vec<String> {
+    vec![key.name.clone(), key.rank.clone(), key.fingerprint.clone(), key.projects.join(","), key.rights.join(",")]
 }
 
 fn shelf(releases: &[Release]) -> String {

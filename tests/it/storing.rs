@@ -284,11 +284,12 @@ fn a_push_whose_change_of_data_could_not_be_undone_for_lack_of_room_is_refused_b
         assert!(!blog.place("data/schema").exists());
         // Of a release line it is known when it is about to run.
         let line = "web: python3 server.py\nrelease: echo 2 > $COMMIS_DATA/schema\n";
-        let blog: Project<'_> = blog.remove(".commis/hooks/upgrade").write("Procfile", line).saying("third");
+        let blog: Project<'_> =
+            blog.remove(".commis/hooks/upgrade").saying("third").write("Procfile", line).commit("third");
         image.leave(135);
         rejected(&world, &blog, "disk-full").because("no room to put data back if this fails: needs ");
         assert!(!blog.place("data/schema").exists());
-        let blog: Project<'_> = blog.write("Procfile", "web: python3 server.py\n").saying("fourth");
+        let blog: Project<'_> = blog.saying("fourth");
         blog.push("main").succeeds();
     }
     world.settle();
@@ -309,11 +310,12 @@ fn data_on_a_file_system_that_shares_blocks_is_put_back_without_being_copied() {
             // Less than one copy of it, and three are made.
             image.leave(120);
             let line = "web: python3 server.py\nrelease: echo 2 > $COMMIS_DATA/schema; exit 3\n";
-            let blog: Project<'_> = blog.remove(".commis/hooks/post_deploy").write("Procfile", line).saying("second");
+            let blog: Project<'_> =
+                blog.remove(".commis/hooks/post_deploy").saying("second").write("Procfile", line).commit("second");
             blog.push("main").is_rejected("release-failed").says("data/ restored");
             assert!(std::fs::read(blog.place("data/large")).expect("data") == large, "{kind}");
             assert_eq!(std::fs::read_to_string(blog.place("data/schema")).expect("data"), "1\n", "{kind}");
-            let blog: Project<'_> = blog.write("Procfile", "web: python3 server.py\n").saying("third");
+            let blog: Project<'_> = blog.saying("third");
             blog.push("main").succeeds();
             world.settle();
             // The sums that were owed have been taken.

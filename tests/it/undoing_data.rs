@@ -321,7 +321,7 @@ fn what_failed_goes_before_its_days_when_the_disk_is_wanted() {
     let world = World::new();
     let blog = with_data(&world);
     let breaks = "release: echo 2 > $COMMIS_DATA/schema && exit 3\nweb: python3 server.py\n";
-    blog.write("Procfile", breaks).commit("breaks").push("main").is_rejected("rolled-back");
+    blog.write("Procfile", breaks).commit("breaks").push("main").is_rejected("release-failed");
     world.settle();
     let blog = world.path("srv/blog");
     let failed = || fs::read_dir(blog.join("archives")).expect("archives").flatten().map(|one| one.file_name());
