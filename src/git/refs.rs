@@ -6,7 +6,7 @@
 
 use super::at_work::AtWork;
 use super::failed::GitError;
-use super::repository::{Git, said, sync_directory};
+use super::repository::{Git, said};
 use crate::model::{CommitId, RefName};
 use crate::system::removal;
 use std::fs;
@@ -139,21 +139,27 @@ pub fn sync(repository: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Makes moved or deleted refs durable: the file, and every directory down to it.
+/// Makes moved or deleted refs durable: the file, and every directory down to it. What is not there needs nothing; what
+/// cannot be looked at, because the disk is gone for one, is not durable.
 pub fn sync_refs(repository: &Path, refs: &[RefName]) -> Result<(), GitError> {
     let mut done = std::collections::HashSet::new();
     for name in refs {
         let file = repository.join(name.as_str());
-        if let Ok(open) = fs::File::open(&file) {
-            open.sync_all().map_err(GitError::io("cannot sync", &file))?;
-        }
+        sync_what_is_there(&file)?;
         for directory in file.ancestors().skip(1).take_while(|directory| directory.starts_with(repository)) {
-            if directory.is_dir() && done.insert(directory.to_owned()) {
-                sync_directory(directory)?;
+            if done.insert(directory.to_owned()) {
+                sync_what_is_there(directory)?;
             }
         }
     }
     Ok(())
+}
+
+fn sync_what_is_there(path: &Path) -> Result<(), GitError> {
+    match fs::File::open(path).and_then(|open| open.sync_all()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        synced => synced.map_err(GitError::io("cannot sync", path)),
+    }
 }
 
 /// Whether a ref of the repository is locked: by a git that is at work, or by one that was killed.

@@ -96,3 +96,16 @@ async fn what_a_crash_left_is_cleared() {
     two.update(&[two.forward()]).await.unwrap();
     sync(repository).unwrap();
 }
+
+#[test]
+fn a_ref_that_cannot_be_looked_at_is_not_said_to_be_durable() {
+    let place = tempfile::tempdir().unwrap();
+    let synced = || sync_refs(place.path(), &[branch("main")]);
+    assert!(synced().is_ok(), "a deleted ref, and not even a directory for it");
+    fs::create_dir_all(place.path().join("refs/heads")).unwrap();
+    fs::write(place.path().join("refs/heads/main"), "").unwrap();
+    assert!(synced().is_ok());
+    fs::remove_dir_all(place.path().join("refs")).unwrap();
+    fs::write(place.path().join("refs"), "no directory").unwrap();
+    assert!(synced().is_err());
+}
