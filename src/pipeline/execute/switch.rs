@@ -12,7 +12,7 @@ use crate::pipeline::health::{self, Exits};
 use crate::pipeline::instances::{self, Running};
 use crate::pipeline::step::Step;
 use crate::runtime::{Restarts, Unhealthy};
-use crate::store::Switch;
+use crate::store::{DataState, Switch};
 use crate::system::privileged::Operation;
 use crate::system::reading;
 use std::collections::BTreeSet;
@@ -64,16 +64,18 @@ impl Execution<'_> {
         }
     }
 
-    /// Everything that was made so far: pushed objects, archive, tree. Mostly one file system, so one call. Of a tree that was
-    /// taken nothing was made, and what the disk still has to do for others is not waited for.
+    /// Everything that was made so far: pushed objects, archive, tree, and what scripts did to data. Mostly one file system,
+    /// so one call. Of a tree that was taken nothing was made, and what the disk still has to do for others is not waited for.
     pub(super) fn make_durable(&self) -> Result<(), Failure> {
-        if self.begun.contains(&Step::Take) {
-            return Ok(());
+        let mut made = Vec::new();
+        if !self.begun.contains(&Step::Take) {
+            made.extend([self.work.tree.clone(), self.places.releases()]);
+            let remote = self.order.project.remote == Remote::Git;
+            made.extend(remote.then(|| self.places.repository(Repository::Project)));
         }
+        made.extend((self.work.data.state != DataState::Untouched).then(|| self.places.data()));
         let mut synced = BTreeSet::new();
-        let repository = Some(self.places.repository(Repository::Project));
-        let repository = repository.filter(|_| self.order.project.remote == Remote::Git);
-        for path in [self.work.tree.clone(), self.places.releases()].into_iter().chain(repository) {
+        for path in made {
             let device = reading::device(&path).map_err(|error| Failure::internal("switch", &error))?;
             if synced.insert(device) {
                 as_root(&Operation::SyncFileSystem { path })?;
