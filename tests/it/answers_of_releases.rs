@@ -81,7 +81,7 @@ fn a_pipeline_that_pushes_releases_knows_each_failure_by_its_exit_code() {
     pair.production.commis(&["config", "set", "blog", "PYTHONHOME=/nowhere"]).succeeded();
     fails(&fed(&pair, "jenkins", &push, &two), 3, "rolled-back");
     assert_eq!(pair.production.page("blog").body, "one");
-    // A pillar that cannot be read: 65.
+    // Put right it deploys, and what is older than live needs a word more.
     pair.production.commis(&["config", "unset", "blog", "PYTHONHOME"]).succeeded();
     deploys(&fed(&pair, "jenkins", &push, &two), "v2");
     fails(&fed(&pair, "jenkins", &push, &one), 1, "verify-failed");
