@@ -1,6 +1,7 @@
 """The two servers that are compared: a Commis of our own, and Debian's OpenSSH with plain git. Both on loopback."""
 
 import http.client
+import json
 import os
 import pathlib
 import re
@@ -71,9 +72,9 @@ class Commis:
         return self.url(project)
 
     def settle(self, project):
-        """Waits until what is left to tidy after the last acknowledged push is done: nobody else is to pay for it."""
-        build = self.root / "projects" / project / "build"
-        wait_for(lambda: is_empty(build))
+        """Waits until what is left to tidy after the last verdict is done: nobody else is to pay for it."""
+        under_way = lambda: json.loads(self.verb("status", "--json"))["deploying"]
+        wait_for(lambda: not any(project in line for line in under_way()), pause=0.02)
 
     def destroy(self, project):
         """Busy for a moment after a push: it is being tidied."""
@@ -168,14 +169,6 @@ def free_port():
 def answers(port):
     with socket.socket() as door:
         return door.connect_ex(("127.0.0.1", port)) == 0
-
-
-def is_empty(directory):
-    """Also when it is not there."""
-    try:
-        return not os.listdir(directory)
-    except FileNotFoundError:
-        return True
 
 
 def memory(pid, file, field):
