@@ -1,7 +1,7 @@
 //! A verb performed and told in frames: the same for the control socket and for ssh.
 
 use super::wire::Frame;
-use crate::model::{Actor, Code, Failure};
+use crate::model::{Actor, Code, Failure, Heard};
 use crate::operations::{Input, Platform, Request, Talk, Told, outcome, show};
 use crate::verbs::{self, Gives, Invocation};
 use tokio::sync::mpsc;
@@ -101,8 +101,11 @@ fn last_frames(result: Result<crate::operations::records::Reply, Failure>, json:
     }
 }
 
-/// `error: ...` with its details and hints.
+/// `error: ...` with its details and hints; nothing where it was read already.
 pub fn failure_text(failure: &Failure) -> String {
+    if failure.heard == Heard::All {
+        return String::new();
+    }
     let mut text = format!("error: {}\n", failure.what);
     for line in &failure.details {
         text.push_str(&format!("       {line}\n"));

@@ -96,10 +96,8 @@ impl Purpose<'_> {
         match (self, passed) {
             (_, Passed::Excluded) => Odd::LeftOut,
             (Purpose::Edited, Passed::Mount) => Odd::Refused,
-            (Purpose::Edited, Passed::Strange(_)) => Odd::LeftOut,
-            (Purpose::Edited, Passed::Foreign) | (Purpose::Backup(_) | Purpose::Return(_) | Purpose::Aside, _) => {
-                Odd::PassedOver
-            }
+            (Purpose::Edited, Passed::Foreign | Passed::Strange(_))
+            | (Purpose::Backup(_) | Purpose::Return(_) | Purpose::Aside, _) => Odd::PassedOver,
         }
     }
 

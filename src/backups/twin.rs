@@ -27,12 +27,14 @@ use std::path::{Path, PathBuf};
 const GROWING: &CStr = c".commis-growing";
 
 /// What was done.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Twinned {
     /// Files and links that were written.
     pub written: u64,
     /// Files, links and whole directories that were put aside.
     pub aside: u64,
+    /// Paths of sockets, pipes and devices that a copy has not, printable.
+    pub passed: Vec<String>,
 }
 
 /// Copies the tree `from` to `to`, which must not exist. Sockets, pipes and devices are left out. Nothing is synced.
@@ -41,7 +43,8 @@ pub fn copy(from: &Path, to: &Path) -> Result<Twinned, Failure> {
     let copied = duplicate((from, to), &Exclude::default(), &Purpose::Edited)?;
     let is_written = |item: &Item| !matches!(item, Item::Directory(_));
     let written = copied.inventory.entries.iter().filter(|entry| is_written(&entry.item)).count() as u64;
-    Ok(Twinned { written, aside: 0 })
+    let passed = copied.passed.into_iter().map(|(path, _)| path).collect();
+    Ok(Twinned { written, aside: 0, passed })
 }
 
 /// Makes `to` what `from` is, touching only what differs. What is in the way or too much is moved to `aside`, a new

@@ -2,7 +2,7 @@
 //! place becomes one. Everything else in a repository comes from pushes.
 
 use super::failed::GitError;
-use super::refs::{blocking, sync, sync_refs};
+use super::refs::{Change, blocking, sync, sync_moved, unless_moved};
 use super::repository::{Git, said};
 use crate::model::{Code, CommitId, Failure, RefName};
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ pub async fn commit_file(git: &Git, repository: &Path, file: CommitFile<'_>) -> 
     let commit = Commit { branch: file.branch, parent: parent.as_ref(), message: file.message, author: file.author };
     let mut import = Import::begin(git, repository, &commit).await?;
     import.say(&put(file.file, Put::Plain, file.content)).await;
-    import.end(commit.branch).await
+    import.end(commit.branch, parent.clone()).await
 }
 
 /// The same for many files.
@@ -87,7 +87,8 @@ pub async fn commit_changes(
             Changed::Put(kind) => import.say(&put(path, *kind, &read(path)?)).await,
         }
     }
-    Ok(import.end(commit.branch).await?)
+    let before = super::open(repository)?.resolve(&commit.branch)?;
+    Ok(import.end(commit.branch, before).await?)
 }
 
 /// A `git fast-import` that is being told one commit. Dropped before its end it commits nothing.
@@ -115,18 +116,22 @@ impl Import {
         let _ = self.input.write_all(bytes).await;
     }
 
-    async fn end(mut self, branch: RefName) -> Result<CommitId, GitError> {
+    /// `before` is where the branch is. After an error other than [`GitError::Unsure`] it still is there.
+    async fn end(mut self, branch: RefName, before: Option<CommitId>) -> Result<CommitId, GitError> {
         self.say(b"\nget-mark :1\ndone\n").await;
         drop(self.input);
         let output = self.child.wait_with_output().await.map_err(GitError::io("cannot run git", &self.repository))?;
         let made = std::str::from_utf8(&output.stdout).ok().and_then(|hex| CommitId::parse(hex.trim_end()));
+        let (path, before) = (self.repository, before.unwrap_or_else(CommitId::zero));
+        let change = |to: CommitId| -> [Change; 1] { [(branch.clone(), before.clone(), to)] };
         let Some(made) = made.filter(|_| output.status.success()) else {
-            return Err(said("git fast-import", &output.stderr));
+            let error = said("git fast-import", &output.stderr);
+            return Err(unless_moved(&path, &change(CommitId::zero()), error));
         };
-        let path = self.repository;
-        blocking(move || {
-            sync(&path).map_err(GitError::io("cannot sync", &path))?;
-            sync_refs(&path, &[branch])
+        let moved = change(made.clone());
+        blocking(move || match sync(&path) {
+            Ok(()) => sync_moved(&path, &moved),
+            Err(error) => Err(unless_moved(&path, &moved, GitError::io("cannot sync", &path)(error))),
         })
         .await?;
         Ok(made)

@@ -25,6 +25,9 @@ pub enum GitError {
     /// The other side of the `proc-receive` conversation did not keep to its grammar.
     #[error("proc-receive: {0}")]
     Protocol(String),
+    /// A ref that was being moved when git died or the disk failed: where it will be after the next start, nobody knows.
+    #[error("{refs} may have moved, and may not survive a power cut")]
+    Unsure { refs: String, source: Box<GitError> },
 }
 
 impl GitError {
@@ -44,6 +47,8 @@ impl From<GitError> for Failure {
         match &error {
             GitError::Io { source, .. } if is_full(source) => disk_full(&error),
             GitError::TooLarge { .. } => Failure::new(Code::Refused, error.to_string()),
+            GitError::Unsure { .. } => Failure::internal("git", &error)
+                .hint("the server's disk or memory may be failing: look at its log first"),
             _ => Failure::internal("git", &error),
         }
     }

@@ -42,7 +42,7 @@ pub struct PreparedUpdate {
     output: Lines<BufReader<ChildStdout>>,
     git: Ending,
     repository: PathBuf,
-    refs: Vec<RefName>,
+    changes: Vec<Change>,
 }
 
 /// A git that is waited for in the background when nobody else does: only then is it known whether it was killed.
@@ -84,25 +84,33 @@ impl PreparedUpdate {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(said("git update-ref", b"no pipes"));
         };
-        let refs = changes.iter().map(|(name, _, _)| name.clone()).collect();
         let output = BufReader::new(output).lines();
-        let mut prepared =
-            Self { input, output, git: Ending(Some((child, work))), repository: repository.to_owned(), refs };
+        let (git, repository) = (Ending(Some((child, work))), repository.to_owned());
+        let mut prepared = Self { input, output, git, repository, changes: changes.to_vec() };
         prepared.say(&script(changes)).await?;
         prepared.hear("start: ok").await?;
         prepared.hear("prepare: ok").await?;
         Ok(prepared)
     }
 
-    /// Moves the refs and makes that durable. After an error other than of [`sync_refs`] they are as they were.
+    /// Moves the refs and makes that durable. After an error other than [`GitError::Unsure`] they are as they were.
     pub async fn commit(mut self) -> Result<(), GitError> {
-        self.say("commit\n").await?;
-        self.hear("commit: ok").await?;
+        if let Err(error) = self.committed().await {
+            drop(self.input);
+            // Not before it has given the locks back.
+            self.git.wait().await;
+            return Err(unless_moved(&self.repository, &self.changes, error));
+        }
         drop(self.input);
-        let (mut git, repository, refs) = (self.git, self.repository, self.refs);
+        let (mut git, repository, changes) = (self.git, self.repository, self.changes);
         // The refs are moved; git only has to leave.
-        let ((), synced) = tokio::join!(git.wait(), blocking(move || sync_refs(&repository, &refs)));
+        let ((), synced) = tokio::join!(git.wait(), blocking(move || sync_moved(&repository, &changes)));
         synced
+    }
+
+    async fn committed(&mut self) -> Result<(), GitError> {
+        self.say("commit\n").await?;
+        self.hear("commit: ok").await
     }
 
     async fn say(&mut self, text: &str) -> Result<(), GitError> {
@@ -137,6 +145,27 @@ pub fn sync(repository: &Path) -> std::io::Result<()> {
     let directory = fs::File::open(repository)?;
     nix::unistd::syncfs(&directory)?;
     Ok(())
+}
+
+/// Makes refs durable that were just moved: an error is [`GitError::Unsure`].
+pub(super) fn sync_moved(repository: &Path, changes: &[Change]) -> Result<(), GitError> {
+    let names: Vec<RefName> = changes.iter().map(|(name, _, _)| name.clone()).collect();
+    sync_refs(repository, &names).map_err(|error| unsure(changes, error))
+}
+
+/// The error of a git that was to move refs: [`GitError::Unsure`] unless they are seen to be where they were.
+pub(super) fn unless_moved(repository: &Path, changes: &[Change], error: GitError) -> GitError {
+    let as_before = super::open(repository).is_ok_and(|objects| {
+        changes
+            .iter()
+            .all(|(name, old, _)| objects.resolve(name).is_ok_and(|now| now.unwrap_or_else(CommitId::zero) == *old))
+    });
+    if as_before { error } else { unsure(changes, error) }
+}
+
+fn unsure(changes: &[Change], error: GitError) -> GitError {
+    let refs: Vec<&str> = changes.iter().map(|(name, _, _)| name.as_str()).collect();
+    GitError::Unsure { refs: refs.join(", "), source: Box::new(error) }
 }
 
 /// Makes moved or deleted refs durable: the file, and every directory down to it. What is not there needs nothing; what

@@ -109,3 +109,21 @@ fn a_ref_that_cannot_be_looked_at_is_not_said_to_be_durable() {
     fs::write(place.path().join("refs"), "no directory").unwrap();
     assert!(synced().is_err());
 }
+
+#[tokio::test]
+async fn nobody_says_no_to_a_ref_that_may_have_moved() {
+    let two = two().await;
+    let repository = &two.world.repository;
+    let no = || said("git", b"killed");
+    let is_unsure = |error: GitError| matches!(error, GitError::Unsure { .. });
+    assert!(!is_unsure(unless_moved(repository, &[two.forward()], no())), "it is where it was");
+    two.update(&[two.forward()]).await.unwrap();
+    let unsure = unless_moved(repository, &[two.forward()], no());
+    assert!(unsure.to_string().starts_with("refs/heads/main may have moved"), "{unsure}");
+    assert!(sync_moved(repository, &[two.forward()]).is_ok());
+    // Neither can be said of a disk that does not answer.
+    fs::remove_dir_all(repository.join("refs")).unwrap();
+    fs::write(repository.join("refs"), "no directory").unwrap();
+    assert!(is_unsure(unless_moved(repository, &[two.forward()], no())));
+    assert!(is_unsure(sync_moved(repository, &[two.forward()]).unwrap_err()));
+}

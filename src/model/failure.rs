@@ -121,11 +121,21 @@ pub struct Failure {
     pub hints: Vec<String>,
     /// More of the same story, shown indented below `what`: last lines of a process, files looked for.
     pub details: Vec<String>,
+    pub heard: Heard,
+}
+
+/// Whether whoever asked has read of it already.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Heard {
+    #[default]
+    Nothing,
+    /// The log of the deployment that they followed said all of it.
+    All,
 }
 
 impl Failure {
     pub fn new(code: Code, what: impl Into<String>) -> Self {
-        Self { code, what: what.into(), hints: Vec::new(), details: Vec::new() }
+        Self { code, what: what.into(), hints: Vec::new(), details: Vec::new(), heard: Heard::default() }
     }
 
     /// A fault of ours or of the machine, with the error's whole chain of sources.

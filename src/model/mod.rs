@@ -17,7 +17,7 @@ pub mod words;
 
 pub use actor::{Actor, Door};
 pub use deployment::{DeploymentNumber, Outcome, Trigger};
-pub use failure::{Code, Failure, chain};
+pub use failure::{Code, Failure, Heard, chain};
 pub use mode::{Because, Mode, Verdict};
 pub use phase::Phase;
 pub use process::{Exit, ProcessName, ProcessType};

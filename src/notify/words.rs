@@ -221,6 +221,13 @@ pub fn files(count: u64) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
+/// `a, b, ...`: at most so many of a list.
+pub fn some_of(list: &[String], most: usize) -> String {
+    let more = if list.len() > most { ", ..." } else { "" };
+    let shown: Vec<&str> = list.iter().take(most).map(String::as_str).collect();
+    format!("{}{more}", shown.join(", "))
+}
+
 /// `0.4 s`, `59 s`, `2 min 5 s`.
 pub fn duration(seconds: f64) -> String {
     if seconds < 10.0 {

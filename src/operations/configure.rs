@@ -7,7 +7,7 @@ use super::authorize::Action;
 use super::records::{Reply, Variable};
 use crate::config::pillar;
 use crate::git::commit::{CommitFile, commit_file};
-use crate::git::{self, refs};
+use crate::git::{self, GitError};
 use crate::model::{Actor, Code, CommitId, Failure, RefName, Remote, Repository};
 use crate::pipeline::gather;
 use crate::store::ProjectRecord;
@@ -59,9 +59,10 @@ impl Platform {
         let what = words(changes);
         let message = format!("config {what}");
         let file = CommitFile { branch, file: FILE, content: after.as_bytes(), message: &message, author: &actor.name };
-        let commit = commit_file(&self.context.git, &path, file).await.map_err(Failure::from)?;
-        tokio::task::block_in_place(|| refs::sync(&path))
-            .map_err(|e| Failure::internal("make the pillar durable", &e))?;
+        let commit = commit_file(&self.context.git, &path, file).await.map_err(|error| match error {
+            GitError::Unsure { .. } => Failure::from(error).hint(format!("what is set now: commis config show {name}")),
+            error => error.into(),
+        })?;
         let done =
             format!("{what} (pillar {}); takes effect with the next deployment: commis deploy {name}", commit.short());
         Ok(Reply::Done { done, changed: true })

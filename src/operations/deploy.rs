@@ -6,7 +6,7 @@ use super::{Platform, Talk, outcome};
 use crate::git;
 use crate::hooks::Who;
 use crate::model::{
-    Actor, Code, CommitId, DeploymentNumber, Failure, Mode, ProjectName, RefName, Remote, Repository, Trigger,
+    Actor, Code, CommitId, DeploymentNumber, Failure, Heard, Mode, ProjectName, RefName, Remote, Repository, Trigger,
 };
 use crate::notify::{DeploymentLog, words};
 use crate::pipeline::queue::{Standing, Ticket};
@@ -341,9 +341,8 @@ impl Platform {
                 let row = row.ok_or_else(|| Failure::new(Code::NotFound, "the deployment is gone"))?;
                 Ok(Reply::Deployment(Box::new(self.deployment_record(&row)?)))
             }
-            // The log said everything already; only the code is news.
             Some(Verdict::NotLive { failure, .. } | Verdict::Doubtful { failure, .. }) => {
-                Err(Failure { hints: Vec::new(), details: Vec::new(), ..failure })
+                Err(Failure { heard: Heard::All, ..failure })
             }
         }
     }

@@ -1,8 +1,8 @@
 //! `diff` and `commit`: what was edited in place, shown, and made a commit that others can pull.
 
-use super::Platform;
 use super::authorize::Action;
 use super::records::{Diff, EditedFile, Reply};
+use super::{Platform, Talk};
 use crate::git::commit::Commit;
 use crate::git::patch::{Patched, Version, patch, quoted};
 use crate::git::{self, Objects};
@@ -22,10 +22,11 @@ const FILE_MAX: u64 = 4 << 20;
 const DIFF_MAX: usize = 4 << 20;
 
 impl Platform {
-    pub(super) async fn diff(&self, actor: &Actor, name: &str, stat: bool) -> Result<Reply, Failure> {
+    pub(super) async fn diff(&self, actor: &Actor, (name, stat): (&str, bool), talk: &Talk) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Deploy, name)?;
         self.recovered(&project.name).await;
         let (objects, ground) = self.edited(&project)?;
+        warn(talk, ground.unnameable.as_deref()).await;
         tokio::task::block_in_place(|| self.differences(&project, (&objects, &ground), stat))
     }
 
@@ -56,7 +57,7 @@ impl Platform {
         Ok(Reply::Diff(Box::new(Diff { project: project.name.to_string(), base, files, diff, cut: cut && !stat })))
     }
 
-    pub(super) async fn commit_edits(&self, actor: &Actor, words: &CommitWords) -> Result<Reply, Failure> {
+    pub(super) async fn commit_edits(&self, actor: &Actor, words: &CommitWords, talk: &Talk) -> Result<Reply, Failure> {
         let (name, message, branch) = (words.project.as_str(), words.message.as_str(), words.branch.as_deref());
         let project = self.project(actor, Action::Deploy, name)?;
         let branch = branch.map(named_branch).transpose()?;
@@ -68,6 +69,7 @@ impl Platform {
         let _lock = self.lock(&project.name)?;
         let project = self.project(actor, Action::Deploy, name)?;
         let (objects, ground) = self.edited(&project)?;
+        warn(talk, ground.unnameable.as_deref()).await;
         if ground.edits.is_empty() {
             return Ok(Reply::Done { done: format!("nothing is edited in {name}"), changed: false });
         }
@@ -132,6 +134,14 @@ impl Platform {
             Some(now) if now != ground.commit => Err(elsewhere(&branch, &now, &ground.commit)),
             _ => Ok(Target { branch, deploys: is_deploy }),
         }
+    }
+}
+
+/// Beside the answer, on standard error.
+pub(super) async fn warn(talk: &Talk, text: Option<&str>) {
+    for line in text.iter().flat_map(|text| words::verdict("warning", text)) {
+        // Who does not listen has the answer.
+        let _ = talk.err(format!("{line}\n").into_bytes()).await;
     }
 }
 

@@ -7,7 +7,8 @@ use super::{Input, Platform, Talk, promote};
 use crate::archives::carton::{self, Carton, MOST_PADDING, Next};
 use crate::archives::{Expected, UnpackLimits};
 use crate::model::{Actor, Code, Failure, ProjectName, Remote};
-use crate::pipeline::shelving;
+use crate::pipeline::standing::may_go_back;
+use crate::pipeline::{gather, shelving};
 use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::system::privileged::{self, Operation};
 use crate::system::{UserIds, entropy, files, reading};
@@ -29,9 +30,9 @@ type Bytes = Box<dyn AsyncRead + Send + Unpin>;
 
 impl Platform {
     pub(super) async fn release_import(&self, actor: &Actor, name: &str, input: Input) -> Result<Reply, Failure> {
-        let project = self.project_for_release(actor, name).await?;
+        let (project, bytes) = self.project_for_release(actor, name, input.bytes()).await?;
         let before = self.context.store.releases(&project.name)?;
-        let release = self.take_in(&project, input).await?;
+        let release = self.take_in(&project, bytes).await?;
         let changed = !before.iter().any(|there| there.sha256 == release.sha256);
         let what = if changed { "verified and stored" } else { "verified again, and here already:" };
         let (version, from) = (release.version, release.signer.clone().unwrap_or_default());
@@ -46,27 +47,38 @@ impl Platform {
         input: Input,
         talk: &Talk,
     ) -> Result<Reply, Failure> {
-        let project = self.project_for_release(actor, name).await?;
-        let release = self.take_in(&project, input).await?;
+        let (project, bytes) = self.project_for_release(actor, name, input.bytes()).await?;
+        // What would not be deployed is not taken in either.
+        gather::takes_releases(&project.name, self.context.mode_of(&project))?;
+        may_go_back(&project)?;
+        let release = self.take_in(&project, bytes).await?;
         let promotion = promote::from_shelf(&release, promote::insistence(despite), None)?;
         self.deploy_promotion(actor, project, promotion, talk).await
     }
 
-    /// An admin's first release makes the project.
-    async fn project_for_release(&self, actor: &Actor, name: &str) -> Result<ProjectRecord, Failure> {
+    /// An admin's first release makes the project, once it has begun and says that it is one of this project.
+    async fn project_for_release(
+        &self,
+        actor: &Actor,
+        name: &str,
+        mut bytes: Bytes,
+    ) -> Result<(ProjectRecord, Bytes), Failure> {
         match self.project(actor, Action::PushReleases, name) {
             Err(failure)
                 if failure.code == Code::NotFound && authorize(actor, Action::ManageProjects, None).is_ok() =>
             {
                 let parsed = ProjectName::parse(name).ok_or_else(|| no_project(name))?;
-                self.make_project(actor, &parsed, (None, Remote::Git)).await
+                let first = block(&parsed, &Carton::default(), &mut bytes).await?;
+                Carton::default().take(&first, &parsed)?;
+                let project = self.make_project(actor, &parsed, (None, Remote::Git)).await?;
+                Ok((project, Box::new(std::io::Cursor::new(first).chain(bytes))))
             }
-            other => other,
+            other => other.map(|project| (project, bytes)),
         }
     }
 
     /// From a stream to a release on the shelf.
-    async fn take_in(&self, project: &ProjectRecord, input: Input) -> Result<ReleaseRecord, Failure> {
+    async fn take_in(&self, project: &ProjectRecord, bytes: Bytes) -> Result<ReleaseRecord, Failure> {
         let places = self.context.project_places(&project.name);
         // What a broken promotion left to be gone on with is on its way by another road.
         let uploads = reading::names(&places.incoming())?.into_iter().filter(|name| !shelving::is_half_fetched(name));
@@ -79,7 +91,7 @@ impl Platform {
         for path in [places.incoming(), directory.clone()] {
             privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })?;
         }
-        let shelved = match receive(&project.name, &directory, input.bytes()).await {
+        let shelved = match receive(&project.name, &directory, bytes).await {
             Ok(file_name) => tokio::task::block_in_place(|| self.shelve_upload(project, (&directory, &file_name))),
             Err(failure) => Err(failure),
         };
@@ -107,12 +119,7 @@ impl Platform {
 async fn receive(project: &ProjectName, directory: &Path, mut from: Bytes) -> Result<String, Failure> {
     let mut carton = Carton::default();
     loop {
-        let mut block = [0; BLOCK];
-        from.read_exact(&mut block).await.map_err(|error| match carton.archive() {
-            Some(_) => broken_off(&error),
-            None => Failure::new(Code::VerifyFailed, "carton: no release came in")
-                .hint(format!("it is read from standard input: commis release export {project} > FILE makes one")),
-        })?;
+        let block = block(project, &carton, &mut from).await?;
         let Next::Part { part, size } = carton.take(&block, project)? else { break };
         let name = format!("{}{}", carton.archive().unwrap_or_default(), part.suffix());
         if files::free_bytes(directory)? < size.saturating_mul(2) {
@@ -130,6 +137,17 @@ async fn receive(project: &ProjectName, directory: &Path, mut from: Bytes) -> Re
     }
     files::sync_directory(directory)?;
     Ok(carton.archive().unwrap_or_default().to_owned())
+}
+
+/// The next header, or the first block of the end.
+async fn block(project: &ProjectName, carton: &Carton, from: &mut Bytes) -> Result<[u8; BLOCK], Failure> {
+    let mut block = [0; BLOCK];
+    from.read_exact(&mut block).await.map_err(|error| match carton.archive() {
+        Some(_) => broken_off(&error),
+        None => Failure::new(Code::VerifyFailed, "carton: no release came in")
+            .hint(format!("it is read from standard input: commis release export {project} > FILE makes one")),
+    })?;
+    Ok(block)
 }
 
 async fn write(path: &PathBuf, size: u64, from: &mut Bytes) -> Result<(), Failure> {

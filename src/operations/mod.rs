@@ -30,6 +30,7 @@ mod look;
 mod projects;
 mod promote;
 mod push;
+mod push_session;
 mod records_key;
 mod recover;
 mod release_head;
@@ -50,7 +51,7 @@ use crate::verbs::{self, ConfigVerb, DeployWords, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 use destroy_project::{Destroying, Keep};
 pub use input::Input;
-pub use push::PushSession;
+pub use push_session::PushSession;
 use records::Reply;
 pub use recover::{Recovered, Recovery};
 pub use serve_git::{Direction, GitService, GitStreams, Left};
@@ -149,7 +150,7 @@ impl Platform {
             }
             Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
             Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
-            Verb::Project { verb: ProjectVerb::Create(words) } => self.create(&actor, &words).await,
+            Verb::Project { verb: ProjectVerb::Create(words) } => self.create(&actor, &words, &talk).await,
             Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
             Verb::Project { verb: ProjectVerb::Destroy { name, confirm, now } } => {
                 let keep = if now { Keep::Nothing } else { Keep::ForAWhile };
@@ -167,8 +168,8 @@ impl Platform {
             Verb::Config { verb } => self.configure(&actor, verb, input, &talk).await,
             Verb::Promote(words) => self.promote(&actor, words, input, &talk).await,
             Verb::Release { verb } => self.release(&actor, verb, input, &talk).await,
-            Verb::Diff { project, stat } => self.diff(&actor, &project, stat).await,
-            Verb::Commit(words) => self.commit_edits(&actor, &words).await,
+            Verb::Diff { project, stat } => self.diff(&actor, (&project, stat), &talk).await,
+            Verb::Commit(words) => self.commit_edits(&actor, &words, &talk).await,
             Verb::Hostkey => Ok(self.host_key()),
             Verb::Doctor => self.doctor(&actor).await,
             Verb::Status => self.status(&actor),

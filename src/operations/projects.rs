@@ -2,7 +2,7 @@
 
 use super::authorize::{Action, authorize};
 use super::records::Reply;
-use super::{Platform, records};
+use super::{Platform, Talk, records};
 use crate::layouts::ProjectPlaces;
 use crate::model::{Actor, Code, Failure, Mode, ProjectName, Remote, Repository};
 use crate::pipeline::execute::make_directories;
@@ -12,9 +12,9 @@ use crate::system::clock;
 use crate::verbs::{CreateWords, ModeWord};
 
 impl Platform {
-    pub(super) async fn create(&self, actor: &Actor, words: &CreateWords) -> Result<Reply, Failure> {
+    pub(super) async fn create(&self, actor: &Actor, words: &CreateWords, talk: &Talk) -> Result<Reply, Failure> {
         match (words.with_remote, words.remote_less) {
-            (true, _) => self.give_remote(actor, &words.name).await,
+            (true, _) => self.give_remote(actor, &words.name, talk).await,
             (false, true) => self.create_project(actor, &words.name, (words.mode, Remote::Nothing)).await,
             (false, false) => self.create_project(actor, &words.name, (words.mode, Remote::Git)).await,
         }

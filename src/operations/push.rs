@@ -5,40 +5,18 @@
 
 use super::deploy::Wish;
 use super::fates::{self, Fate, Patience, PushOptions};
+use super::push_session::PushSession;
 use super::{Platform, authorize};
 use crate::git::refs::{self, Change, PreparedUpdate};
 use crate::git::{self, GitError, HookConversation, HookWriter, Received, Verdict as RefVerdict};
-use crate::model::{Actor, Code, CommitId, Failure, Mode, ProjectName, RefName, ReleaseVersion, Repository, Trigger};
+use crate::model::{Code, CommitId, Failure, Mode, ProjectName, RefName, ReleaseVersion, Repository, Trigger};
 use crate::notify::words;
 use crate::pipeline::promotion::Branch;
-use crate::pipeline::{Goal, Handle, Manner, Mover, Verdict};
+use crate::pipeline::{Goal, Manner, Mover, Verdict};
 use crate::store::ProjectRecord;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// A push whose git is running.
-#[derive(Clone)]
-pub struct PushSession {
-    pub actor: Actor,
-    pub project: ProjectName,
-    pub repository: Repository,
-    /// The client's history is cut off: git itself must move the refs.
-    pub shallow: Arc<AtomicBool>,
-    watched: Arc<Mutex<Watched>>,
-}
-
-/// What a Ctrl-C of the pusher means.
-#[derive(Default)]
-enum Watched {
-    /// Nothing was set off yet.
-    #[default]
-    Nothing,
-    Deployment(Handle),
-    /// It came already: what is set off from now on is cancelled at once.
-    Interrupted,
-}
+use std::sync::PoisonError;
 
 /// A push with what it concerns.
 struct Push<'a> {
@@ -48,48 +26,6 @@ struct Push<'a> {
     live: Option<ReleaseVersion>,
     pusher: &'a HookWriter,
     options: PushOptions,
-}
-
-impl PushSession {
-    pub fn new(actor: &Actor, project: &ProjectName, repository: Repository) -> Self {
-        Self {
-            actor: actor.clone(),
-            project: project.clone(),
-            repository,
-            shallow: Arc::default(),
-            watched: Arc::default(),
-        }
-    }
-
-    /// The pusher pressed Ctrl-C. Too late is fine: then the deployment runs to its end without a viewer.
-    pub fn interrupt(&self) {
-        let before = std::mem::replace(&mut *self.watched(), Watched::Interrupted);
-        if let Watched::Deployment(handle) = before {
-            let _ = handle.control.cancel();
-        }
-    }
-
-    fn watch(&self, handle: &Handle) {
-        let mut watched = self.watched();
-        if matches!(*watched, Watched::Interrupted) {
-            let _ = handle.control.cancel();
-        } else {
-            *watched = Watched::Deployment(handle.clone());
-        }
-    }
-
-    fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_shallow(&self) -> bool {
-        self.shallow.load(Ordering::SeqCst)
-    }
-
-    /// Who is to move a ref that we allow to move.
-    fn moved(&self) -> RefVerdict {
-        if self.is_shallow() { RefVerdict::GitMoves } else { RefVerdict::Ok }
-    }
 }
 
 impl Platform {
@@ -250,12 +186,17 @@ impl Platform {
         if changes.is_empty() {
             return Vec::new();
         }
+        let all = |verdict: RefVerdict| changes.iter().map(|_| verdict.clone()).collect();
         if let Err(failure) = make_durable(repository) {
-            return changes.iter().map(|_| ng(&failure, live)).collect();
+            return all(ng(&failure, live));
         }
         let git = &self.context.git;
-        if push.session.is_shallow() || refs::update(git, repository, &changes).await.is_ok() {
-            return changes.iter().map(|_| push.session.moved()).collect();
+        let together = if push.session.is_shallow() { Ok(()) } else { refs::update(git, repository, &changes).await };
+        match together {
+            Ok(()) => return all(push.session.moved()),
+            Err(error @ GitError::Unsure { .. }) => return all(ng(&not_moved(&error), live)),
+            // Each by itself: one that cannot move does not hold the others.
+            Err(_) => {}
         }
         let mut verdicts = Vec::new();
         for change in changes {
@@ -352,7 +293,10 @@ fn make_durable(repository: &Path) -> Result<(), Failure> {
 
 /// git's complaint about a ref: it is not where the pusher saw it, or its name is in another one's way.
 fn not_moved(error: &GitError) -> Failure {
-    Failure::new(Code::Stale, words::cut(&error.to_string(), 200))
+    match error {
+        GitError::Unsure { .. } => Failure::internal("git", error),
+        error => Failure::new(Code::Stale, words::cut(&error.to_string(), 200)),
+    }
 }
 
 fn no_verdict(project: &ProjectName, live: Option<ReleaseVersion>) -> RefVerdict {

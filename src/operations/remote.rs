@@ -1,9 +1,10 @@
 //! `project create NAME --with-remote`: a remote-less project gets its repositories. What stands there becomes the first
 //! commit of each; nothing in `run/` is touched. May be repeated after it was interrupted.
 
-use super::Platform;
 use super::authorize::{Action, authorize};
+use super::edited::warn;
 use super::records::Reply;
+use super::{Platform, Talk};
 use crate::git::commit::Commit;
 use crate::git::{self, Tree};
 use crate::model::{Actor, Code, CommitId, Failure, RefName, Remote, Repository};
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 const MESSAGE: &str = "as it stood on the server";
 
 impl Platform {
-    pub(super) async fn give_remote(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
+    pub(super) async fn give_remote(&self, actor: &Actor, name: &str, talk: &Talk) -> Result<Reply, Failure> {
         authorize(actor, Action::ManageProjects, None)?;
         let project = self.project(actor, Action::ManageProjects, name)?;
         let remote = self.context.remote_of(&project.name);
@@ -34,10 +35,10 @@ impl Platform {
         }
         self.make_repositories(&places).await?;
         let commit = match project.filled {
-            Some(_) => self.first_commit(actor, &project, (Repository::Project, places.run())).await?,
+            Some(_) => self.first_commit(actor, &project, (Repository::Project, places.run()), talk).await?,
             None => None,
         };
-        self.first_commit(actor, &project, (Repository::Pillar, places.pillar())).await?;
+        self.first_commit(actor, &project, (Repository::Pillar, places.pillar()), talk).await?;
         self.context.store.set_remote(&project.name, Remote::Git, commit.as_ref())?;
         Ok(Reply::Done { done: format!("{name} has its repositories; clone and push: {remote}"), changed: true })
     }
@@ -48,13 +49,14 @@ impl Platform {
         actor: &Actor,
         project: &ProjectRecord,
         (kind, root): (Repository, PathBuf),
+        talk: &Talk,
     ) -> Result<Option<CommitId>, Failure> {
         let places = self.context.project_places(&project.name);
         let repository = places.repository(kind);
         let branch = self.deploy_branches().into_iter().next();
         let branch: RefName =
             branch.ok_or_else(|| Failure::new(Code::ServerConfig, "git.deploy_branches names no branch"))?;
-        let (parent, added) = tokio::task::block_in_place(|| {
+        let (parent, added, unnameable) = tokio::task::block_in_place(|| {
             let objects = git::open(&repository).map_err(Failure::from)?;
             let parent = objects.resolve(&branch).map_err(Failure::from)?;
             let limits = gather::limits(&self.context.config());
@@ -63,8 +65,10 @@ impl Platform {
                 Repository::Project => survey::read_built(&places.built_list())?,
                 Repository::Pillar => edits::Built::default(),
             };
-            Ok::<_, Failure>((parent, edits::edits(&survey::survey(&root, &before)?, &built, None)))
+            let found = survey::survey(&root, &before)?;
+            Ok::<_, Failure>((parent, edits::edits(&found, &built, None), edits::unnameable(&found)))
         })?;
+        warn(talk, unnameable.as_deref()).await;
         if added.is_empty() {
             return Ok(parent);
         }

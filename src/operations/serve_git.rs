@@ -2,7 +2,7 @@
 
 use super::Platform;
 use super::authorize::{Action, authorize};
-use super::push::PushSession;
+use super::push_session::PushSession;
 use crate::git::at_work::AtWork;
 use crate::git::pktline;
 use crate::git::report::{Report, Unstored, Wording};

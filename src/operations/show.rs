@@ -7,7 +7,7 @@ use super::show_edits as edits;
 use super::show_rescue as rescue;
 use crate::notify::clean_line;
 use crate::operations::records::{Artifact, Check, Deployment, Key, Project, Release, ReleaseHead, Reply};
-use crate::operations::records::{Retained, Status, VerifiedRelease};
+use crate::operations::records::{Retained, Status, Variable, VerifiedRelease};
 use std::fmt::Write;
 
 /// The text for standard output; ends with a line break unless it is empty.
@@ -15,23 +15,21 @@ pub fn human(reply: &Reply) -> String {
     match reply {
         Reply::Deployment(deployment) => one_deployment(deployment),
         Reply::Project(project) => one_project(project),
-        Reply::Projects { projects } => table(projects.iter().map(project_row).collect()),
-        Reply::Keys { keys } => table(keys.iter().map(key_row).collect()),
-        Reply::Releases { releases } => shelf(releases),
-        Reply::Config { variables, .. } => table(
-            variables
-                .iter()
-                .map(|variable| match &variable.value {
-                    Some(value) => vec![format!("{}={value}", variable.name)],
-                    None => vec![variable.name.clone()],
-                })
-                .collect(),
-        ),
+        Reply::Projects { projects } => {
+            or_empty(projects.iter().map(project_row).collect(), "no projects yet: commis project create NAME")
+        }
+        Reply::Keys { keys } => or_empty(keys.iter().map(key_row).collect(), "no keys"),
+        Reply::Releases { releases } => or_empty(releases.iter().map(release_row).collect(), "no release is kept"),
+        // Also read by shells: nothing is nothing.
+        Reply::Config { variables, .. } => table(variables.iter().map(variable_row).collect()),
         Reply::Doctor { checks } => table(checks.iter().map(check_row).collect()),
         Reply::Status(status) => whole_status(status),
         Reply::Verified(release) => verified(release),
         Reply::Signer(signer) => format!("{}\n", signer.allowed_signers),
-        Reply::Retention { retained, .. } => table(retained.iter().map(retained_row).collect()),
+        Reply::Retention { retained, total, .. } => {
+            let words = if *total == 0 { "no release is kept" } else { "every release stays" };
+            or_empty(retained.iter().map(retained_row).collect(), words)
+        }
         Reply::ReleaseHead(head) => one_head(head),
         Reply::Diff(diff) => edits::whole_diff(diff),
         Reply::HostKey { known_hosts, .. } => format!("{known_hosts}\n"),
@@ -47,15 +45,15 @@ pub fn human(reply: &Reply) -> String {
     }
 }
 
-fn key_row(key: &Key) -> Vec<String> {
-    vec![key.name.clone(), key.rank.clone(), key.fingerprint.clone(), key.projects.join(","), key.rights.join(",")]
+fn variable_row(variable: &Variable) -> Vec<String> {
+    match &variable.value {
+        Some(value) => vec![format!("{}={value}", variable.name)],
+        None => vec![variable.name.clone()],
+    }
 }
 
-fn shelf(releases: &[Release]) -> String {
-    match releases {
-        [] => "no release is kept\n".to_owned(),
-        kept => table(kept.iter().map(release_row).collect()),
-    }
+fn key_row(key: &Key) -> Vec<String> {
+    vec![key.name.clone(), key.rank.clone(), key.fingerprint.clone(), key.projects.join(","), key.rights.join(",")]
 }
 
 fn one_deployment(deployment: &Deployment) -> String {
@@ -110,7 +108,7 @@ fn one_project(project: &Project) -> String {
 }
 
 fn one_head(head: &ReleaseHead) -> String {
-    let tested = head.tested_at.as_deref().map_or("never live".to_owned(), |at| format!("live {at}"));
+    let tested = head.tested_at.as_deref().map_or("never live".to_owned(), |at| format!("live {}", moment(at)));
     let commit = head.commit.get(..7).unwrap_or(&head.commit);
     let mut out = format!("{} {}  {commit}  cooked in {}, {tested}\n", head.project, head.release, head.environment);
     let row = |file: &Artifact| vec![format!("  {}", file.sha256), file.name.clone(), file.size.to_string()];
@@ -148,17 +146,16 @@ fn release_row(release: &Release) -> Vec<String> {
     let commit = release.commit.get(..7).unwrap_or(&release.commit).to_owned();
     let size = crate::notify::words::size(release.archive.size);
     let signed = release.signed_by.as_ref().map_or("unsigned".to_owned(), |signer| format!("signed by {signer}"));
-    let backup = release
-        .backup
-        .as_ref()
-        .map_or(String::new(), |backup| format!("data of {} {}", backup.at, crate::notify::words::size(backup.size)));
+    let backup = release.backup.as_ref().map_or(String::new(), |backup| {
+        format!("data of {} {}", moment(&backup.at), crate::notify::words::size(backup.size))
+    });
     let pinned = if release.pinned { "pinned" } else { "" };
     vec![
         release.release.clone(),
         standing.to_owned(),
         commit,
         size,
-        release.created_at.clone(),
+        moment(&release.created_at),
         release.rollback.clone(),
         release.origin.clone(),
         signed,
@@ -168,7 +165,7 @@ fn release_row(release: &Release) -> Vec<String> {
 }
 
 fn verified(release: &VerifiedRelease) -> String {
-    let live = release.live_at.as_ref().map_or("never live".to_owned(), |at| format!("live {at}"));
+    let live = release.live_at.as_ref().map_or("never live".to_owned(), |at| format!("live {}", moment(at)));
     format!(
         "{} {}  verified  {}  sha256:{}\n  signed by {} ({})  {live}\n  {} files, {}\n",
         release.project,
@@ -210,12 +207,23 @@ fn whole_status(status: &Status) -> String {
         let _ = writeln!(out, "  {deploying}");
     }
     if let Some(round) = &status.housekeeping {
-        let _ = writeln!(out, "  housekeeping {}", round.at);
+        let _ = writeln!(out, "  housekeeping {}", moment(&round.at));
         for warning in &round.warnings {
             let _ = writeln!(out, "  warning: {}", clean_line(warning.as_bytes()));
         }
     }
     out
+}
+
+/// A time as people read it, without its thousandths.
+pub(super) fn moment(at: &str) -> String {
+    let (head, rest) = at.split_once('.').unwrap_or((at, ""));
+    format!("{head}{}", rest.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
+
+/// A list that is empty says so.
+fn or_empty(rows: Vec<Vec<String>>, words: &str) -> String {
+    if rows.is_empty() { format!("{words}\n") } else { table(rows) }
 }
 
 /// Columns padded to their widest cell, two blanks between. Names of files may hold anything: no cell moves a cursor.
@@ -242,6 +250,12 @@ pub(super) fn table(rows: Vec<Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousandths_are_for_programs() {
+        assert_eq!(moment("2026-11-27T22:10:11.123Z"), "2026-11-27T22:10:11Z");
+        assert_eq!(moment("2026-11-27T22:10:11Z"), "2026-11-27T22:10:11Z");
+    }
 
     #[test]
     fn columns_line_up() {

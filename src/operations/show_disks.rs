@@ -1,7 +1,7 @@
 //! Answers about the disk and the trash as people read them. Pure.
 
 use super::records::{Destroyed, Disk, ProjectDisk, Trimmed};
-use super::show::table;
+use super::show::{moment, table};
 use crate::notify::clean_line;
 use crate::notify::words::size;
 use std::fmt::Write;
@@ -61,7 +61,7 @@ pub fn trash(destroyed: &[Destroyed]) -> String {
         return "the trash is empty\n".to_owned();
     }
     let row = |one: &Destroyed| {
-        vec![one.directory.clone(), one.project.clone(), one.state.clone(), format!("until {}", one.purge_at)]
+        vec![one.directory.clone(), one.project.clone(), one.state.clone(), format!("until {}", moment(&one.purge_at))]
     };
     table(destroyed.iter().map(row).collect())
 }

@@ -1,6 +1,6 @@
 //! The state of a project in trouble, as people read it. Pure.
 
-use super::show::table;
+use super::show::{moment, table};
 use crate::operations::records::Rescue;
 use std::fmt::Write;
 
@@ -23,7 +23,7 @@ pub fn text(rescue: &Rescue) -> String {
     }
     for backup in &rescue.backups {
         let size = crate::notify::words::size(backup.size);
-        let _ = writeln!(out, "  backup          archives/{} of {}, {size}", backup.deployment, backup.at);
+        let _ = writeln!(out, "  backup          archives/{} of {}, {size}", backup.deployment, moment(&backup.at));
     }
     let rows = rescue.choices.iter().map(|choice| vec![format!("  commis {}", choice.command), choice.what.clone()]);
     out + &table(rows.collect())

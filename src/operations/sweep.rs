@@ -3,8 +3,8 @@
 use super::Platform;
 use crate::archives::shelf;
 use crate::archives::shelf::OnShelf;
-use crate::layouts::ProjectPlaces;
 use crate::model::{DeploymentNumber, Failure, ProjectName};
+use crate::pipeline::execute::Replaced;
 use crate::pipeline::{execute, kept, shelving};
 use crate::store::Status;
 use crate::system::reading;
@@ -97,7 +97,7 @@ impl Platform {
         let number = tree.rsplit('-').next().and_then(|number| number.parse().ok()).map(DeploymentNumber);
         let row = number.map(|number| self.context.store.deployment(name, number)).transpose()?.flatten();
         match row.filter(|row| row.tree.as_deref() == Some(tree)) {
-            Some(row) if row.status == Status::Success => archive(&places, tree, row.number),
+            Some(row) if row.status == Status::Success => self.archive(name, tree, row.number),
             Some(row) => match row.kept.taken {
                 Some(from) => kept::put_back(&places, &places.deployed(tree), from).map(drop),
                 None => trees::remove_tree(&places.deployed(tree)),
@@ -105,18 +105,21 @@ impl Platform {
             None => trees::remove_tree(&places.deployed(tree)),
         }
     }
+
+    /// What the interrupted tidying of a successful deployment would have done.
+    fn archive(&self, name: &ProjectName, tree: &str, number: DeploymentNumber) -> Result<(), Failure> {
+        let places = self.context.project_places(name);
+        let tree = places.deployed(tree);
+        if reading::names(&tree)?.is_empty() {
+            return trees::remove_tree(&tree);
+        }
+        let edited = self.context.store.replaced_an_edited_tree(name, number)?;
+        let replaced = if edited { Replaced::Edited } else { Replaced::Release };
+        execute::archive_replaced(&places, (&tree, replaced), number)
+    }
 }
 
 /// A backup on its way, or one that was being put back.
 fn is_half(name: &str) -> bool {
     name.ends_with(".partial") || name.ends_with(".restore")
-}
-
-/// What the interrupted tidying of a successful deployment would have done.
-fn archive(places: &ProjectPlaces, tree: &str, number: DeploymentNumber) -> Result<(), Failure> {
-    let tree = places.deployed(tree);
-    match reading::names(&tree)?.is_empty() {
-        true => trees::remove_tree(&tree),
-        false => execute::archive_replaced(places, (&tree, None), number),
-    }
 }

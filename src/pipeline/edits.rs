@@ -5,6 +5,8 @@ use crate::git::apply::Applying;
 use crate::git::commit::{Changed, Put};
 use crate::git::{Entry, Kind, ObjectId, Tree};
 use crate::model::{Code, Failure};
+use crate::notify::words::some_of;
+use crate::trees::names;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -43,6 +45,8 @@ pub struct Survey {
     pub differences: Vec<Difference>,
     /// The `.gitignore` files of the tree: their directory, empty for the root, and their text.
     pub ignores: Vec<(String, String)>,
+    /// Paths of files and links that are no text: in no commit of ours, and so in no difference.
+    pub unnameable: Vec<Vec<u8>>,
 }
 
 /// What the last build left besides the commit: products by their path, files of the commit by what they became.
@@ -111,6 +115,21 @@ pub fn edits(survey: &Survey, built: &Built, pushed: Option<&Tree>) -> Vec<Diffe
         (How::Changed | How::Removed, Some(left)) => *left == Some(difference.now.text()),
     };
     survey.differences.iter().filter(|one| !explained(one) && !ignored(one)).cloned().collect()
+}
+
+/// What people may take for an edit, and no commit can have: `2 files have names that are no text, and are in no commit:
+/// caf\xe9, work/\xff`. Nothing of what is ignored.
+pub fn unnameable(survey: &Survey) -> Option<String> {
+    let mut rules = Ignored::new(&survey.ignores);
+    let mut paths = survey.unnameable.clone();
+    paths.retain(|path| !rules.ignores(&String::from_utf8_lossy(path)));
+    let shown: Vec<String> = paths.iter().map(|path| names::escape(path)).collect();
+    let what = match paths.len() {
+        0 => return None,
+        1 => "1 file has a name that is no text, and is in no commit".to_owned(),
+        many => format!("{many} files have names that are no text, and are in no commit"),
+    };
+    Some(format!("{what}: {}", some_of(&shown, NAMED)))
 }
 
 /// What a build left: all that differs after it but the edits that were there before.

@@ -21,7 +21,7 @@ fn difference(path: &str, how: How, id: u8) -> Difference {
 
 fn survey(differences: &[Difference], ignores: &[(&str, &str)]) -> Survey {
     let ignores = ignores.iter().map(|(place, text)| ((*place).to_owned(), (*text).to_owned())).collect();
-    Survey { differences: differences.to_vec(), ignores }
+    Survey { differences: differences.to_vec(), ignores, unnameable: Vec::new() }
 }
 
 fn paths(edits: &[Difference]) -> Vec<&str> {

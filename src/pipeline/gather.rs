@@ -62,7 +62,7 @@ pub struct Source {
 pub type NamedTexts = Vec<(String, String)>;
 
 mod elsewhere;
-pub use elsewhere::{assemble, tree_defaults};
+pub use elsewhere::{assemble, takes_releases, tree_defaults};
 
 /// Looks.
 ///

@@ -199,8 +199,8 @@ async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure
     let begun = execution.begun().to_vec();
     let live = order.project.live;
     let code = rollback::reported(failure.code, &begun, live);
-    execution.announce_failure(&failure, code);
-    match undo(execution, &begun).await {
+    execution.announce_failure(&failure);
+    match undo(execution, (&begun, code)).await {
         Ok(()) => {
             execution.announce_put_back(&failure, code);
             execution.keep_log();
@@ -221,14 +221,20 @@ async fn put_back(execution: &mut Execution<'_>, order: &Order, failure: Failure
 }
 
 /// First the new version goes; what is left to be done then depends on what it did to data.
-async fn undo(execution: &mut Execution<'_>, begun: &[Step]) -> Result<(), Failure> {
+async fn undo(execution: &mut Execution<'_>, (begun, code): (&[Step], Code)) -> Result<(), Failure> {
     let (first, mut failed) = (rollback::let_go(begun), Vec::new());
+    if code == Code::RolledBack {
+        execution.announce_way_back();
+    }
     let gone = execution.undo(&first, &mut failed).await;
     if gone.is_ok() {
         execution.look_at_data();
     }
     let steps = rollback::undo(execution.facts(), begun, execution.data_state());
     let rest = steps.get(first.len()..).unwrap_or_default();
+    if code != Code::RolledBack && rest.contains(&Step::CheckOld) {
+        execution.announce_way_back();
+    }
     gone.and(execution.undo(rest, &mut failed).await)
 }
 

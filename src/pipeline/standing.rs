@@ -25,6 +25,8 @@ pub struct Ground {
     pub built: Built,
     /// What people changed and no commit has.
     pub edits: Vec<Difference>,
+    /// What stands there and no commit can have.
+    pub unnameable: Option<String>,
 }
 
 impl Ground {
@@ -109,7 +111,8 @@ pub fn look_at_run(
         let tree = objects.tree(commit, &limits)?;
         let found = survey::survey(&places.run(), &tree)?;
         let edits = survey::read_all(&places.run(), edits::edits(&found, &built, pushed))?;
-        Ok::<_, Failure>(Ground { commit: commit.clone(), tree, built: built.clone(), edits })
+        let unnameable = edits::unnameable(&found);
+        Ok::<_, Failure>(Ground { commit: commit.clone(), tree, built: built.clone(), edits, unnameable })
     };
     let found = ground(edited)?;
     // A commit of the edits that a crash kept from being noted: the branch has them all.

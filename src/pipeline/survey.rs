@@ -25,8 +25,12 @@ pub fn survey(root: &Path, commit: &Tree) -> Result<Survey, Failure> {
     let mut missing: HashMap<&str, &Entry> = commit.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
     let mut differences = Vec::new();
     let mut ignores = Vec::new();
+    let mut unnameable = Vec::new();
     standing::each(root, &mut |standing, content| {
-        let Some(path) = path_of(&standing) else { return Ok(()) };
+        let Some(path) = path_of(&standing) else {
+            unnameable.push(standing.path);
+            return Ok(());
+        };
         let put = put_of(&standing.what);
         match missing.remove(path.as_str()) {
             None => differences.push(Difference { path: path.clone(), how: How::Added, now: Now::Unread(put) }),
@@ -50,7 +54,7 @@ pub fn survey(root: &Path, commit: &Tree) -> Result<Survey, Failure> {
     }));
     differences.sort_by(|a, b| a.path.cmp(&b.path));
     let ignores = ignores.iter().map(|path| read_ignores(root, path)).collect::<Result<_, _>>()?;
-    Ok(Survey { differences, ignores })
+    Ok(Survey { differences, ignores, unnameable })
 }
 
 /// Looks at the content of those whose content was not looked at.
@@ -105,7 +109,7 @@ pub fn write_built(list: &Path, built: &Built) -> Result<(), Failure> {
     privileged::perform(&Operation::WriteFile { path, content, owner, mode: 0o600, durability: Durability::Durable })
 }
 
-/// A path as text. What has another name can neither be in a commit nor be overwritten by one: it is passed over.
+/// A path as text. What has another name can neither be in a commit nor be overwritten by one.
 fn path_of(standing: &Standing) -> Option<String> {
     String::from_utf8(standing.path.clone()).ok()
 }

@@ -3,7 +3,7 @@
 
 use super::{Result, Store, during};
 use crate::model::{CommitId, DeploymentNumber, ProjectName, Remote};
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 /// What a deployment does with the `run/` that is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +54,15 @@ impl Store {
         let statement = "UPDATE deployments SET in_place = ?3 WHERE project = ?1 AND number = ?2";
         let rows = self.lock().execute(statement, params![project.as_str(), number.0, word.as_str()]);
         rows.map(drop).map_err(during("note what is done in place"))
+    }
+
+    /// Whether the tree that a deployment replaced was edited in place: what the one that was live before it says.
+    pub fn replaced_an_edited_tree(&self, project: &ProjectName, number: DeploymentNumber) -> Result<bool> {
+        let before = "SELECT in_place FROM deployments
+            WHERE project = ?1 AND number < ?2 AND status IN ('success', 'inactive') ORDER BY number DESC LIMIT 1";
+        let word = self.lock().query_row(before, params![project.as_str(), number.0], |row| row.get::<_, String>(0));
+        let word = word.optional().map_err(during("read what was edited"))?;
+        Ok(word.is_some_and(|word| word != InPlace::No.as_str()))
     }
 
     /// The edits up to now are in this commit.

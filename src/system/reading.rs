@@ -58,12 +58,6 @@ pub fn is_directory_of_root(path: &Path, inode: u64) -> bool {
     found.is_ok_and(|meta| meta.is_dir() && meta.ino() == inode && meta.uid() == 0 && meta.mode() & 0o022 == 0)
 }
 
-/// The uid of whoever it belongs to.
-pub fn owner(path: &Path) -> Result<u32, FileError> {
-    let found = std::fs::symlink_metadata(path).map_err(|error| FileError::new("look at", path, error))?;
-    Ok(found.uid())
-}
-
 /// When a directory got or lost a name, or a file was written.
 pub fn changed(path: &Path) -> Result<Time, FileError> {
     let found = std::fs::symlink_metadata(path).map_err(|error| FileError::new("look at", path, error))?;

@@ -214,11 +214,12 @@ impl Session {
         if let Some(sha256) = fetched {
             self.halves.ended(&sha256, &outcome);
         }
-        // P2: what was refused changed nothing, or an admin is called; who looks then finds either.
-        let noted = if needs_admin(&outcome) { &Outcome::CutOff } else { &outcome };
+        // P2: what was refused changed nothing, or the answer says that nobody knows; who looks then finds either.
+        let said = format!("{}{}", ran.out, ran.err);
+        let noted = if needs_admin(&outcome) || is_unsure(&said) { &Outcome::CutOff } else { &outcome };
         self.expected.note(&aim, noted);
         self.expected.may_be(&between, noted);
-        Ok((outcome, format!("{}{}", ran.out, ran.err)))
+        Ok((outcome, said))
     }
 
     pub fn wish(&mut self, wish: Wish) -> Result<Outcome, String> {
@@ -230,6 +231,11 @@ impl Session {
 /// The verdict said that an admin is needed, which is honest then.
 pub fn needs_admin(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Refused(code) if ["rollback-failed", "needs-admin", "exit-4"].contains(&code.as_str()))
+}
+
+/// The answer says that the disk did not say what it has stored.
+fn is_unsure(said: &str) -> bool {
+    said.contains("may have moved, and may not survive a power cut")
 }
 
 /// A state, and then a commit was made live.

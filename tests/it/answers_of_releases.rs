@@ -3,8 +3,10 @@
 use super::support::Pair;
 use super::support::world::Ran;
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 fn exported(pair: &Pair, version: &str) -> PathBuf {
     let file = pair.staging.path(&format!("{version}.tar"));
@@ -156,4 +158,60 @@ fn an_imported_release_is_deployed_by_its_number_and_comes_to_life_by_no_other_w
     assert_eq!(pair.production.page("blog").body, "one");
     // Asking the server that cooked it is asking it, whatever is on the shelf.
     pair.production.commis(&["promote", "blog", "v2", "--from", "staging"]).failed(69);
+}
+
+#[test]
+fn a_release_that_is_refused_leaves_neither_a_project_nor_a_release() {
+    let pair = Pair::of(&["blog"]);
+    pair.staging.project("blog").saying("one").push("main").succeeds();
+    pair.staging.settle();
+    let one = exported(&pair, "v1");
+    // A name that was mistyped makes no project, a project that cooks takes in nothing.
+    fails(&fed(&pair, "admin", &["release", "push", "blgo", "--json"], &one), 1, "verify-failed");
+    fails(&fed(&pair, "admin", &["release", "import", "blgo", "--json"], &one), 1, "verify-failed");
+    assert_eq!(pair.shown(&["list"])["projects"], serde_json::json!([]));
+    pair.production.commis(&["project", "create", "blog", "--mode", "cooking"]).succeeded();
+    let refused = fed(&pair, "admin", &["release", "push", "blog", "--json"], &one);
+    fails(&refused, 1, "refused");
+    refused.says("mode cooking here");
+    assert_eq!(pair.shown(&["release", "list", "blog"])["releases"], serde_json::json!([]));
+}
+
+#[test]
+fn a_release_that_comes_at_a_bad_time_says_when_to_come_again() {
+    let pair = Pair::of(&["blog"]);
+    pair.staging.project("blog").saying("one").push("main").succeeds();
+    pair.staging.settle();
+    let one = exported(&pair, "v1");
+    let push = ["release", "push", "blog", "--json"];
+    // A pillar that cannot be understood: 65, and the next one that can is enough.
+    pair.production.commis(&["project", "create", "blog"]).succeeded();
+    let pillar = pair.production.project("pillar").write("config.yaml", "env: [broken\n").commit("broken");
+    let url = format!("{}/pillar", pair.production.project("blog").url());
+    pillar.push_with(&[&url, "HEAD:refs/heads/main"]).succeeds();
+    fails(&fed(&pair, "admin", &push, &one), 65, "bad-config");
+    let pillar = pillar.write("config.yaml", "env: {A: b}\n").commit("mended");
+    pillar.push_with(&[&url, "HEAD:refs/heads/main"]).succeeds();
+    // As many as may be on their way in are: 75.
+    let bytes = std::fs::read(&one).expect("a release");
+    let begun = || {
+        let mut command = pair.production.ssh_command("admin", &push);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ssh");
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(&bytes[..512]).expect("its beginning");
+        (child, input)
+    };
+    let held: Vec<_> = (0..8).map(|_| begun()).collect();
+    let incoming = pair.deployed("blog").join("incoming");
+    let until = Instant::now() + Duration::from_secs(30);
+    while std::fs::read_dir(&incoming).map_or(0, Iterator::count) < 8 {
+        assert!(Instant::now() < until, "they do not arrive");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    fails(&fed(&pair, "admin", &push, &one), 75, "busy");
+    for (mut child, input) in held {
+        drop(input);
+        assert!(!child.wait().expect("an end").success(), "half a release is none");
+    }
+    deploys(&fed(&pair, "admin", &push, &one), "v1");
 }

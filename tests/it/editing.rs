@@ -214,8 +214,10 @@ fn a_push_that_ends_the_editing_keeps_edits_and_takes_project_away() {
     write(&blog, ".env", "SECRET=1");
     let odd = OsStr::from_bytes(b"caf\xe9");
     fs::write(blog.place("project").join(odd), "odd").expect("an edit");
+    let odd_one = "1 file has a name that is no text";
+    world.commis(&["diff", "blog", "--stat"]).succeeded().says(odd_one).says("caf\\xe9");
     let pushed = push_over(&blog, "stash");
-    pushed.succeeds().says("the editing has ended").says("archives/3.left/run for 7 days");
+    pushed.succeeds().says(odd_one).says("the editing has ended").says("archives/3.left/run for 7 days");
     assert_eq!((world.page("blog").body.as_str(), kept(&blog).len()), ("cooked", 1));
     world.settle();
     let left = blog.place("archives/3.left/run");

@@ -1,7 +1,7 @@
 //! The server dies while it works in the tree that people edit: that tree is whole afterwards, the old one or the new one,
 //! and no edit is lost.
 
-use super::editing::dev;
+use super::editing::{dev, push_over};
 use super::support::mounts::mounted_on;
 use super::support::{Project, World};
 use std::fs;
@@ -105,4 +105,32 @@ fn a_kill_during_the_first_push_leaves_nothing_mounted() {
     assert_eq!(blog.remote_ref("refs/heads/main"), None);
     blog.remove(".commis/hooks/post_install").commit("quick").push("main").succeeds();
     assert_eq!((world.page("blog").body.as_str(), mounted_on(&world.path("srv/blog/project")).len()), ("first", 1));
+}
+
+/// Its processes are in no hurry to end, so the server dies after the verdict and before it has tidied.
+#[test]
+fn a_kill_after_the_verdict_keeps_the_tree_that_was_edited_whoever_owns_it() {
+    let mut world = dev();
+    let directory = {
+        let blog = world.project("blog").saying("first");
+        let blog = blog.write("Procfile", "web: trap '' TERM; exec python3 server.py\n").commit("stubborn");
+        blog.push("main").succeeds();
+        // What no commit has, in a tree that somebody gave to root.
+        fs::write(blog.place("project/.gitignore"), ".env\n").expect("an edit");
+        fs::write(blog.place("project/.env"), "SECRET=1").expect("an edit");
+        std::os::unix::fs::chown(blog.place("run"), Some(0), Some(0)).expect("chown");
+        let blog =
+            blog.write(".commis/project.toml", "mode = \"cooking\"\n").write("page.txt", "cooked").commit("cook");
+        push_over(&blog, "stash").succeeds().says("archives/2.left/run for 7 days");
+        blog.directory.clone()
+    };
+    world.kill();
+    let blog = Project::at(&world, "blog", &directory);
+    assert!(!blog.place("archives/2.left").exists(), "it was tidied before the kill: this test shows nothing");
+    world.start();
+    assert_eq!(world.page_when_up("blog").body, "cooked");
+    world.settle();
+    let blog = Project::at(&world, "blog", &directory);
+    let left = || fs::read_to_string(blog.place("archives/2.left/run/.env")).unwrap_or_default();
+    assert_eq!((left().as_str(), blog.place("archives/2/run").exists()), ("SECRET=1", false));
 }

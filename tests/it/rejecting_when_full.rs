@@ -4,6 +4,7 @@ use super::support::World;
 use super::support::project::Project;
 use super::support::rejected::{Before, OLD, live_blog, rejected};
 use nix::mount::{MsFlags, mount, umount};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A small file system in memory over a directory of a world, until it is dropped.
@@ -47,7 +48,10 @@ impl Drop for Filling {
 
 /// A world whose projects lie on a small file system.
 fn small_world(megabytes: u32) -> (World, Small) {
-    let mut world = World::new();
+    small(World::new(), megabytes)
+}
+
+fn small(mut world: World, megabytes: u32) -> (World, Small) {
     world.stop();
     let small = Small::over(&world.path("srv"), megabytes);
     world.start();
@@ -198,4 +202,29 @@ fn no_room_for_a_backup_is_known_before_data_is_touched() {
         assert_eq!(archives.iter().filter(|name| name.contains("partial")).count(), 0, "{archives:?}");
     }
     end((world, small));
+}
+
+#[test]
+fn a_release_for_which_there_is_no_room_is_not_taken_in() {
+    let staging = World::new();
+    let blog = staging.project("blog").write("index.html", OLD).commit("one");
+    blog.push("main").succeeds();
+    staging.settle();
+    let file = staging.path("v1.tar");
+    let mut export = staging.commis_command(&["release", "export", "blog"]);
+    assert!(export.stdout(File::create(&file).expect("a file")).status().expect("an end").success());
+    let signers = staging.path("signers");
+    std::fs::write(&signers, &staging.commis(&["release", "signer"]).succeeded().stdout).expect("signers");
+    let settings = format!("platform = \"prod\"\n[releases]\nsigners = \"{}\"\n", signers.display());
+    let (production, small) = small(World::with(&settings), 100);
+    let push = ["release", "push", "blog", file.to_str().expect("a path")];
+    production.commis(&["project", "create", "blog"]).succeeded();
+    let filling = small.fill_all_but(2_000);
+    production.commis(&push).failed(1).says("not enough room").says("free space on the server");
+    let incoming = production.path("srv/blog/incoming");
+    assert_eq!(std::fs::read_dir(incoming).map_or(0, Iterator::count), 0, "half a release is left");
+    drop(filling);
+    production.commis(&push).succeeded();
+    assert_eq!(production.page("blog").body, OLD);
+    end((production, small));
 }

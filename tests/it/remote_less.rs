@@ -35,8 +35,11 @@ fn a_project_without_a_remote_lives_in_its_directory() {
     world.commis(&["deploy", "notes"]).failed(66).says("is empty");
     filled(&world);
     fs::write(place(&world, "pillar/init.sls"), "env:\n  SECRET: hush-hush\n").expect("a pillar");
+    nix::unistd::mkfifo(&place(&world, "project/pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     let deployed = world.commis(&["deploy", "notes"]);
     deployed.succeeded().says("success: notes v1 is live").says("archives/2.left/project").says("for 7 days, until 2");
+    deployed.says("pipes, sockets and devices are not copied");
+    assert!(place(&world, "archives/2.left/project/pipe").exists() && !place(&world, "run/pipe").exists());
     assert_eq!(world.page("notes").body, "first");
     assert_eq!(fs::read_to_string(place(&world, "run/made.txt")).expect("a product").trim(), "made hush-hush");
     assert_eq!(

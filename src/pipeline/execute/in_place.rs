@@ -50,15 +50,23 @@ impl Execution<'_> {
         }
     }
 
+    /// What stood in `project/`, but for what no copy has; that stays where the rest is kept.
+    fn fill_from_project(&self) -> Result<u64, Failure> {
+        let copied = twin::copy(&self.places.project(), &self.work.tree)?;
+        permissions::give_edited(self.context, &self.order.project, self.work.tree.clone())?;
+        if !copied.passed.is_empty() {
+            let left = format!("archives/{}.left/project", self.order.number.0);
+            let paths = words::some_of(&copied.passed, NAMED);
+            self.tell_warning(&format!("pipes, sockets and devices are not copied, and stay in {left}: {paths}"));
+        }
+        Ok(copied.written)
+    }
+
     fn fill(&mut self) -> Result<Done, Failure> {
         let owner = permissions::edited_owner(&self.order.project);
         self.context.store.note_in_place(&self.order.project.name, self.order.number, InPlace::Fresh)?;
         let files = tokio::task::block_in_place(|| match self.gathered.facts.place {
-            Place::Fresh(From::Directory) => {
-                let copied = twin::copy(&self.places.project(), &self.work.tree)?;
-                permissions::give_edited(self.context, &self.order.project, self.work.tree.clone())?;
-                Ok::<_, Failure>(copied.written)
-            }
+            Place::Fresh(From::Directory) => self.fill_from_project(),
             _ => {
                 let source = self.gathered.source.as_ref().ok_or_else(|| missing("a commit"))?;
                 let repository = self.places.repository(Repository::Project);
@@ -88,6 +96,7 @@ impl Execution<'_> {
         let kept =
             if count == 1 { "1 edited file is kept".to_owned() } else { format!("{count} edited files are kept") };
         self.tell_detail(&format!("{kept} on the branch {short}"));
+        self.ground()?.unnameable.iter().for_each(|what| self.tell_warning(what));
         if self.order.manner.on_edits == OnEdits::Commit {
             let remote = self.context.remote_of(name);
             self.tell_detail(&format!("to merge them: git pull --no-rebase {remote} {short}"));

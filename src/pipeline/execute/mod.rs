@@ -50,7 +50,7 @@ pub use bundle::no_release;
 pub use data::{earlier_backup, shelf};
 pub use in_place::{keep, refill, restore};
 pub use prepare::{empty, make_directories};
-pub use tidy::{Tidy, archive_replaced, on_shelf, retention_policy};
+pub use tidy::{Replaced, Tidy, archive_replaced, on_shelf, retention_policy};
 pub use undo::discard;
 pub use watch::Watch;
 
@@ -332,6 +332,9 @@ impl<'a> Execution<'a> {
         let version = version.ok_or_else(|| missing("a release number"))?;
         self.note_environment()?;
         self.note_records();
+        if !self.begun.contains(&Step::MoveRef) {
+            self.make_late_hooks_durable()?;
+        }
         if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Edit(Edit::Snapshot)) {
             self.context.store.note_in_place(name, number, InPlace::Kept)?;
         }

@@ -137,7 +137,9 @@ impl Jobs {
         if self.previous.is_none() {
             return trees::remove_tree(tree);
         }
-        archive_replaced(&self.places, (tree, self.edited), self.number)
+        let edited = self.edited.is_some_and(|inode| reading::inode(tree).is_ok_and(|it| it == inode));
+        let replaced = if edited { Replaced::Edited } else { Replaced::Release };
+        archive_replaced(&self.places, (tree, replaced), self.number)
     }
 
     /// Keeps the backups that somebody may go back to, the newest replaced tree, and for some days what did not work.
@@ -190,18 +192,23 @@ impl Jobs {
     }
 }
 
-/// Puts the tree that a deployment replaced where it is kept. What people edited may hold what no commit has, ignored files
-/// for instance: it is kept for days, whatever is deployed next. Its inode tells, and who owns it after a crash.
+/// What a deployment replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replaced {
+    Release,
+    /// What people edited may hold what no commit has, ignored files for instance.
+    Edited,
+}
+
+/// Puts the tree that a deployment replaced where it is kept: one that people edited for days, whatever is deployed next.
 pub fn archive_replaced(
     places: &ProjectPlaces,
-    (tree, edited): (&Path, Option<u64>),
+    (tree, replaced): (&Path, Replaced),
     number: DeploymentNumber,
 ) -> Result<(), Failure> {
-    let was_edited =
-        edited.is_some_and(|inode| reading::inode(tree).is_ok_and(|it| it == inode)) || reading::owner(tree)? != 0;
-    let (directory, to) = match was_edited {
-        true => (places.left(number), places.left_run(number)),
-        false => (places.archived(number), places.archived_run(number)),
+    let (directory, to) = match replaced {
+        Replaced::Edited => (places.left(number), places.left_run(number)),
+        Replaced::Release => (places.archived(number), places.archived_run(number)),
     };
     if to.symlink_metadata().is_ok() {
         return trees::remove_tree(tree);

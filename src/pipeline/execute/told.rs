@@ -104,15 +104,17 @@ impl Execution<'_> {
     }
 
     /// What went wrong; told before the undoing starts, because that may take a while.
-    pub fn announce_failure(&self, failure: &Failure, reported: Code) {
+    pub fn announce_failure(&self, failure: &Failure) {
         self.tell_verdict("error", &failure.what);
         for line in &failure.details {
             self.log.line(&words::detail(line));
         }
-        if reported == Code::RolledBack {
-            let old = self.order.project.live.map(|version| version.to_string()).unwrap_or_default();
-            self.log.line(&format!("-----> Rolling back to {old}"));
-        }
+    }
+
+    /// What follows is about the release that was live, which is put back.
+    pub fn announce_way_back(&self) {
+        let old = self.order.project.live.map(|version| version.to_string()).unwrap_or_default();
+        self.log.line(&format!("-----> Rolling back to {old}"));
     }
 
     /// What serves now, and what next.

@@ -21,7 +21,7 @@ pub(super) fn look(context: &Context, order: &Order, promotion: &Promotion) -> R
     let config = context.config();
     let name = &order.project.name;
     let mode = context.mode_of(&order.project);
-    require_final(name, mode)?;
+    takes_releases(name, mode)?;
     // It would take the place of a tree whose edits are nowhere else.
     may_go_back(&order.project)?;
     let places = context.project_places(name);
@@ -86,7 +86,7 @@ pub(super) fn possible_hooks() -> BTreeSet<Hook> {
 }
 
 /// Where something is built, nothing from elsewhere is deployed: their numbers would meet.
-fn require_final(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
+pub fn takes_releases(project: &ProjectName, mode: Mode) -> Result<(), Failure> {
     if mode == Mode::Final {
         return Ok(());
     }

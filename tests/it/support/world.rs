@@ -326,9 +326,10 @@ impl Ran {
         self
     }
 
-    /// On either stream.
+    /// On either stream, also where a long line of it goes on below.
     pub fn says(&self, text: &str) -> &Self {
-        assert!(self.stdout.contains(text) || self.stderr.contains(text), "{text:?} not in {self:#?}");
+        let is_in = |stream: &str| stream.contains(text) || stream.replace("\n       ", " ").contains(text);
+        assert!(is_in(&self.stdout) || is_in(&self.stderr), "{text:?} not in {self:#?}");
         self
     }
 
