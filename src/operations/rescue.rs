@@ -6,8 +6,8 @@ use super::authorize::{Action, authorize};
 use super::deploy::Wish;
 use super::records::{Choice, Kept, Reply, Rescue};
 use super::{Talk, records};
-use crate::model::{Actor, Code, DeploymentNumber, Failure, ReleaseVersion, Trigger};
-use crate::pipeline::execute::revive;
+use crate::model::{Actor, Code, DeploymentNumber, Failure, ProjectName, ReleaseVersion, Trigger};
+use crate::pipeline::execute::{self, revive};
 use crate::pipeline::{Goal, Manner, recall};
 use crate::store::{DataState, DeploymentRecord, ProjectRecord, Status};
 use crate::system::{clock, reading};
@@ -59,6 +59,7 @@ impl Platform {
         let (version, with_data) = match way {
             WayOut::Look => return look(),
             WayOut::Accept => return self.accept(&project).await,
+            WayOut::Old if project.filled.is_some() => return self.restore_edited(&project).await,
             WayOut::Old => (live(&project)?, self.data_to_put_back(&project)?),
             WayOut::Data(number) => (live(&project)?, Some(DeploymentNumber(number))),
             WayOut::Forward => (self.failed_release(&project)?, None),
@@ -77,8 +78,7 @@ impl Platform {
     /// Trouble is over by decree; what is in `run/` is live.
     async fn accept(&self, project: &ProjectRecord) -> Result<Reply, Failure> {
         let name = &project.name;
-        let busy = || Failure::new(Code::Busy, format!("{name} is being deployed")).hint(format!("commis show {name}"));
-        let _closed = self.desk.close(name, "rescue").ok_or_else(busy)?;
+        let _closed = self.desk.close(name, "rescue").ok_or_else(|| busy(name))?;
         let _lock = self.lock(name)?;
         self.settle_bound(project)?;
         let in_run = self.in_run(project)?.and_then(|row| row.version).or(project.live);
@@ -92,10 +92,41 @@ impl Platform {
         let serving = self.context.live(name).filter(|live| live.version == version);
         self.context.supervisor.stop_others(name, serving.map(|live| live.set)).await;
         self.context.store.accept_live(name, version)?;
-        if serving.is_none() {
-            revive::revive(&self.context, project, version).await?;
+        match serving {
+            // Requests may still go where the failed one was.
+            Some(_) => self.context.point_router_at(name, serving)?,
+            None => revive::revive(&self.context, project, version).await?,
         }
         Ok(Reply::Done { done: format!("{name} is as it is: {version} is live"), changed: true })
+    }
+
+    /// Behind what is edited in place is no release, but the copy that the troubled deployment made of it: `run/` becomes
+    /// that again, and what it is now is put aside.
+    async fn restore_edited(&self, project: &ProjectRecord) -> Result<Reply, Failure> {
+        let name = &project.name;
+        let _closed = self.desk.close(name, "rescue").ok_or_else(|| busy(name))?;
+        let _lock = self.lock(name)?;
+        let (version, number) = (live(project)?, self.snapshot(project)?);
+        let number = number.ok_or_else(|| {
+            let what = format!("no copy of {name} as it was edited is kept");
+            Failure::new(Code::NotFound, what).hint(format!("commis rescue {name} --accept"))
+        })?;
+        self.context.supervisor.stop_others(name, None).await;
+        let places = self.context.project_places(name);
+        let restored = || execute::restore(&self.context.store, name, (&places, number));
+        tokio::task::block_in_place(restored)?;
+        self.settle_bound(project)?;
+        self.context.store.accept_live(name, version)?;
+        revive::revive(&self.context, project, version).await?;
+        let done = format!("{name} is again what it was before deploy {}: {version} is live", number.0);
+        Ok(Reply::Done { done, changed: true })
+    }
+
+    /// The troubled deployment, where the copy that it made of what is edited is still kept.
+    fn snapshot(&self, project: &ProjectRecord) -> Result<Option<DeploymentNumber>, Failure> {
+        let places = self.context.project_places(&project.name);
+        let kept = |number: &DeploymentNumber| places.archived_run(*number).is_dir();
+        Ok(self.troubled(project)?.map(|row| row.number).filter(kept))
     }
 
     /// The deployment that needs an admin: the newest whose undoing failed. What went well since ended earlier trouble.
@@ -167,6 +198,9 @@ impl Platform {
         let mut choices = Vec::new();
         // Behind what is edited in place is no release that could be deployed.
         let released = project.filled.is_none();
+        if !released && let Some(number) = self.snapshot(project)? {
+            choices.push(choice("--old", format!("make run/ what it was before deploy {}", number.0)));
+        }
         if let Some(live) = project.live.filter(|_| released) {
             let data = self.data_to_put_back(project)?;
             let data = data.map_or_else(String::new, |number| format!(" with data from archives/{}", number.0));
@@ -191,6 +225,10 @@ fn live(project: &ProjectRecord) -> Result<ReleaseVersion, Failure> {
         let what = format!("no release of {} was ever live", project.name);
         Failure::new(Code::NotFound, what).hint(format!("commis rescue {} --accept, then push again", project.name))
     })
+}
+
+fn busy(name: &ProjectName) -> Failure {
+    Failure::new(Code::Busy, format!("{name} is being deployed")).hint(format!("commis show {name}"))
 }
 
 fn is_aside(name: &str) -> bool {

@@ -187,7 +187,7 @@ pub struct RollbackWords {
 pub struct RescueWords {
     /// Name of the project
     pub project: String,
-    /// Try the release that should be live again, with its data
+    /// Try the release that should be live again, with its data; what is edited in place becomes what it was
     #[arg(long)]
     pub old: bool,
     /// Try the release that failed again, with data as it is

@@ -12,9 +12,20 @@ pub enum Shape {
     Hooks,
     /// A Python process.
     Web,
-    /// Its release line adds to a file of `data/`.
+    /// Its release line adds to a file of `data/`, before the switch.
     Migrates,
+    /// A hook does, after it.
+    MigratesLate,
 }
+
+impl Shape {
+    /// Whether each release that is made live adds its page to the ledger.
+    pub fn writes_data(self) -> bool {
+        matches!(self, Shape::Migrates | Shape::MigratesLate)
+    }
+}
+
+const WRITES: &str = "cat index.html >> \"$COMMIS_DATA/ledger\"";
 
 /// How good a commit is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +66,7 @@ pub fn write(directory: &Path, (scene, health): (Scene, Health), page: &str) -> 
     let (hooks, release) = (shape == Shape::Hooks, health == Health::BadRelease);
     let good = if shape == Shape::Web { "python3 server.py" } else { "commis static ." };
     let web = if health == Health::Unhealthy { format!("{bad} && exit 1; {good}") } else { good.to_owned() };
-    let migrates = if shape == Shape::Migrates { "cat index.html >> \"$COMMIS_DATA/ledger\"" } else { "echo yes" };
+    let migrates = if shape == Shape::Migrates { WRITES } else { "echo yes" };
     let line = format!(
         "release: {migrates}{}\n",
         if release { format!("; if {bad}; then exit 1; fi") } else { String::new() }
@@ -69,8 +80,10 @@ pub fn write(directory: &Path, (scene, health): (Scene, Health), page: &str) -> 
     }
     for name in ["pre_install", "configure", "build", "bundle", "deploy", "post_deploy", "post_install"] {
         let fails = matches!((name, health), ("build", Health::BadBuild) | ("post_deploy", Health::BadPostDeploy));
-        if hooks || fails {
-            hook(directory, name, &if fails { format!("if {bad}; then exit 1; fi") } else { "echo yes".into() })?;
+        let writes = shape == Shape::MigratesLate && name == "post_deploy";
+        if hooks || fails || writes {
+            let does = if writes { WRITES } else { "echo yes" };
+            hook(directory, name, &if fails { format!("{does}\nif {bad}; then exit 1; fi") } else { does.into() })?;
         }
     }
     Ok(())

@@ -21,19 +21,21 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// In this order, so that few sessions see all modes. Release lines that change data are not for mode editable: there
+    /// In this order, so that few sessions see all modes. Lines and hooks that change data are not for mode editable: there
     /// data is not kept, and what they did stays.
-    pub const ALL: [Scene; 10] = [
+    pub const ALL: [Scene; 12] = [
         Scene { mode: Mode::Cooking, shape: Shape::Migrates },
         Scene { mode: Mode::Editable, shape: Shape::Hooks },
         Scene { mode: Mode::Final, shape: Shape::Migrates },
         Scene { mode: Mode::Cooking, shape: Shape::Hooks },
         Scene { mode: Mode::Editable, shape: Shape::Web },
         Scene { mode: Mode::Final, shape: Shape::Hooks },
+        Scene { mode: Mode::Cooking, shape: Shape::MigratesLate },
         Scene { mode: Mode::Cooking, shape: Shape::Web },
         Scene { mode: Mode::Cooking, shape: Shape::Static },
         Scene { mode: Mode::Editable, shape: Shape::Static },
         Scene { mode: Mode::Final, shape: Shape::Web },
+        Scene { mode: Mode::Final, shape: Shape::MigratesLate },
     ];
 
     pub fn cooking(shape: Shape) -> Self {

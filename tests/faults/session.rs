@@ -163,8 +163,9 @@ impl Session {
         let shown = self.machine.json(&["show", PROJECT])?;
         let mut rescued = None;
         if let Some(trouble) = shown["trouble"].as_str() {
-            // Behind what is edited in place is no release to go back to.
-            let how = if self.is_edited() { "--accept" } else { "--old" };
+            // What is edited in place may not have been copied yet when it went wrong.
+            let copied = self.machine.json(&["rescue", PROJECT])?["choices"].to_string().contains("--old");
+            let how = if copied { "--old" } else { "--accept" };
             let ran = rescued.insert(self.whatever_is(&["rescue", PROJECT, how], State::live_of)?);
             checker::glance(self).map_err(|error| format!("{error}\nrescued from {trouble}: {ran:?}"))?;
         }

@@ -90,6 +90,7 @@ fn wishes(mode: Mode) -> Vec<(Shape, Wish)> {
             hooks(&[Wish::Push(Good), Wish::Rollback, Wish::RollbackWithData, Wish::Redeploy]),
             hooks(&bad),
             migrates(&[Wish::Push(Good), Wish::RollbackWithData, bad[1], bad[2]]),
+            vec![(Shape::MigratesLate, Wish::Push(Good)), (Shape::MigratesLate, bad[0])],
         ]
         .concat(),
         // The way back is the undoing.
@@ -114,7 +115,9 @@ fn shortest(mode: Mode) -> Vec<(Shape, Wish)> {
     match mode {
         Mode::Cooking => [Wish::Push(Good), Wish::Rollback, Wish::RollbackWithData, Wish::Push(BadPostDeploy)]
             .map(|wish| (Shape::Migrates, wish))
-            .to_vec(),
+            .into_iter()
+            .chain([(Shape::MigratesLate, Wish::Push(Good))])
+            .collect(),
         Mode::Editable => [Wish::PushOver(Good), Wish::Edit(Good), Wish::PushOver(Unhealthy)]
             .map(|wish| (Shape::Hooks, wish))
             .to_vec(),

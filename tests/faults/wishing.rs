@@ -242,7 +242,7 @@ fn is_unsure(said: &str) -> bool {
 pub fn served(now: &State, commit: Option<String>, (shape, commits): (Shape, &HashMap<String, Files>)) -> State {
     let mut next = now.clone();
     let page = commit.as_ref().and_then(|commit| standing::page(commits.get(commit)?));
-    if let Some(page) = page.filter(|_| shape == Shape::Migrates) {
+    if let Some(page) = page.filter(|_| shape.writes_data()) {
         next.data.ledger.push_str(page);
     }
     State { serves: commit, ..next }

@@ -152,6 +152,30 @@ fn failed_at_every_step_the_tree_is_whole_and_no_edit_is_lost() {
 
 #[test]
 #[ignore = "needs a server with points: bin/test points"]
+fn an_undoing_that_failed_is_done_again_by_a_rescue() {
+    for point in ["step.restore-run.before", "step.route-back.before"] {
+        let mut world = dev();
+        world.stop();
+        world.start_armed(&format!("{point}=1*return(error)"));
+        let blog = world.project("blog").script(".commis/hooks/build", BUILD).saying("page 0");
+        blog.push("main").succeeds();
+        edit(&blog);
+        let blog =
+            blog.script(".commis/hooks/post_deploy", "#!/bin/sh\nexit 1\n").write("page.txt", "bad").commit("bad");
+        push_over(&blog, "stash").is_rejected("rollback-failed");
+        let shown = world.commis(&["rescue", "blog"]);
+        // What was restored all the same has no copy any more.
+        let taken = if point.contains("restore") { "--old" } else { "--accept" };
+        shown.succeeded().says(taken);
+        world.commis(&["rescue", "blog", taken]).succeeded().says("v1 is live");
+        assert_eq!(world.page_when_up("blog").body, fs::read_to_string(blog.place("run/page.txt")).expect("a page"));
+        assert_eq!(tree(&blog.place("run")), Tree::Edited("page 0".into()), "{point}");
+        assert!(world.json(&["show", "blog"])["trouble"].is_null(), "{point}");
+    }
+}
+
+#[test]
+#[ignore = "needs a server with points: bin/test points"]
 fn dead_at_the_steps_of_a_first_push_there_is_all_of_it_or_nothing() {
     let mut world = dev();
     for step in ["fill", "describe", "exchange", "route", "bind", "move-ref"] {
