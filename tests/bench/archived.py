@@ -52,7 +52,38 @@ def model(bench, size):
 
 
 def tree_materialise(bench):
-    """A tree in its place, owners, modes and times included, against `rsync -a` from scratch; neither is synced."""
+    """The tree of the release before, which was kept, in its place and compared, as a way back does it, against `rsync -a`
+    from scratch; neither is synced."""
+
+    def measure(name, place, tree):
+        ours, other = place / "ours", place / "other"
+        stamp = bench.archives("stamp", tree)
+
+        def put_back(number):
+            if ours.exists():
+                ours.rename(tree)
+            drop(other)
+            os.sync()
+
+        row = bench.alternate(
+            name,
+            lambda number: timed(bench.archives, "take", tree, ours, stamp),
+            lambda number: timed(run, ["rsync", "-a", f"{ours if ours.exists() else tree}/", f"{other}/"]),
+            before=put_back,
+            after=lambda number: same_trees(ours, other) if number == 0 else None,
+        )
+        put_back(0)
+        folders.change_one(folders.a_file(tree))
+        must_fail(lambda: bench.archives("take", tree, ours, stamp))
+        drop(ours)
+        return row
+
+    return on_every_volume(bench, "tree-materialise", measure)
+
+
+def tree_copy(bench):
+    """A tree copied, owners, modes and times included, as editing in place does it, against `rsync -a` from scratch; neither
+    is synced."""
 
     def measure(name, place, tree):
         ours, other = place / "ours", place / "other"
@@ -75,7 +106,7 @@ def tree_materialise(bench):
             after=lambda number: (check(number), clean(number)),
         )
 
-    return on_every_volume(bench, "tree-materialise", measure)
+    return on_every_volume(bench, "tree-copy", measure)
 
 
 def same_trees(one, other):

@@ -12,7 +12,7 @@ use commis::system::own_key::FirstStart;
 use commis::trees::stamps;
 use std::path::{Path, PathBuf};
 
-const USAGE: &str = "pack TREE OUT | bundle TREE OUT KEY [BEFORE] | unpack ARCHIVE INTO | copy TREE TO | stamp TREE | \
+const USAGE: &str = "pack TREE OUT | bundle TREE OUT KEY [BEFORE] | unpack ARCHIVE INTO | copy TREE TO | stamp TREE | take TREE TO STAMP | \
                      verify TREE STAMP | digest TREE | backup DATA PLACE [EARLIER] | copy-back PLACE TO";
 
 fn main() -> std::process::ExitCode {
@@ -42,6 +42,7 @@ fn run(words: &[&str]) -> Result<String, Failure> {
             true => Ok("unchanged".into()),
             false => Err(Failure::new(Code::VerifyFailed, "changed")),
         },
+        ["take", tree, to, stamp] => take(Path::new(tree), Path::new(to), stamp),
         ["digest", tree] => Ok(compare::tree_digest(Path::new(tree))?.sha256),
         ["backup", data, place] => back_up(Path::new(data), Path::new(place), None),
         ["backup", data, place, earlier] => back_up(Path::new(data), Path::new(place), Some(Path::new(earlier))),
@@ -73,6 +74,15 @@ fn unpack(archive: &Path, into: &Path) -> Result<String, Failure> {
     let expect = Expect { sha256: sum_beside(archive), limits: UnpackLimits::default() };
     let unpacked = archives::unpack(archive, &expect, into, UserIds::of(0), Links::InsideOnly)?;
     Ok(unpacked.manifest.tree.sha256)
+}
+
+/// What a way back does with the tree that was kept: into its place by its name, and compared.
+fn take(tree: &Path, to: &Path, stamp: &str) -> Result<String, Failure> {
+    std::fs::rename(tree, to).map_err(|error| Failure::internal("take the tree", &error))?;
+    if stamps::take(to)?.0 != stamp {
+        return Err(Failure::new(Code::VerifyFailed, "changed"));
+    }
+    Ok("taken".into())
 }
 
 /// The step that backs data up, without the sync of the disk at its end: `cp` does none either.
