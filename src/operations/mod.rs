@@ -14,6 +14,7 @@ mod show_edits;
 mod show_rescue;
 
 mod already;
+mod columns;
 mod configure;
 mod deploy;
 mod destroy_project;

@@ -1,7 +1,7 @@
 //! Answers about the disk and the trash as people read them. Pure.
 
+use super::columns::{moment, table};
 use super::records::{Destroyed, Disk, ProjectDisk, Trimmed};
-use super::show::{moment, table};
 use crate::notify::clean_line;
 use crate::notify::words::size;
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! What was edited in place, as people read it. Pure.
 
+use super::columns::table;
 use super::records::{Diff, EditedFile};
-use super::show::table;
 use crate::notify::clean_line;
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
 //! The state of a project in trouble, as people read it. Pure.
 
-use super::show::{moment, table};
+use super::columns::{moment, table};
 use crate::operations::records::Rescue;
 use std::fmt::Write;
 
