@@ -88,15 +88,24 @@ impl Platform {
         }
         let id = entropy::hex(16).map_err(|error| Failure::internal("name an upload", &error))?;
         let directory = places.incoming_release(&id);
-        for path in [places.incoming(), directory.clone()] {
-            privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })?;
-        }
-        let shelved = match receive(&project.name, &directory, bytes).await {
-            Ok(file_name) => tokio::task::block_in_place(|| self.shelve_upload(project, (&directory, &file_name))),
-            Err(failure) => Err(failure),
-        };
+        let shelved = self.receive_and_shelve(project, &directory, bytes).await;
+        // Also what could be made only half.
         trees::remove_tree(&directory)?;
         shelved
+    }
+
+    async fn receive_and_shelve(
+        &self,
+        project: &ProjectRecord,
+        directory: &Path,
+        bytes: Bytes,
+    ) -> Result<ReleaseRecord, Failure> {
+        let incoming = self.context.project_places(&project.name).incoming();
+        for path in [incoming, directory.to_owned()] {
+            privileged::perform(&Operation::MakeDirectory { path, owner: UserIds::of(0), mode: 0o700 })?;
+        }
+        let file_name = receive(&project.name, directory, bytes).await?;
+        tokio::task::block_in_place(|| self.shelve_upload(project, (directory, &file_name)))
     }
 
     fn shelve_upload(

@@ -19,6 +19,8 @@ pub struct Options {
     pub model: u64,
     pub workers: u64,
     pub only: Vec<String>,
+    /// Walks: only wishes that are named so, `Carry(Good)`.
+    pub wish: Option<String>,
     /// Nothing new begins after so long.
     pub minutes: u64,
     /// Where what went wrong is written down.
@@ -40,6 +42,7 @@ impl Default for Options {
             model: 40,
             workers: 3,
             only: Vec::new(),
+            wish: None,
             minutes: 180,
             evidence: std::env::temp_dir().join("commis-faults").join("evidence"),
         }
@@ -67,6 +70,7 @@ impl Options {
                 "--workers" => options.workers = number()?.max(1),
                 "--minutes" => options.minutes = number()?,
                 "--only" => options.only.extend(value.split(',').map(str::to_owned)),
+                "--wish" => options.wish = Some(value.to_owned()),
                 "--evidence" => options.evidence = value.into(),
                 _ => return Err(format!("unknown option {word}")),
             }

@@ -145,7 +145,10 @@ fn walk((mode, shape): (Mode, Shape), wish: Wish, fate: Fate) -> Walk {
     Walk { scene: Scene { mode, shape }, wish, fate, only: "" }
 }
 
-fn carry_out(tally: Tally, options: &Options, all: Vec<Walk>) -> Tally {
+fn carry_out(tally: Tally, options: &Options, mut all: Vec<Walk>) -> Tally {
+    if let Some(wish) = &options.wish {
+        all.retain(|walk| format!("{:?}", walk.wish) == *wish);
+    }
     let waiting = Waiting::new(all);
     std::thread::scope(|scope| {
         for _ in 0..options.workers {
