@@ -330,16 +330,13 @@ impl<'a> Execution<'a> {
         let started = self.begun.contains(&Step::Start);
         let version = if started { self.work.version } else { self.order.project.live };
         let version = version.ok_or_else(|| missing("a release number"))?;
-        self.note_environment()?;
+        let has_moved = self.begun.contains(&Step::MoveRef);
+        if !has_moved {
+            self.before_the_end()?;
+        }
         self.note_records();
-        if !self.begun.contains(&Step::MoveRef) {
-            self.make_late_hooks_durable()?;
-        }
-        if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Edit(Edit::Snapshot)) {
-            self.context.store.note_in_place(name, number, InPlace::Kept)?;
-        }
         match self.context.store.finish_live(name, number, version, clock::now()) {
-            Err(error) if self.begun.contains(&Step::MoveRef) => {
+            Err(error) if has_moved => {
                 tracing::error!(project = %name, %number, %error, "live, but not recorded yet");
             }
             finished => finished?,
@@ -356,6 +353,16 @@ impl<'a> Execution<'a> {
             self.tell_verdict("error", doubt);
         }
         Ok(version)
+    }
+
+    /// The last that can still fail: it is done before the branch moves, or, where none does, before the verdict.
+    fn before_the_end(&self) -> Result<(), Failure> {
+        self.note_environment()?;
+        self.make_late_hooks_durable()?;
+        if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Edit(Edit::Snapshot)) {
+            self.context.store.note_in_place(&self.order.project.name, self.order.number, InPlace::Kept)?;
+        }
+        Ok(())
     }
 
     fn note_records(&self) {

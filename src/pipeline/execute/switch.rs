@@ -145,8 +145,7 @@ impl Execution<'_> {
     /// After this there is no way back. A branch that has moved although git or the disk complained has moved: then an
     /// admin is told, and nothing is undone.
     pub(super) async fn move_ref(&mut self) -> Result<Done, Failure> {
-        self.note_environment()?;
-        self.make_late_hooks_durable()?;
+        self.before_the_end()?;
         let prepared = self.work.prepared.take().ok_or_else(|| missing("a prepared branch"))?;
         // Durable on return; the objects have been since the exchange.
         let moved = prepared.commit().await.map_err(|error| Failure::internal("move the branch", &error));
