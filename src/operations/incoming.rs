@@ -11,7 +11,7 @@ use crate::pipeline::standing::may_go_back;
 use crate::pipeline::{gather, shelving};
 use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::system::privileged::{self, Operation};
-use crate::system::{UserIds, entropy, files, reading};
+use crate::system::{UserIds, files};
 use crate::trees;
 use crate::verbs::Despite;
 use std::fs::{File, OpenOptions};
@@ -20,8 +20,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Releases of one project that may be on their way in at the same time.
-const AT_ONCE: usize = 8;
 /// Bytes that are read and written at a time.
 const PIECE: usize = 256 << 10;
 const BLOCK: usize = 512;
@@ -79,18 +77,12 @@ impl Platform {
 
     /// From a stream to a release on the shelf.
     async fn take_in(&self, project: &ProjectRecord, bytes: Bytes) -> Result<ReleaseRecord, Failure> {
-        let places = self.context.project_places(&project.name);
-        // What a broken promotion left to be gone on with is on its way by another road.
-        let uploads = reading::names(&places.incoming())?.into_iter().filter(|name| !shelving::is_half_fetched(name));
-        if uploads.count() >= AT_ONCE {
-            let what = format!("{AT_ONCE} releases of {} are on their way in already", project.name);
-            return Err(Failure::new(Code::Busy, what).hint("try again in a minute"));
+        let upload = self.uploads.begin(&project.name, &self.context.project_places(&project.name))?;
+        let shelved = self.receive_and_shelve(project, upload.directory(), bytes).await;
+        // Also what could be made only half. What stays is found by the next deployment.
+        if let Err(failure) = trees::remove_tree(upload.directory()) {
+            tracing::warn!(project = %project.name, "tidying: {failure}");
         }
-        let id = entropy::hex(16).map_err(|error| Failure::internal("name an upload", &error))?;
-        let directory = places.incoming_release(&id);
-        let shelved = self.receive_and_shelve(project, &directory, bytes).await;
-        // Also what could be made only half.
-        trees::remove_tree(&directory)?;
         shelved
     }
 

@@ -43,6 +43,7 @@ mod serve_git;
 mod sweep;
 mod trash;
 mod travel;
+mod uploads;
 mod visible;
 
 use crate::model::{Actor, Failure, ProjectName};
@@ -60,6 +61,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
+use uploads::Uploads;
 
 /// The server as doors see it; cheap to clone.
 #[derive(Clone)]
@@ -69,6 +71,7 @@ pub struct Platform {
     pub(crate) addresses: Addresses,
     /// Pushes whose git is running, by token.
     sessions: Arc<Mutex<HashMap<String, PushSession>>>,
+    uploads: Uploads,
     /// Work that must end before the server may: each holds a part of it, and a drain all of it.
     tasks: Arc<tokio::sync::RwLock<()>>,
     /// Held by whoever makes or unmakes a project's directories.
@@ -133,9 +136,9 @@ pub struct NobodyListens;
 
 impl Platform {
     pub fn new(context: Context, addresses: Addresses) -> Self {
-        let (sessions, tasks, making) = Default::default();
+        let (sessions, uploads, tasks, making) = Default::default();
         let recovering = Arc::new(watch::channel(BTreeSet::new()).0);
-        Self { context, desk: Desk::default(), addresses, sessions, tasks, making, recovering }
+        Self { context, desk: Desk::default(), addresses, sessions, uploads, tasks, making, recovering }
     }
 
     /// Does what a verb says.

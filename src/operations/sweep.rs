@@ -19,6 +19,7 @@ impl Platform {
             || !reading::names(&places.trash())?.is_empty()
             || reading::names(&places.archives())?.iter().any(|name| is_half(name))
             || reading::names(places.runtime())?.iter().any(strange)
+            || !self.uploads.left(&places)?.is_empty()
             || !self.unknown_archives(name)?.is_empty()
             || !shelf::widowed(&places.releases())?.is_empty();
         if left { tokio::task::block_in_place(|| self.sweep(name)) } else { Ok(()) }
@@ -50,6 +51,7 @@ impl Platform {
         for trash in reading::names(&places.trash())? {
             trees::remove_tree(&places.trash().join(trash))?;
         }
+        self.uploads.left(&places)?.iter().try_for_each(|path| trees::remove_tree(path))?;
         self.sweep_shelf(name)?;
         execute::proofs::prove(&self.context, name)
     }
