@@ -14,6 +14,7 @@ pub mod proofs;
 mod restore;
 pub mod revive;
 mod scripts;
+mod settle;
 mod storage;
 mod switch;
 mod take;
@@ -30,7 +31,7 @@ use super::facts::{Facts, Place};
 use super::gather::Gathered;
 use super::recall::Interrupted;
 use super::rollback;
-use super::step::{Archive, Edit, Step};
+use super::step::{Archive, Step};
 use super::{Goal, Order};
 use crate::archives::Manifest;
 use crate::config::ProjectConfig;
@@ -38,7 +39,7 @@ use crate::git::refs::PreparedUpdate;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Because, Code, CommitId, Failure, Phase, ReleaseVersion};
 use crate::notify::{DeploymentLog, Redactor, words};
-use crate::store::{DeploymentRecord, InPlace, ReleaseRecord, StepRecord, StepStatus};
+use crate::store::{DeploymentRecord, ReleaseRecord, StepRecord, StepStatus};
 use crate::system::privileged::{self, Operation};
 use crate::system::{clock, failpoint, reading};
 use bundle::Origin;
@@ -320,49 +321,6 @@ impl<'a> Execution<'a> {
     /// Whether the new tree is in `run/`.
     fn is_exchanged(&self) -> bool {
         self.work.inode.is_some_and(|inode| reading::inode(&self.places.run()).is_ok_and(|run| run == inode))
-    }
-
-    /// The verdict reaches the disk: from here on the release is live whatever happens. Once the branch has moved
-    /// there is no way back: a verdict that cannot be written then is found and written by recovery.
-    pub async fn settle(&mut self) -> Result<ReleaseVersion, Failure> {
-        let (name, number) = (&self.order.project.name, self.order.number);
-        // Where nothing was started, what was live is live.
-        let started = self.begun.contains(&Step::Start);
-        let version = if started { self.work.version } else { self.order.project.live };
-        let version = version.ok_or_else(|| missing("a release number"))?;
-        let has_moved = self.begun.contains(&Step::MoveRef);
-        if !has_moved {
-            self.before_the_end()?;
-        }
-        self.note_records();
-        match self.context.store.finish_live(name, number, version, clock::now()) {
-            Err(error) if has_moved => {
-                tracing::error!(project = %name, %number, %error, "live, but not recorded yet");
-            }
-            finished => finished?,
-        }
-        if let Some(doubt) = &self.work.doubt {
-            let _ = self.context.store.set_trouble(name, Some(doubt));
-        }
-        if started {
-            self.context.set_live(name, self.work.new);
-        }
-        self.work.settled = Some(version);
-        self.tell_live(version);
-        if let Some(doubt) = &self.work.doubt {
-            self.tell_verdict("error", doubt);
-        }
-        Ok(version)
-    }
-
-    /// The last that can still fail: it is done before the branch moves, or, where none does, before the verdict.
-    fn before_the_end(&self) -> Result<(), Failure> {
-        self.note_environment()?;
-        self.make_late_hooks_durable()?;
-        if self.gathered.facts.place == Place::InPlace && !self.begun.contains(&Step::Edit(Edit::Snapshot)) {
-            self.context.store.note_in_place(&self.order.project.name, self.order.number, InPlace::Kept)?;
-        }
-        Ok(())
     }
 
     fn note_records(&self) {

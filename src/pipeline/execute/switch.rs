@@ -10,7 +10,7 @@ use crate::pipeline::context::LiveSet;
 use crate::pipeline::facts::Place;
 use crate::pipeline::health::{self, Exits};
 use crate::pipeline::instances::{self, Running};
-use crate::pipeline::step::{Edit, Step};
+use crate::pipeline::step::Step;
 use crate::runtime::{Restarts, Unhealthy};
 use crate::store::{DataState, Switch};
 use crate::system::privileged::Operation;
@@ -84,17 +84,6 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// What hooks wrote since the switch, before anything says that this is live. What the application itself writes is
-    /// its own to flush.
-    pub(super) fn make_late_hooks_durable(&self) -> Result<(), Failure> {
-        let switched = |step: &Step| matches!(step, Step::Exchange | Step::Edit(Edit::Stay));
-        let mut since = self.begun.iter().skip_while(|step| !switched(step));
-        if since.any(|step| matches!(step, Step::Hook(_))) {
-            as_root(&Operation::SyncFileSystem { path: self.places.data() })?;
-        }
-        Ok(())
-    }
-
     pub(super) async fn start(&mut self) -> Result<Done, Failure> {
         let version = self.work.version.ok_or_else(|| missing("a release number"))?;
         let manifest = self.work.manifest.as_ref().ok_or_else(|| missing("a manifest"))?;
@@ -160,12 +149,6 @@ impl Execution<'_> {
             }
             Err(failure) => Err(failure),
         }
-    }
-
-    /// Why what is live cannot be promised.
-    pub fn doubt(&self) -> Option<Failure> {
-        let hint = format!("commis rescue {} shows what can be done", self.order.project.name);
-        self.work.doubt.as_ref().map(|doubt| Failure::new(Code::NeedsAdmin, doubt).hint(hint))
     }
 
     fn branch_moved(&self, repository: &Path) -> bool {
