@@ -80,19 +80,21 @@ pub fn widowed(releases: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(names.iter().filter(|path| archive(path).is_some_and(|archive| !names.contains(&archive))).cloned().collect())
 }
 
-/// Removes what an interrupted [`pack`](super::pack()) or [`unpack`](super::unpack()) left in a directory (`*.partial`),
-/// and what was being written beside an archive (`.*.new`), and says what it was. Only for the holder of the project's lock.
-pub fn sweep(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let mut swept = Vec::new();
-    for entry in entries(directory)? {
+/// What an interrupted [`pack`](super::pack()) or [`unpack`](super::unpack()) left in a directory (`*.partial`), and what
+/// was being written beside an archive (`.*.new`). While the project's lock is held, nobody is at it.
+pub fn halves(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = entries(directory)?;
+    found.retain(|entry| {
         let name = entry.file_name();
         let name = name.as_encoded_bytes();
-        if name.ends_with(b".partial") || (name.starts_with(b".") && name.ends_with(b".new")) {
-            trees::remove_tree(&entry.path())?;
-            swept.push(entry.path());
-        }
-    }
-    Ok(swept)
+        name.ends_with(b".partial") || (name.starts_with(b".") && name.ends_with(b".new"))
+    });
+    Ok(found.iter().map(fs::DirEntry::path).collect())
+}
+
+/// Removes them. Only for the holder of the project's lock.
+pub fn sweep(directory: &Path) -> Result<(), Failure> {
+    halves(directory)?.iter().try_for_each(|half| trees::remove_tree(half))
 }
 
 fn entries(directory: &Path) -> Result<Vec<fs::DirEntry>, Failure> {
@@ -137,10 +139,12 @@ mod tests {
         remove(&place.path().join("blog-v9-0000000.tar.zst")).unwrap();
         assert_eq!(versions(), [10]);
         assert!(!place.path().join("blog-v9-0000000.tar.zst.sha256").exists());
-        let mut swept = sweep(place.path()).unwrap();
-        swept.sort();
+        let mut found = halves(place.path()).unwrap();
+        found.sort();
         let half = [".blog-v10-3f9c2e1.tar.zst.intoto.json.0123456789abcdef.new", "blog-v11-3f9c2e1.tar.zst.partial"];
-        assert_eq!(swept, half.map(|name| place.path().join(name)));
+        assert_eq!(found, half.map(|name| place.path().join(name)));
+        sweep(place.path()).unwrap();
+        assert_eq!(halves(place.path()).unwrap(), Vec::<PathBuf>::new());
         assert_eq!(list(&place.path().join("absent"), &blog), Ok(vec![]));
     }
 

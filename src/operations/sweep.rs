@@ -21,6 +21,7 @@ impl Platform {
             || reading::names(places.runtime())?.iter().any(strange)
             || !self.uploads.left(&places)?.is_empty()
             || !self.unknown_archives(name)?.is_empty()
+            || !shelf::halves(&places.releases())?.is_empty()
             || !shelf::widowed(&places.releases())?.is_empty();
         if left { tokio::task::block_in_place(|| self.sweep(name)) } else { Ok(()) }
     }

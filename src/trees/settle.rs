@@ -36,8 +36,12 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     failpoint::reach(|| "archives.write-whole.before".into())?;
     let partial = partial(path);
     let during = |error| machine(format!("write {}", path.display()), error);
-    std::fs::write(&partial, bytes).map_err(during)?;
-    std::fs::rename(&partial, path).map_err(during)
+    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
+    if written.is_err() {
+        // A half of it takes room on a disk that may have none.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written.map_err(during)
 }
 
 /// Makes the names in a directory durable.
