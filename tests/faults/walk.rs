@@ -287,6 +287,12 @@ fn loses_power(session: &mut Session, mut attempt: Attempt) -> Result<One, Strin
 
 fn has_no_room(session: &mut Session, mut attempt: Attempt) -> Result<One, String> {
     let server = until_stopped(session, &mut attempt);
+    if !is_stopped(server) {
+        // It did not come so far this time; whoever comes there later must not stop.
+        let outcome = session.end(attempt)?;
+        session.restart().and_then(|()| session.check()).map_err(|error| format!("{outcome:?}: {error}"))?;
+        return Ok(One { outcome, died: false });
+    }
     let ground = session.ground.as_ref().ok_or("no ground")?;
     let ballast = ground.fill();
     children::signal(server, Signal::SIGCONT);
