@@ -97,8 +97,8 @@ impl PreparedUpdate {
     pub async fn commit(mut self) -> Result<(), GitError> {
         if let Err(error) = self.committed().await {
             drop(self.input);
-            // Not before it has given the locks back.
-            self.git.wait().await;
+            // Mostly it ends at once; one that hangs on its disk may still move them, and then nobody knows.
+            let _ = tokio::time::timeout(PATIENCE, self.git.wait()).await;
             return Err(unless_moved(&self.repository, &self.changes, error));
         }
         drop(self.input);
