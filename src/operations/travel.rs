@@ -99,6 +99,7 @@ impl Platform {
     ) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::FetchReleases, name)?;
         let release = self.named_release(&project, release)?;
+        let release = self.proved(&project, release).await?;
         // All are open before the first byte goes out: from here on nothing can be missing.
         let open = |part: &ReleasePart| self.open_part(&project, &release, *part).map(|opened| (*part, opened));
         let files = ReleasePart::ALL.iter().map(open).collect::<Result<Vec<_>, _>>()?;

@@ -215,3 +215,18 @@ fn a_release_that_comes_at_a_bad_time_says_when_to_come_again() {
     }
     deploys(&fed(&pair, "admin", &push, &one), "v1");
 }
+
+/// What proves that a release was live is written while its deployment tidies up, here for as long as an old process takes
+/// to end.
+#[test]
+fn a_release_that_is_exported_right_after_its_push_has_its_proof() {
+    let pair = Pair::of(&["blog"]);
+    let mut blog = pair.staging.project("blog").saying("one");
+    blog = blog.write("Procfile", "web: trap '' TERM; exec python3 server.py\n").commit("stubborn");
+    blog.push("main").succeeds();
+    blog = blog.write("page.txt", "two").commit("two");
+    blog.push("main").succeeds();
+    let two = exported(&pair, "v2");
+    deploys(&fed(&pair, "admin", &["release", "push", "blog", "--json"], &two), "v2");
+    assert_eq!(pair.production.page("blog").body, "two");
+}
