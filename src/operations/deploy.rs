@@ -253,12 +253,8 @@ impl Platform {
 
     fn note_failure(&self, name: &ProjectName, number: DeploymentNumber, failure: &Failure) {
         let end = (outcome::status(failure.code), failure.code, failure.what.as_str());
-        let noted = self.context.store.finish_not_live(name, number, end, clock::now());
-        let trouble = match failure.code {
-            Code::RollbackFailed => self.context.store.set_trouble(name, Some(&failure.what)),
-            _ => Ok(()),
-        };
-        for error in [noted.err(), trouble.err()].into_iter().flatten() {
+        if let Err(error) = self.context.store.finish_not_live(name, number, end, clock::now()) {
+            // The next deployment, or the next start, brings it to an end.
             tracing::error!(project = %name, %error, "the end of a deployment could not be recorded");
         }
     }

@@ -256,7 +256,8 @@ impl Store {
         transaction.commit().map_err(during("record a success"))
     }
 
-    /// The end of a deployment that is not live.
+    /// The end of a deployment that is not live. Where the way back failed too, the project is in trouble by the same
+    /// transaction: a row that says that it is over is one that nobody recovers any more.
     pub fn finish_not_live(
         &self,
         project: &ProjectName,
@@ -264,12 +265,18 @@ impl Store {
         (status, code, reason): (Status, Code, &str),
         at: Time,
     ) -> Result<()> {
-        let rolled_back = code == Code::RolledBack;
-        self.update(
-            "UPDATE deployments SET status = ?3, code = ?4, reason = ?5, rolled_back = ?6, finished_at = ?7
-             WHERE project = ?1 AND number = ?2",
-            params![project.as_str(), number.0, status.as_str(), code.as_str(), reason, rolled_back, at.0],
-        )
+        let mut connection = self.lock();
+        let transaction = connection.transaction().map_err(during("record an end"))?;
+        let (name, rolled_back) = (project.as_str(), code == Code::RolledBack);
+        let row = "UPDATE deployments SET status = ?3, code = ?4, reason = ?5, rolled_back = ?6, finished_at = ?7
+             WHERE project = ?1 AND number = ?2";
+        let with = params![name, number.0, status.as_str(), code.as_str(), reason, rolled_back, at.0];
+        transaction.execute(row, with).map_err(during("record an end"))?;
+        if code == Code::RollbackFailed {
+            let trouble = "UPDATE projects SET trouble = ?2 WHERE name = ?1";
+            transaction.execute(trouble, params![name, reason]).map_err(during("record an end"))?;
+        }
+        transaction.commit().map_err(during("record an end"))
     }
 
     pub fn record_steps(&self, project: &ProjectName, number: DeploymentNumber, steps: &[StepRecord]) -> Result<()> {
