@@ -73,7 +73,7 @@ fn interrupted_in(hook: &str) {
         blog.directory.clone()
     };
     let old = Project::at(&world, "blog", &directory).remote_ref("refs/heads/main").expect("the branch");
-    let child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 2, "here"));
+    let child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 2, "       here\n"));
     kill_and_start(&mut world);
     let blog = Project::at(&world, "blog", &directory);
     Then { world: &world, blog: &blog }.the_old_version_serves(child, &old);
@@ -107,7 +107,7 @@ fn a_server_killed_during_the_first_deployment_has_nothing_live_and_takes_the_ne
             .saying("never acknowledged");
         blog.directory.clone()
     };
-    let mut child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 1, "here"));
+    let mut child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 1, "       here\n"));
     kill_and_start(&mut world);
     let _ = child.wait();
     let blog = Project::at(&world, "blog", &directory);
@@ -129,7 +129,7 @@ fn a_server_told_to_stop_lets_a_running_deployment_end() {
             .commit("slow");
         blog.directory.clone()
     };
-    let child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 2, "here"));
+    let child = push_until(&Project::at(&world, "blog", &directory), || log_says(&world, 2, "       here\n"));
     assert_eq!(world.stop(), Some(0));
     let pushed = child.wait_with_output().expect("the end of git push");
     world.start();
