@@ -5,7 +5,7 @@ use crate::archives::shelf;
 use crate::archives::shelf::OnShelf;
 use crate::model::{DeploymentNumber, Failure, ProjectName};
 use crate::pipeline::execute::Replaced;
-use crate::pipeline::{execute, kept, shelving};
+use crate::pipeline::{execute, kept, recall, shelving};
 use crate::store::Status;
 use crate::system::reading;
 use crate::trees;
@@ -44,7 +44,9 @@ impl Platform {
                 trees::remove_tree(&places.runtime().join(&file))?;
             }
         }
-        for directory in [places.releases(), places.deploy()] {
+        // Lists of backups are written anew when their sums are known.
+        let backups = recall::backups(&places)?.into_iter().map(|number| places.archived(number));
+        for directory in [places.releases(), places.deploy()].into_iter().chain(backups) {
             shelf::sweep(&directory)?;
         }
         let Some(project) = self.context.store.project(name)? else { return Ok(()) };
