@@ -26,7 +26,7 @@ impl Platform {
         let project = self.project(actor, Action::Deploy, name)?;
         self.recovered(&project.name).await;
         let (objects, ground) = self.edited(&project)?;
-        warn(talk, ground.unnameable.as_deref()).await;
+        talk.warn(ground.unnameable.as_deref()).await;
         tokio::task::block_in_place(|| self.differences(&project, (&objects, &ground), stat))
     }
 
@@ -69,7 +69,7 @@ impl Platform {
         let _lock = self.lock(&project.name)?;
         let project = self.project(actor, Action::Deploy, name)?;
         let (objects, ground) = self.edited(&project)?;
-        warn(talk, ground.unnameable.as_deref()).await;
+        talk.warn(ground.unnameable.as_deref()).await;
         if ground.edits.is_empty() {
             return Ok(Reply::Done { done: format!("nothing is edited in {name}"), changed: false });
         }
@@ -134,14 +134,6 @@ impl Platform {
             Some(now) if now != ground.commit => Err(elsewhere(&branch, &now, &ground.commit)),
             _ => Ok(Target { branch, deploys: is_deploy }),
         }
-    }
-}
-
-/// Beside the answer, on standard error.
-pub(super) async fn warn(talk: &Talk, text: Option<&str>) {
-    for line in text.iter().flat_map(|text| words::verdict("warning", text)) {
-        // Who does not listen has the answer.
-        let _ = talk.err(format!("{line}\n").into_bytes()).await;
     }
 }
 

@@ -46,15 +46,14 @@ impl Platform {
         talk: &Talk,
     ) -> Result<Reply, Failure> {
         let (project, bytes) = self.project_for_release(actor, name, input.bytes()).await?;
-        // What would not be deployed is not taken in either.
-        gather::takes_releases(&project.name, self.context.mode_of(&project))?;
-        may_go_back(&project)?;
         let release = self.take_in(&project, bytes).await?;
         let promotion = promote::from_shelf(&release, promote::insistence(despite), None)?;
         self.deploy_promotion(actor, project, promotion, talk).await
     }
 
-    /// An admin's first release makes the project, once it has begun and says that it is one of this project.
+    /// The project that a release comes in for. What would not be deployed is not taken in either: the numbers of what is
+    /// cooked here and of what comes from elsewhere would meet. An admin's first release makes the project, once it has
+    /// begun and says that it is one of this project.
     async fn project_for_release(
         &self,
         actor: &Actor,
@@ -66,12 +65,18 @@ impl Platform {
                 if failure.code == Code::NotFound && authorize(actor, Action::ManageProjects, None).is_ok() =>
             {
                 let parsed = ProjectName::parse(name).ok_or_else(|| no_project(name))?;
+                gather::takes_releases(&parsed, self.context.config().mode_default())?;
                 let first = block(&parsed, &Carton::default(), &mut bytes).await?;
                 Carton::default().take(&first, &parsed)?;
                 let project = self.make_project(actor, &parsed, (None, Remote::Git)).await?;
                 Ok((project, Box::new(std::io::Cursor::new(first).chain(bytes))))
             }
-            other => other.map(|project| (project, bytes)),
+            known => {
+                let project = known?;
+                gather::takes_releases(&project.name, self.context.mode_of(&project))?;
+                may_go_back(&project)?;
+                Ok((project, bytes))
+            }
         }
     }
 

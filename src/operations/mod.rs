@@ -47,6 +47,7 @@ mod uploads;
 mod visible;
 
 use crate::model::{Actor, Failure, ProjectName};
+use crate::notify::words;
 use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
 use crate::verbs::{self, ConfigVerb, DeployWords, KeyVerb, ProjectVerb, Verb};
@@ -127,6 +128,14 @@ impl Talk {
 
     pub async fn err(&self, bytes: Vec<u8>) -> Result<(), NobodyListens> {
         self.0.send(Told::Err(bytes)).await.map_err(|_| NobodyListens)
+    }
+
+    /// What people should know beside the answer, if there is anything.
+    pub async fn warn(&self, text: Option<&str>) {
+        for line in text.iter().flat_map(|text| words::verdict("warning", text)) {
+            // Who does not listen has the answer.
+            let _ = self.err(format!("{line}\n").into_bytes()).await;
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 //! commit of each; nothing in `run/` is touched. May be repeated after it was interrupted.
 
 use super::authorize::{Action, authorize};
-use super::edited::warn;
 use super::records::Reply;
 use super::{Platform, Talk};
 use crate::git::commit::Commit;
@@ -68,7 +67,7 @@ impl Platform {
             let found = survey::survey(&root, &before)?;
             Ok::<_, Failure>((parent, edits::edits(&found, &built, None), edits::unnameable(&found)))
         })?;
-        warn(talk, unnameable.as_deref()).await;
+        talk.warn(unnameable.as_deref()).await;
         if added.is_empty() {
             return Ok(parent);
         }

@@ -2,7 +2,7 @@
 //! its own first, but for accepting things as they are.
 
 use super::Platform;
-use super::authorize::{Action, authorize};
+use super::authorize::{Action, authorize, no_project};
 use super::deploy::Wish;
 use super::records::{Choice, Kept, Reply, Rescue};
 use super::{Talk, records};
@@ -52,10 +52,7 @@ impl Platform {
             return look();
         }
         authorize(actor, Action::Rescue, Some(&project.name))?;
-        if project.trouble.is_none() {
-            let failure = Failure::new(Code::Refused, format!("{name} does not need an admin"));
-            return Err(failure.hint(format!("commis deploy {name}, or: commis rollback {name}")));
-        }
+        needs_one(&project)?;
         let (version, with_data) = match way {
             WayOut::Look => return look(),
             WayOut::Accept => return self.accept(&project).await,
@@ -80,6 +77,7 @@ impl Platform {
         let name = &project.name;
         let _closed = self.desk.close(name, "rescue").ok_or_else(|| busy(name))?;
         let _lock = self.lock(name)?;
+        let project = &self.still_troubled(name)?;
         self.settle_bound(project)?;
         let in_run = self.in_run(project)?.and_then(|row| row.version).or(project.live);
         if let Some(row) = self.troubled(project)?.filter(|row| row.data.state == DataState::Restoring) {
@@ -106,12 +104,15 @@ impl Platform {
         let name = &project.name;
         let _closed = self.desk.close(name, "rescue").ok_or_else(|| busy(name))?;
         let _lock = self.lock(name)?;
+        let project = &self.still_troubled(name)?;
         let (version, number) = (live(project)?, self.snapshot(project)?);
         let number = number.ok_or_else(|| {
             let what = format!("no copy of {name} as it was edited is kept");
             Failure::new(Code::NotFound, what).hint(format!("commis rescue {name} --accept"))
         })?;
         self.context.supervisor.stop_others(name, None).await;
+        // Should this end here, the next try finds nothing that it could take for serving.
+        self.context.set_live(name, None);
         let places = self.context.project_places(name);
         let restored = || execute::restore(&self.context.store, name, (&places, number));
         tokio::task::block_in_place(restored)?;
@@ -120,6 +121,13 @@ impl Platform {
         revive::revive(&self.context, project, version).await?;
         let done = format!("{name} is again what it was before deploy {}: {version} is live", number.0);
         Ok(Reply::Done { done, changed: true })
+    }
+
+    /// Another admin may have been quicker.
+    fn still_troubled(&self, name: &ProjectName) -> Result<ProjectRecord, Failure> {
+        let project = self.context.store.project(name)?.ok_or_else(|| no_project(name.as_str()))?;
+        needs_one(&project)?;
+        Ok(project)
     }
 
     /// The troubled deployment, where the copy that it made of what is edited is still kept.
@@ -225,6 +233,15 @@ fn live(project: &ProjectRecord) -> Result<ReleaseVersion, Failure> {
         let what = format!("no release of {} was ever live", project.name);
         Failure::new(Code::NotFound, what).hint(format!("commis rescue {} --accept, then push again", project.name))
     })
+}
+
+fn needs_one(project: &ProjectRecord) -> Result<(), Failure> {
+    let name = &project.name;
+    if project.trouble.is_some() {
+        return Ok(());
+    }
+    let failure = Failure::new(Code::Refused, format!("{name} does not need an admin"));
+    Err(failure.hint(format!("commis deploy {name}, or: commis rollback {name}")))
 }
 
 fn busy(name: &ProjectName) -> Failure {

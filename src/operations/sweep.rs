@@ -62,15 +62,11 @@ impl Platform {
     /// Releases that were on their way in when the server stopped. What another server was giving us, named by its
     /// digest, is gone on with by the next try; only the newest of those stays.
     pub(super) fn sweep_incoming(&self, name: &ProjectName) -> Result<(), Failure> {
-        let incoming = self.context.project_places(name).incoming();
-        let mut half = Vec::new();
-        for entry in reading::names(&incoming)? {
-            let path = incoming.join(&entry);
-            match shelving::is_half_fetched(&entry) {
-                true => half.push((reading::modified(&path)?, path)),
-                false => trees::remove_tree(&path)?,
-            }
-        }
+        let places = self.context.project_places(name);
+        self.uploads.left(&places)?.iter().try_for_each(|path| trees::remove_tree(path))?;
+        let fetched = reading::names(&places.incoming())?.into_iter().filter(|entry| shelving::is_half_fetched(entry));
+        let paths = fetched.map(|entry| places.incoming().join(entry));
+        let mut half = paths.map(|path| Ok((reading::modified(&path)?, path))).collect::<Result<Vec<_>, Failure>>()?;
         half.sort();
         half.pop();
         half.into_iter().try_for_each(|(_, path)| trees::remove_tree(&path))

@@ -15,6 +15,15 @@ fn exported(pair: &Pair, version: &str) -> PathBuf {
     file
 }
 
+/// Staging has cooked v1 of blog, which is here as a file.
+fn with_one_release() -> (Pair, PathBuf) {
+    let pair = Pair::of(&["blog"]);
+    pair.staging.project("blog").saying("one").push("main").succeeds();
+    pair.staging.settle();
+    let one = exported(&pair, "v1");
+    (pair, one)
+}
+
 /// `ssh commis@prod WORDS < FILE`, as a key of production's.
 fn fed(pair: &Pair, key: &str, words: &[&str], file: &Path) -> Ran {
     let mut command = pair.production.ssh_command(key, words);
@@ -162,10 +171,7 @@ fn an_imported_release_is_deployed_by_its_number_and_comes_to_life_by_no_other_w
 
 #[test]
 fn a_release_that_is_refused_leaves_neither_a_project_nor_a_release() {
-    let pair = Pair::of(&["blog"]);
-    pair.staging.project("blog").saying("one").push("main").succeeds();
-    pair.staging.settle();
-    let one = exported(&pair, "v1");
+    let (pair, one) = with_one_release();
     // A name that was mistyped makes no project, a project that cooks takes in nothing.
     fails(&fed(&pair, "admin", &["release", "push", "blgo", "--json"], &one), 1, "verify-failed");
     fails(&fed(&pair, "admin", &["release", "import", "blgo", "--json"], &one), 1, "verify-failed");
@@ -175,14 +181,18 @@ fn a_release_that_is_refused_leaves_neither_a_project_nor_a_release() {
     fails(&refused, 1, "refused");
     refused.says("mode cooking here");
     assert_eq!(pair.shown(&["release", "list", "blog"])["releases"], serde_json::json!([]));
+    fails(&fed(&pair, "admin", &["release", "import", "blog", "--json"], &one), 1, "refused");
+    assert_eq!(pair.shown(&["release", "list", "blog"])["releases"], serde_json::json!([]));
+    // A server that cooks makes no project for it.
+    let mut command = pair.staging.commis_command(&["release", "push", "wiki", "--json"]);
+    let refused = command.stdin(Stdio::from(File::open(&one).expect("a file"))).output().expect("an end");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(pair.staging.json(&["list"])["projects"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]
 fn a_release_that_comes_at_a_bad_time_says_when_to_come_again() {
-    let pair = Pair::of(&["blog"]);
-    pair.staging.project("blog").saying("one").push("main").succeeds();
-    pair.staging.settle();
-    let one = exported(&pair, "v1");
+    let (pair, one) = with_one_release();
     let push = ["release", "push", "blog", "--json"];
     // A pillar that cannot be understood: 65, and the next one that can is enough.
     pair.production.commis(&["project", "create", "blog"]).succeeded();
