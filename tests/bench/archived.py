@@ -51,7 +51,7 @@ def model(bench, size):
     return bench.once(f"model-{size}", make)
 
 
-def tree_materialise(bench):
+def tree_take(bench):
     """The tree of the release before, which was kept, in its place and compared, as a way back does it, against `rsync -a`
     from scratch; neither is synced."""
 
@@ -78,10 +78,10 @@ def tree_materialise(bench):
         drop(ours)
         return row
 
-    return on_every_volume(bench, "tree-materialise", measure)
+    return on_every_volume(bench, "tree-take", measure)
 
 
-def tree_copy(bench):
+def tree_materialise(bench):
     """A tree copied, owners, modes and times included, as editing in place does it, against `rsync -a` from scratch; neither
     is synced."""
 
@@ -106,7 +106,7 @@ def tree_copy(bench):
             after=lambda number: (check(number), clean(number)),
         )
 
-    return on_every_volume(bench, "tree-copy", measure)
+    return on_every_volume(bench, "tree-materialise", measure)
 
 
 def same_trees(one, other):

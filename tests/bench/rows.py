@@ -33,7 +33,7 @@ ROWS = {
     "memory-rest": Entry(pushes.memory_rest, 60.0, (3, 1)),
     "memory-peak": Entry(pushes.memory_peak, 150.0, (3, 1)),
     "tree-materialise": Entry(archived.tree_materialise, 0.3, (5, 1)),
-    "tree-copy": Entry(archived.tree_copy, 0.3, (5, 1)),
+    "tree-take": Entry(archived.tree_take, 0.3, (5, 1)),
     "tree-verify": Entry(archived.tree_verify, 0.25, (11, 3)),
     "bundle": Entry(archived.bundle, 1.0, (9, 2)),
     "rebundle-one-file": Entry(archived.rebundle_one_file, 0.25, (15, 3)),
