@@ -52,7 +52,7 @@ impl Platform {
             return look();
         }
         authorize(actor, Action::Rescue, Some(&project.name))?;
-        needs_one(&project)?;
+        needs_an_admin(&project)?;
         let (version, with_data) = match way {
             WayOut::Look => return look(),
             WayOut::Accept => return self.accept(&project).await,
@@ -126,7 +126,7 @@ impl Platform {
     /// Another admin may have been quicker.
     fn still_troubled(&self, name: &ProjectName) -> Result<ProjectRecord, Failure> {
         let project = self.context.store.project(name)?.ok_or_else(|| no_project(name.as_str()))?;
-        needs_one(&project)?;
+        needs_an_admin(&project)?;
         Ok(project)
     }
 
@@ -235,7 +235,7 @@ fn live(project: &ProjectRecord) -> Result<ReleaseVersion, Failure> {
     })
 }
 
-fn needs_one(project: &ProjectRecord) -> Result<(), Failure> {
+fn needs_an_admin(project: &ProjectRecord) -> Result<(), Failure> {
     let name = &project.name;
     if project.trouble.is_some() {
         return Ok(());

@@ -1,12 +1,12 @@
 //! The end of what went well: what can still fail before the branch moves, and the verdict.
 
-use super::{Execution, as_root, missing};
+use super::switch::sync_each;
+use super::{Execution, missing};
 use crate::model::{Code, Failure, ReleaseVersion};
 use crate::pipeline::facts::Place;
 use crate::pipeline::step::{Edit, Step};
 use crate::store::InPlace;
 use crate::system::clock;
-use crate::system::privileged::Operation;
 
 impl Execution<'_> {
     /// The last that can still fail: it is done before the branch moves, or, where none does, before the verdict.
@@ -24,10 +24,13 @@ impl Execution<'_> {
     fn make_late_hooks_durable(&self) -> Result<(), Failure> {
         let switched = |step: &Step| matches!(step, Step::Exchange | Step::Edit(Edit::Stay));
         let mut since = self.begun.iter().skip_while(|step| !switched(step));
-        if since.any(|step| matches!(step, Step::Hook(_))) {
-            as_root(&Operation::SyncFileSystem { path: self.places.data() })?;
+        if !since.any(|step| matches!(step, Step::Hook(_))) {
+            return Ok(());
         }
-        Ok(())
+        let mut written = vec![self.places.data()];
+        // A release is nobody's to write to.
+        written.extend((self.gathered.facts.place != Place::Beside).then(|| self.work.tree.clone()));
+        sync_each(written)
     }
 
     /// The verdict reaches the disk: from here on the release is live whatever happens. Once the branch has moved

@@ -74,14 +74,7 @@ impl Execution<'_> {
             made.extend(remote.then(|| self.places.repository(Repository::Project)));
         }
         made.extend((self.work.data.state != DataState::Untouched).then(|| self.places.data()));
-        let mut synced = BTreeSet::new();
-        for path in made {
-            let device = reading::device(&path).map_err(|error| Failure::internal("switch", &error))?;
-            if synced.insert(device) {
-                as_root(&Operation::SyncFileSystem { path })?;
-            }
-        }
-        Ok(())
+        sync_each(made)
     }
 
     pub(super) async fn start(&mut self) -> Result<Done, Failure> {
@@ -209,4 +202,16 @@ impl Execution<'_> {
             Unhealthy::Exited { .. } => failure,
         }
     }
+}
+
+/// The file systems of these, each once.
+pub(super) fn sync_each(paths: Vec<PathBuf>) -> Result<(), Failure> {
+    let mut synced = BTreeSet::new();
+    for path in paths {
+        let device = reading::device(&path).map_err(|error| Failure::internal("sync", &error))?;
+        if synced.insert(device) {
+            as_root(&Operation::SyncFileSystem { path })?;
+        }
+    }
+    Ok(())
 }
