@@ -39,7 +39,7 @@ impl Platform {
             return self.redeploy_release(actor, project, talk).await;
         }
         let goal = match (edited, selection.is_everything()) {
-            (true, _) => Goal::Standing { commit: project.edited.clone() },
+            (true, _) => Goal::Standing { commit: self.commit_that_stands(&project)? },
             (false, false) => self.parts_of_live(&project, &selection)?,
             (false, true) => self.head_again(&project)?,
         };
@@ -69,11 +69,20 @@ impl Platform {
             let why = format!("is not edited in place: hook {} runs when a release is made", hook.name());
             return refuse(&why, format!("commis deploy {name}"));
         }
-        let Some(version) = project.live else {
+        if project.live.is_none() {
             return refuse("has no live release yet", format!("commis deploy {name}"));
-        };
-        let release = self.context.store.release(name, version)?;
-        Ok(Goal::Standing { commit: release.and_then(|release| release.commit_id()) })
+        }
+        Ok(Goal::Standing { commit: self.commit_that_stands(project)? })
+    }
+
+    /// What `run/` was last brought to: by the last push of a tree that is edited, else by the live release.
+    fn commit_that_stands(&self, project: &ProjectRecord) -> Result<Option<CommitId>, Failure> {
+        if project.filled.is_some() || project.remote == Remote::Nothing {
+            return Ok(project.edited.clone());
+        }
+        let Some(version) = project.live else { return Ok(None) };
+        let release = self.context.store.release(&project.name, version)?;
+        Ok(release.and_then(|release| release.commit_id()))
     }
 
     pub(super) fn cancel(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
@@ -305,6 +314,10 @@ impl Platform {
         let name = order.project.name.clone();
         order.project = self.context.store.project(&name)?.ok_or_else(|| super::no_project(name.as_str()))?;
         free_of_trouble(&order.project, order.trigger)?;
+        if let Goal::Standing { commit } = &mut order.goal {
+            *commit = self.commit_that_stands(&order.project)?;
+            self.context.store.note_commit(&name, order.number, commit.as_ref())?;
+        }
         let Some((_, branch, previous)) = order.goal.branch() else { return Ok(()) };
         let objects =
             git::open(&self.context.project_places(&name).repository(Repository::Project)).map_err(Failure::from)?;

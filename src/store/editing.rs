@@ -72,6 +72,18 @@ impl Store {
         rows.map(drop).map_err(during("note what is edited"))
     }
 
+    /// The commit of a deployment that has none of its own, once it is its turn.
+    pub fn note_commit(
+        &self,
+        project: &ProjectName,
+        number: DeploymentNumber,
+        commit: Option<&CommitId>,
+    ) -> Result<()> {
+        let statement = "UPDATE deployments SET commit_id = ?3 WHERE project = ?1 AND number = ?2";
+        let words = params![project.as_str(), number.0, commit.map(CommitId::as_str)];
+        self.lock().execute(statement, words).map(drop).map_err(during("note what is deployed"))
+    }
+
     /// A project gets its repositories; what stands in `run/`, if anything is edited there, is this commit.
     pub fn set_remote(&self, project: &ProjectName, remote: Remote, commit: Option<&CommitId>) -> Result<()> {
         let statement = "UPDATE projects SET remote = ?2, edited_commit = ?3 WHERE name = ?1";

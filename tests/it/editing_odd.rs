@@ -3,7 +3,7 @@
 
 use super::editing::{dev, push_over};
 use super::support::mounts::mounted_on;
-use super::support::{Gate, Project, World};
+use super::support::{Gate, Project, Running, World};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -96,6 +96,22 @@ fn a_file_of_the_commit_that_changes_during_a_build_is_named() {
     waiting.opens();
     push.ended().succeeded().says("changed during the build, and so not taken for an edit: page.txt");
     assert_eq!(world.page("blog").body, "edited meanwhile");
+}
+
+#[test]
+fn a_deployment_that_waited_names_the_commit_that_stands_there_by_then() {
+    let world = dev();
+    let gate = Gate::new();
+    let blog = edited(&world).script(".commis/hooks/build", &gate.hook()).saying("second");
+    let push = blog.starts_pushing("main");
+    let waiting = gate.reached();
+    let mut deploy = Running::start(world.commis_command(&["deploy", "blog"]), "deploy");
+    deploy.until("blog is busy");
+    waiting.opens();
+    push.ended().succeeded();
+    gate.reached().opens();
+    deploy.ended().succeeded();
+    assert_eq!(world.json(&["show", "blog"])["commit"], blog.head().as_str());
 }
 
 #[test]

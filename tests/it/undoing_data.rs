@@ -353,3 +353,24 @@ fn data_that_no_copy_can_hold_does_not_close_the_way_back() {
     assert_eq!(world.page("blog").body, "old");
     assert!(blog.place("data").join("d/".repeat(220)).is_dir());
 }
+
+#[test]
+fn a_script_that_may_change_data_does_not_run_where_no_copy_can_hold_it() {
+    let world = World::new();
+    let procfile = "release: echo $COMMIS_RELEASE >> $COMMIS_DATA/ledger\nweb: python3 server.py\n";
+    let blog = world.project("blog").saying("old").write("Procfile", procfile).commit("migrates");
+    blog.push("main").succeeds();
+    let blog = blog.write("page.txt", "newer").commit("newer");
+    blog.push("main").succeeds();
+    world.settle();
+    let ledger = || fs::read_to_string(blog.place("data/ledger")).expect("the ledger");
+    assert_eq!(ledger(), "v1\nv2\n");
+    fs::create_dir_all(blog.place("data").join("d/".repeat(220))).expect("deep data");
+    let refused = world.commis(&["rollback", "blog", "--code-only"]);
+    refused.failed(1).says("has more than 200 directories").says("its release command may change data");
+    assert_eq!(ledger(), "v1\nv2\n");
+    assert_eq!(world.page("blog").body, "newer");
+    fs::remove_dir_all(blog.place("data/d")).expect("shallow data");
+    world.commis(&["rollback", "blog", "--code-only"]).succeeded();
+    assert_eq!(ledger(), "v1\nv2\nv1\n");
+}

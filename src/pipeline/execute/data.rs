@@ -6,7 +6,7 @@ use crate::backups::backup::{self, Exclude, Shelf};
 use crate::config::project::BackupPolicy;
 use crate::hooks::Hook;
 use crate::layouts::ProjectPlaces;
-use crate::model::{Because, Code, DeploymentNumber, Failure, Time};
+use crate::model::{Because, Code, DeploymentNumber, Failure, ProcessType, Time};
 use crate::notify::words::{self, Stage};
 use crate::pipeline::data::{self, Restorer};
 use crate::pipeline::step::{Archive, Step};
@@ -96,9 +96,15 @@ impl Execution<'_> {
         Ok(Done::Did(note))
     }
 
-    /// What is in data can be in the way of its copy: too deep, or too large for the disk. Code alone can still go back.
+    /// What is in data can be in the way of its copy: too deep, or too large for the disk. Code alone can still go back,
+    /// unless a script of it may change what there is no copy of.
     fn without_backup(&mut self, failure: Failure) -> Result<Done, Failure> {
         let Goal::Release(version) = self.order.goal else { return Err(failure) };
+        if let Some(script) = self.script_that_touches() {
+            return Err(
+                failure.hint(format!("{script} may change data, so {version} is not deployed without a backup"))
+            );
+        }
         let is_of_data = matches!(failure.code, Code::Refused | Code::DiskFull);
         if !is_of_data || self.order.manner.on_unkept == OnUnkept::Refuse {
             let command = format!("commis rollback {} {version} --code-only", self.order.project.name);
@@ -109,6 +115,14 @@ impl Execution<'_> {
         self.facts.data.policy = BackupPolicy::Nothing;
         self.tell_warning(&format!("data is not backed up: {}", failure.what));
         self.no_backup(Because::NoCopyPossible)
+    }
+
+    fn script_that_touches(&self) -> Option<String> {
+        let declared = |step| data::touches(step, None);
+        let hook = self.facts.hooks.iter().find(|hook| declared(Step::Hook(**hook)));
+        let manifest = self.work.manifest.as_ref();
+        let has_line = manifest.is_some_and(|manifest| manifest.base.processes.keys().any(ProcessType::is_release));
+        hook.map(|hook| format!("hook {}", hook.name())).or(has_line.then(|| "its release command".to_owned()))
     }
 
     fn no_backup(&mut self, because: Because) -> Result<Done, Failure> {
