@@ -90,6 +90,11 @@ impl Places {
         self.logs.join(".trash").join(directory)
     }
 
+    /// Sockets of instances.
+    pub fn instances(&self) -> PathBuf {
+        self.runtime.join("instances")
+    }
+
     pub fn control_socket(&self) -> PathBuf {
         self.runtime.join("control.sock")
     }

@@ -45,6 +45,15 @@ pub struct ProcessName {
     pub index: u32,
 }
 
+impl ProcessName {
+    /// Reads `web.1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, index) = text.rsplit_once('.')?;
+        let index = index.parse().ok().filter(|index| *index > 0)?;
+        Some(Self { kind: ProcessType::parse(kind)?, index })
+    }
+}
+
 impl fmt::Display for ProcessName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.kind, self.index)

@@ -21,8 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedRwLockReadGuard;
 
-/// How long the processes of an earlier life may take to die.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a git of an earlier life is waited for, and how long each time.
 const GIT_ENDS: (u32, Duration) = (40, Duration::from_millis(50));
 
@@ -60,8 +58,9 @@ impl Platform {
         report.extend(settled.into_iter().map(|(name, what)| Recovered::of(&name, what)));
         let running = self.tasks.clone().try_read_owned().map_err(|_| Failure::new(Code::Busy, "stopping"))?;
         let mut projects = Vec::new();
+        let unfinished = self.context.store.unfinished_deployments()?;
         for project in self.context.store.projects()? {
-            self.context.point_router_at(&project.name, None)?;
+            self.route_meanwhile(&project, &unfinished)?;
             // Nobody is handing anything in yet.
             if let Err(failure) = self.sweep_incoming(&project.name) {
                 report.push(Recovered::of(&project.name, format!("incoming/ not swept: {failure}")));
@@ -71,15 +70,15 @@ impl Platform {
         }
         let names = projects.iter().map(|(project, _)| project.name.clone()).collect();
         self.recovering.send_replace(names);
-        let unfinished = self.context.store.unfinished_deployments()?;
         Ok(Recovery { projects, unfinished, report, _running: running })
     }
 
     /// Ends what is unfinished and starts what is live, several projects at a time; those that only have to be started
     /// come first. What is wrong with one project is reported and keeps no other from being served.
     pub async fn recover(&self, recovery: Recovery) -> Vec<Recovered> {
-        self.end_leftovers().await;
         let Recovery { mut projects, unfinished, mut report, _running } = recovery;
+        self.context.supervisor.end_strays().await;
+        self.stop_the_unknown(&projects).await;
         let interrupted = |project: &ProjectRecord| unfinished.iter().any(|row| row.project == project.name);
         projects.sort_by_key(|(project, _)| interrupted(project));
         let unfinished = Arc::new(unfinished);
@@ -92,16 +91,24 @@ impl Platform {
         report
     }
 
-    /// Processes of the earlier life, in their cgroups.
-    async fn end_leftovers(&self) {
-        let cgroups = self.context.sandbox.cgroups();
-        let end = |name: String| async move {
-            let group = cgroups.group(&name);
-            if group.kill().is_ok() && group.wait_empty(PATIENCE).await {
-                let _ = group.remove();
-            }
-        };
-        futures_util::future::join_all(cgroups.leftovers().into_iter().map(end)).await;
+    /// Where the requests for a project go until it is recovered: to the processes that went on, when nothing happens to
+    /// them any more; else to a page.
+    fn route_meanwhile(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Result<(), Failure> {
+        let is_at_rest = !unfinished.iter().any(|row| row.project == project.name) && !self.is_half_restored(project)?;
+        let version = project.live.filter(|_| is_at_rest);
+        let standing = version.and_then(|version| revive::standing(&self.context, project, version, None));
+        match standing {
+            Some(live) => revive::serve(&self.context, project, live),
+            None => self.context.point_router_at(&project.name, None),
+        }
+    }
+
+    /// Instances of projects that are not there any more.
+    async fn stop_the_unknown(&self, projects: &[(ProjectRecord, Closed)]) {
+        let supervisor = &self.context.supervisor;
+        let mut running = supervisor.projects();
+        running.retain(|name| !projects.iter().any(|(project, _)| project.name == *name));
+        futures_util::future::join_all(running.iter().map(|name| supervisor.stop_others(name, None))).await;
     }
 
     /// Returns when a project's recovery, if it has one to wait for, is over: its repositories are left alone till then.
@@ -138,7 +145,11 @@ impl Platform {
             self.make_places(project).await?;
         }
         self.clear_repositories(project).await?;
-        for row in unfinished.iter().filter(|row| row.project == *name) {
+        let interrupted: Vec<&DeploymentRecord> = unfinished.iter().filter(|row| row.project == *name).collect();
+        if interrupted.iter().any(|row| may_change_under(row)) {
+            self.context.supervisor.stop_others(name, None).await;
+        }
+        for row in &interrupted {
             report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row).await)));
         }
         let project = self.context.store.project(name)?.unwrap_or_else(|| project.clone());
@@ -146,13 +157,18 @@ impl Platform {
         let settled = self.settle_bound(&project).map_err(|failure| format!("needs an admin: {failure}"));
         let swept = self.sweep(name).map_err(|failure| format!("not swept: {failure}"));
         report.extend([settled, swept].into_iter().filter_map(Result::err).map(|what| Recovered::of(name, what)));
-        let Some(version) = project.live else { return Ok(()) };
+        let Some(version) = project.live else {
+            self.context.supervisor.stop_others(name, None).await;
+            return Ok(());
+        };
         if self.is_half_restored(&project)? {
+            self.context.supervisor.stop_others(name, None).await;
             report.push(Recovered::of(name, format!("{version} not started: data is half put back")));
             return Ok(());
         }
-        let what = match revive::revive(&self.context, &project, version).await {
-            Ok(()) => format!("{version} started"),
+        let since = interrupted.iter().filter_map(|row| row.started_at).min();
+        let what = match self.run_again(&project, version, since).await {
+            Ok(what) => format!("{version} {what}"),
             Err(failure) => {
                 let what = format!("{version} did not start: {failure}");
                 self.context.store.set_trouble(name, Some(&what))?;
@@ -164,6 +180,23 @@ impl Platform {
         let confirmed = tokio::task::block_in_place(|| kept::confirm_left(&self.context, name, version));
         report.extend(confirmed.err().map(|failure| Recovered::of(name, format!("needs an admin: {failure}"))));
         Ok(())
+    }
+
+    /// Goes on with the processes of a release, or starts them. Those that were started again while a deployment was under
+    /// way, since `since`, may have got another tree.
+    async fn run_again(
+        &self,
+        project: &ProjectRecord,
+        version: ReleaseVersion,
+        since: Option<Time>,
+    ) -> Result<&'static str, Failure> {
+        if let Some(live) = revive::standing(&self.context, project, version, since) {
+            revive::take_up(&self.context, project, live).await?;
+            return Ok("serves on");
+        }
+        self.context.supervisor.stop_others(&project.name, None).await;
+        revive::revive(&self.context, project, version).await?;
+        Ok("started")
     }
 
     async fn clear_repositories(&self, project: &ProjectRecord) -> Result<(), Failure> {
@@ -315,6 +348,12 @@ impl Platform {
         let objects = git::open(&path).map_err(Failure::from)?;
         Ok(objects.resolve(&branch).map_err(Failure::from)? == Some(commit))
     }
+}
+
+/// Whether bringing it to an end may change data, or the very tree that processes see: then nothing may run meanwhile.
+fn may_change_under(row: &DeploymentRecord) -> bool {
+    let data = matches!(row.data.state, DataState::Touched | DataState::Restoring);
+    data || matches!(row.in_place, InPlace::Saved | InPlace::Restoring)
 }
 
 /// The order of a deployment that was interrupted, as far as undoing it needs that.

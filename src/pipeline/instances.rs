@@ -23,8 +23,8 @@ pub struct Running<'a> {
     pub environment: Vec<(String, String)>,
     /// The tree, seen by the processes at `run/`.
     pub tree: PathBuf,
-    /// Makes the names of this start unique.
-    pub generation: u32,
+    /// Instances that run already, whose ports stay theirs.
+    pub standing: Vec<(ProcessName, Option<u16>)>,
 }
 
 /// What the supervisor is to start.
@@ -42,16 +42,16 @@ fn spec(
     running: &Running<'_>,
     (kind, command): (ProcessType, &str),
 ) -> Result<InstanceSpec, Failure> {
-    let port = match kind.is_web() {
-        true => Some(free_port().map_err(|error| Failure::internal("find a free port", &error))?),
-        false => None,
-    };
     let process = ProcessName { kind, index: 1 };
+    let port = match running.standing.iter().find(|(standing, _)| *standing == process) {
+        Some((_, port)) => *port,
+        None if process.kind.is_web() => {
+            Some(free_port().map_err(|error| Failure::internal("find a free port", &error))?)
+        }
+        None => None,
+    };
     let config = context.config();
     Ok(InstanceSpec {
-        project: running.project.name.clone(),
-        release: running.version,
-        generation: running.generation,
         port,
         job: Job {
             argv: launch::argv(command, running.profile()),

@@ -28,6 +28,11 @@ impl Sandbox {
         Self { program, cgroups }
     }
 
+    /// This program.
+    pub fn program(&self) -> &std::path::Path {
+        &self.program
+    }
+
     pub fn cgroups(&self) -> &Cgroups {
         &self.cgroups
     }

@@ -80,13 +80,15 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     let http = tokio::spawn(doors.http.serve(until(Phase::NoTraffic)));
     announce(&platform);
     tokio::spawn(recover(platform.clone(), recovery));
-    wait_for_end(&platform, config_file).await?;
+    let end = wait_for_end(&platform, config_file).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("draining");
     let _ = stop.send(Phase::NoNewWork);
     let _drained = platform.drain().await;
     let _ = stop.send(Phase::NoTraffic);
-    platform.stop_applications().await;
+    if end == End::OfEverything {
+        platform.stop_applications().await;
+    }
     hook.abort();
     house.abort();
     let grace = tokio::time::sleep(std::time::Duration::from_secs(5));
@@ -145,15 +147,23 @@ fn announce(platform: &Platform) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
+/// What ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// This server; another one will go on with the applications.
+    OfServer,
+    OfEverything,
+}
+
 /// SIGTERM and SIGINT end the wait, SIGHUP reloads.
-async fn wait_for_end(platform: &Platform, file: Option<PathBuf>) -> Result<(), Failure> {
+async fn wait_for_end(platform: &Platform, file: Option<PathBuf>) -> Result<End, Failure> {
     let listen = |kind| signal(kind).map_err(|error| Failure::internal("listen for signals", &error));
     let (mut term, mut int, mut hup) =
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
     loop {
         tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = int.recv() => return Ok(()),
+            _ = term.recv() => return Ok(End::OfServer),
+            _ = int.recv() => return Ok(End::OfEverything),
             _ = hup.recv() => match config::load(file.as_deref()) {
                 Ok(config) => {
                     tracing::info!("configuration read again");

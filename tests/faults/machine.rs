@@ -176,7 +176,8 @@ impl Machine {
         self.kill();
         below.iter().for_each(|process| children::signal(process.pid, Signal::SIGKILL));
         children::until(Duration::from_secs(10), || {
-            let own = self.processes();
+            // Shims first: they start again what ends.
+            let own = [self.shims(), self.processes()].concat();
             own.iter().for_each(|process| children::signal(process.pid, Signal::SIGKILL));
             own.is_empty()
         });
@@ -190,6 +191,12 @@ impl Machine {
     pub fn processes(&self) -> Vec<children::Process> {
         let users = self.first_user..self.first_user + USERS;
         children::processes().into_iter().filter(|process| users.contains(&process.user)).collect()
+    }
+
+    /// Those that look after the instances of this server, whichever life of it started them.
+    pub fn shims(&self) -> Vec<children::Process> {
+        let place = self.roots.runtime.join("instances").display().to_string();
+        children::processes().into_iter().filter(|process| process.command.contains(&place)).collect()
     }
 
     /// Git's hooks that are at work for this server.

@@ -62,7 +62,7 @@ impl Execution<'_> {
                 Ok(Done::Did("started again".into()))
             }
             (Some(live), _) => {
-                self.context.supervisor.keep(live.set);
+                self.context.supervisor.keep_running(live.set);
                 Done::quietly()
             }
             (None, Some(version)) => {

@@ -44,6 +44,26 @@ pub fn check_machine(root: &Path, users: &[u32], server_id: &str) {
     assert_eq!(cgroups(server_id), Vec::<PathBuf>::new(), "cgroups are left");
 }
 
+/// Ends the instances of a server that is not there any more: their shims stop them.
+pub fn end_instances(runtime: &Path) {
+    let place = runtime.join("instances").display().to_string();
+    let shims = || {
+        let pids = names(Path::new("/proc")).into_iter().filter(|pid| pid.bytes().all(|b| b.is_ascii_digit()));
+        let shims = pids.filter(|pid| command_line(pid).contains(&place) && !is_dead(pid));
+        shims.filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()
+    };
+    for pid in shims() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+    }
+    for _ in 0..1500 {
+        if shims().is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(shims(), Vec::<i32>::new(), "instances are left");
+}
+
 /// The id that a server gave itself, which its cgroups are named after.
 pub fn server_id(database: &Path) -> Option<String> {
     let database = rusqlite::Connection::open(database).ok()?;

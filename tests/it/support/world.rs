@@ -128,10 +128,19 @@ impl World {
         manager
     }
 
-    /// SIGTERM, and the exit code.
+    /// SIGINT, which ends the applications too, and the exit code.
     pub fn stop(&mut self) -> Option<i32> {
+        self.end(nix::sys::signal::Signal::SIGINT)
+    }
+
+    /// SIGTERM: applications go on. And the exit code.
+    pub fn leave(&mut self) -> Option<i32> {
+        self.end(nix::sys::signal::Signal::SIGTERM)
+    }
+
+    fn end(&mut self, by: nix::sys::signal::Signal) -> Option<i32> {
         let mut server = self.server.take()?;
-        signal(server.id(), nix::sys::signal::Signal::SIGTERM);
+        signal(server.id(), by);
         wait_at_most(&mut server, Duration::from_secs(30))
     }
 
@@ -290,6 +299,8 @@ impl Drop for World {
         }
         let users: Vec<u32> = leftovers::users(&self.settings());
         let code = self.stop();
+        // Of a server that was killed, or left, applications went on.
+        leftovers::end_instances(&self.path("rt"));
         super::mounts::end_bound(self.root.path());
         if !failing {
             assert!(code.is_none_or(|code| code == 0), "the server ended with {code:?}\n{}", self.server_log());
