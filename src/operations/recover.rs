@@ -94,7 +94,8 @@ impl Platform {
     /// Where the requests for a project go until it is recovered: to the processes that went on, when nothing happens to
     /// them any more; else to a page.
     fn route_meanwhile(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Result<(), Failure> {
-        let is_at_rest = !unfinished.iter().any(|row| row.project == project.name) && !self.is_half_restored(project)?;
+        let is_at_rest =
+            !unfinished.iter().any(|row| row.project == project.name) && !self.is_half_restored(project)?;
         let version = project.live.filter(|_| is_at_rest);
         let standing = version.and_then(|version| revive::standing(&self.context, project, version, None));
         match standing {

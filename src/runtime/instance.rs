@@ -11,6 +11,7 @@ use crate::model::Exit;
 use crate::sandbox::{Running, Sandbox, Stream, Task, Whom};
 use crate::system::clock;
 use nix::sys::signal::Signal;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -31,6 +32,8 @@ pub struct Instance {
     pub charge: Charge,
     pub reports: Reports,
     pub log: AppLog,
+    /// Where servers look for its shim.
+    pub socket: Option<PathBuf>,
 }
 
 /// The moving parts of an instance's life.
@@ -104,6 +107,9 @@ impl Life {
     }
 
     async fn next_event(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> ProcessEvent {
+        if self.process.is_none() && self.is_out_of_sight() {
+            return ProcessEvent::StopAsked;
+        }
         loop {
             let alarm = self.alarm.map(|at| self.began + at);
             tokio::select! {
@@ -126,6 +132,11 @@ impl Life {
                 }
             }
         }
+    }
+
+    /// No server will find it again: then nothing is started any more.
+    fn is_out_of_sight(&self) -> bool {
+        self.instance.socket.as_ref().is_some_and(|socket| socket.symlink_metadata().is_err())
     }
 
     /// The main process has ended: so does everything else of it, and its last words are taken.

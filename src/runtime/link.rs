@@ -96,7 +96,7 @@ impl Starter {
         Ok(link)
     }
 
-    /// Connects to every shim that lives; what nobody listens at any more is removed.
+    /// Connects to every shim that lives, older sets first; what nobody listens at any more is removed.
     pub async fn find(&self) -> io::Result<Vec<Link>> {
         let mut sockets = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
@@ -111,7 +111,9 @@ impl Starter {
                 }
             }
         });
-        Ok(futures_util::future::join_all(met).await.into_iter().flatten().collect())
+        let mut found: Vec<Link> = futures_util::future::join_all(met).await.into_iter().flatten().collect();
+        found.sort_by_key(|link| (link.identity.set, link.identity.position));
+        Ok(found)
     }
 
     /// Ends whatever is left of an instance whose shim is gone.

@@ -50,12 +50,7 @@ impl Reports {
 }
 
 /// Serves everybody who connects, for as long as it is polled.
-pub async fn serve(
-    listener: UnixListener,
-    identity: Identity,
-    reports: Reports,
-    orders: mpsc::UnboundedSender<Order>,
-) {
+pub async fn serve(listener: UnixListener, identity: Identity, reports: Reports, orders: mpsc::UnboundedSender<Order>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

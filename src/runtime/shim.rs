@@ -65,7 +65,7 @@ async fn serve(charge: Charge, listener: net::UnixListener, socket: Option<&Path
     let sandbox = Sandbox::new(SELF.into(), Arc::new(charge.cgroups.clone()));
     let identity = charge.identity.clone();
     let log = AppLog::open(charge.log.clone());
-    let instance = Instance { sandbox, charge, reports: reports.clone(), log };
+    let instance = Instance { sandbox, charge, reports: reports.clone(), log, socket: socket.map(Path::to_owned) };
     tokio::select! {
         () = instance.live(receiver) => {}
         () = reporting::serve(listener, identity, reports, orders) => {}

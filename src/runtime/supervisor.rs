@@ -66,7 +66,13 @@ impl Supervisor {
     pub fn new(sandbox: &Sandbox, policy: RestartPolicy, directory: PathBuf) -> Self {
         let (program, cgroups) = (sandbox.program().to_owned(), sandbox.cgroups().clone());
         let starter = Starter { program, directory, cgroups };
-        Self(Arc::new(Inner { starter, policy, next: AtomicU64::new(1), sets: Mutex::default(), strays: Mutex::default() }))
+        Self(Arc::new(Inner {
+            starter,
+            policy,
+            next: AtomicU64::new(1),
+            sets: Mutex::default(),
+            strays: Mutex::default(),
+        }))
     }
 
     /// Takes over what an earlier life of this server left running. To be called once, before anything is started.

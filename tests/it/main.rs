@@ -28,6 +28,7 @@ mod job_ends;
 mod kept;
 mod measuring;
 mod mounts_below;
+mod outliving;
 mod promoting;
 mod promoting_refused;
 mod pushing;

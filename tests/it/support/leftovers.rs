@@ -91,7 +91,7 @@ pub fn cgroups(id: &str) -> Vec<PathBuf> {
 }
 
 /// A zombie: what waits for PID 1 to notice that it is dead is no process any more.
-fn is_dead(pid: &str) -> bool {
+pub fn is_dead(pid: &str) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.is_empty() || status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
 }
