@@ -2,5 +2,6 @@
 
 pub mod catalogue;
 pub mod places;
+pub mod spelled;
 
 pub use places::{Places, ProjectPlaces};

@@ -372,34 +372,3 @@ pub const COMMON_FILE: &str = "common.json";
 pub fn release_file_name(project: &ProjectName, version: ReleaseVersion, commit7: &str) -> String {
     format!("{project}-{version}-{commit7}.tar.zst")
 }
-
-/// Path of the top-level domain of the RFC's remotes: `/srv/projects/blog/git/project.git` names `blog`.
-pub fn parse_repository_path(projects: &Path, path: &str) -> Option<(ProjectName, Repository)> {
-    let rest = path.strip_prefix(projects.to_str()?)?.strip_prefix('/')?;
-    let (name, rest) = rest.split_once('/')?;
-    let kind = match rest {
-        "git/project.git" | "git/project" => Repository::Project,
-        "git/pillar.git" | "git/pillar" => Repository::Pillar,
-        _ => return None,
-    };
-    Some((ProjectName::parse(name)?, kind))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rfcs_absolute_paths_name_a_project() {
-        let root = Path::new("/srv/projects");
-        let blog = ProjectName::parse("blog").unwrap();
-        assert_eq!(
-            parse_repository_path(root, "/srv/projects/blog/git/project.git"),
-            Some((blog.clone(), Repository::Project))
-        );
-        assert_eq!(parse_repository_path(root, "/srv/projects/blog/git/pillar.git"), Some((blog, Repository::Pillar)));
-        for other in ["/srv/projects/blog", "/srv/projects/../git/project.git", "/srv/projectsblog/git/project.git"] {
-            assert_eq!(parse_repository_path(root, other), None, "{other}");
-        }
-    }
-}

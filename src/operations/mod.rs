@@ -8,9 +8,11 @@ pub mod outcome;
 pub mod records;
 mod records_disk;
 mod records_edits;
+mod records_processes;
 pub mod show;
 mod show_disks;
 mod show_edits;
+mod show_processes;
 mod show_rescue;
 
 mod already;
@@ -22,12 +24,14 @@ mod disk;
 mod doctor;
 mod edited;
 mod fates;
+mod going_on;
 mod housekeeping;
 mod incoming;
 mod input;
 mod keys;
 mod logs;
 mod look;
+mod processes;
 mod projects;
 mod promote;
 mod push;
@@ -188,6 +192,7 @@ impl Platform {
             Verb::Status => self.status(&actor),
             Verb::Disk { verb } => self.disk(&actor, verb).await,
             Verb::Fixperms { project } => self.fix_permissions(&actor, &project).await,
+            Verb::Process(verb) => self.processes(&actor, verb).await,
             Verb::Trash => self.list_trash(&actor),
             Verb::Rescue(words) => self.rescue(&actor, &words, &talk).await,
         }

@@ -5,6 +5,7 @@
 pub use super::records_disk::{Destroyed, Disk, DiskKind, DiskVolume, ProjectDisk, Round, Trimmed};
 pub use super::records_edits::{Diff, EditedFile};
 pub use super::records_key::Key;
+pub use super::records_processes::{Instance, Ps};
 pub use super::release_head::ReleaseHead;
 use crate::model::Time;
 use crate::store::{DataRow, DeploymentRecord, ReleaseRecord, StepRecord};
@@ -68,6 +69,7 @@ pub enum Reply {
     Trash {
         destroyed: Vec<Destroyed>,
     },
+    Ps(Box<Ps>),
     Rescue(Box<Rescue>),
     /// Everything was already streamed.
     Nothing {},

@@ -5,6 +5,7 @@
 
 use super::Platform;
 use super::authorize::no_project;
+use super::going_on::may_change_under;
 use crate::git::{self, refs};
 use crate::model::{
     Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, ReleaseVersion, Remote, Repository, Time, Trigger,
@@ -78,7 +79,8 @@ impl Platform {
     pub async fn recover(&self, recovery: Recovery) -> Vec<Recovered> {
         let Recovery { mut projects, unfinished, mut report, _running } = recovery;
         self.context.supervisor.end_strays().await;
-        self.stop_the_unknown(&projects).await;
+        let known: Vec<&ProjectName> = projects.iter().map(|(project, _)| &project.name).collect();
+        self.stop_the_unknown(&known).await;
         let interrupted = |project: &ProjectRecord| unfinished.iter().any(|row| row.project == project.name);
         projects.sort_by_key(|(project, _)| interrupted(project));
         let unfinished = Arc::new(unfinished);
@@ -89,27 +91,6 @@ impl Platform {
         let found: Vec<_> = futures_util::stream::iter(all).buffered(SIDE_BY_SIDE).collect().await;
         report.extend(found.into_iter().filter_map(Result::ok).flatten());
         report
-    }
-
-    /// Where the requests for a project go until it is recovered: to the processes that went on, when nothing happens to
-    /// them any more; else to a page.
-    fn route_meanwhile(&self, project: &ProjectRecord, unfinished: &[DeploymentRecord]) -> Result<(), Failure> {
-        let is_at_rest =
-            !unfinished.iter().any(|row| row.project == project.name) && !self.is_half_restored(project)?;
-        let version = project.live.filter(|_| is_at_rest);
-        let standing = version.and_then(|version| revive::standing(&self.context, project, version, None));
-        match standing {
-            Some(live) => revive::serve(&self.context, project, live),
-            None => self.context.point_router_at(&project.name, None),
-        }
-    }
-
-    /// Instances of projects that are not there any more.
-    async fn stop_the_unknown(&self, projects: &[(ProjectRecord, Closed)]) {
-        let supervisor = &self.context.supervisor;
-        let mut running = supervisor.projects();
-        running.retain(|name| !projects.iter().any(|(project, _)| project.name == *name));
-        futures_util::future::join_all(running.iter().map(|name| supervisor.stop_others(name, None))).await;
     }
 
     /// Returns when a project's recovery, if it has one to wait for, is over: its repositories are left alone till then.
@@ -158,7 +139,7 @@ impl Platform {
         let settled = self.settle_bound(&project).map_err(|failure| format!("needs an admin: {failure}"));
         let swept = self.sweep(name).map_err(|failure| format!("not swept: {failure}"));
         report.extend([settled, swept].into_iter().filter_map(Result::err).map(|what| Recovered::of(name, what)));
-        let Some(version) = project.live else {
+        let Some(version) = project.live.filter(|_| !project.stopped) else {
             self.context.supervisor.stop_others(name, None).await;
             return Ok(());
         };
@@ -181,23 +162,6 @@ impl Platform {
         let confirmed = tokio::task::block_in_place(|| kept::confirm_left(&self.context, name, version));
         report.extend(confirmed.err().map(|failure| Recovered::of(name, format!("needs an admin: {failure}"))));
         Ok(())
-    }
-
-    /// Goes on with the processes of a release, or starts them. Those that were started again while a deployment was under
-    /// way, since `since`, may have got another tree.
-    async fn run_again(
-        &self,
-        project: &ProjectRecord,
-        version: ReleaseVersion,
-        since: Option<Time>,
-    ) -> Result<&'static str, Failure> {
-        if let Some(live) = revive::standing(&self.context, project, version, since) {
-            revive::take_up(&self.context, project, live).await?;
-            return Ok("serves on");
-        }
-        self.context.supervisor.stop_others(&project.name, None).await;
-        revive::revive(&self.context, project, version).await?;
-        Ok("started")
     }
 
     async fn clear_repositories(&self, project: &ProjectRecord) -> Result<(), Failure> {
@@ -351,12 +315,6 @@ impl Platform {
     }
 }
 
-/// Whether bringing it to an end may change data, or the very tree that processes see: then nothing may run meanwhile.
-fn may_change_under(row: &DeploymentRecord) -> bool {
-    let data = matches!(row.data.state, DataState::Touched | DataState::Restoring);
-    data || matches!(row.in_place, InPlace::Saved | InPlace::Restoring)
-}
-
 /// The order of a deployment that was interrupted, as far as undoing it needs that.
 fn interrupted_order(project: ProjectRecord, row: &DeploymentRecord) -> Order {
     let commit = row.commit.as_deref().and_then(CommitId::parse);
@@ -418,7 +376,7 @@ impl Platform {
         }
         let serving = self.context.live(name).filter(|live| Some(live.version) == project.live);
         self.context.supervisor.stop_others(name, serving.map(|live| live.set)).await;
-        match (serving, project.live) {
+        match (serving, project.live.filter(|_| !project.stopped)) {
             (None, Some(version)) => revive::revive(&self.context, &project, version).await?,
             (serving, _) => {
                 self.context.set_live(name, serving);

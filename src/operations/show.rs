@@ -5,6 +5,7 @@
 use super::columns::{moment, or_empty, table};
 use super::show_disks as disks;
 use super::show_edits as edits;
+use super::show_processes as processes;
 use super::show_rescue as rescue;
 use crate::notify::clean_line;
 use crate::operations::records::{Artifact, Check, Deployment, Key, Project, Release, ReleaseHead, Reply};
@@ -41,6 +42,7 @@ pub fn human(reply: &Reply) -> String {
         }
         Reply::Fixed { project, changed, left_alone } => disks::fixed(project, *changed, left_alone),
         Reply::Trash { destroyed } => disks::trash(destroyed),
+        Reply::Ps(found) => processes::ps(found),
         Reply::Rescue(found) => rescue::text(found),
         Reply::Nothing {} => String::new(),
     }

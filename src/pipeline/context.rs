@@ -57,8 +57,6 @@ impl Deref for Context {
 pub struct LiveSet {
     pub set: SetId,
     pub version: ReleaseVersion,
-    /// Port of `web.1`, when there is one.
-    pub port: Option<u16>,
 }
 
 impl Context {
@@ -119,6 +117,15 @@ impl Context {
         }
     }
 
+    /// Ports of the web processes of a set, in order.
+    pub fn web_ports(&self, set: SetId) -> Vec<u16> {
+        let events = self.supervisor.events(set);
+        let status = events.borrow();
+        let mut web: Vec<_> = status.instances.iter().filter(|instance| instance.process.kind.is_web()).collect();
+        web.sort_by_key(|instance| instance.process.index);
+        web.iter().filter_map(|instance| instance.port).collect()
+    }
+
     pub fn live(&self, project: &ProjectName) -> Option<LiveSet> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).get(project).copied()
     }
@@ -151,7 +158,8 @@ impl Context {
     /// stays its own either way.
     pub fn point_router_at(&self, project: &ProjectName, live: Option<LiveSet>) -> Result<(), Failure> {
         let host = self.host_of(project);
-        let target = live.and_then(|live| live.port).map_or(Target::NoRelease, Target::Port);
+        let first = live.and_then(|live| self.web_ports(live.set).first().copied());
+        let target = first.map_or(Target::NoRelease, Target::Port);
         let route = Route { project: project.clone(), target };
         self.router.set(&host, route).map(drop).map_err(|error| Failure::internal("route", &error))
     }

@@ -1,6 +1,8 @@
-//! From a release to the processes that should run: one instance of each process type but `release`.
+//! From a release to the processes that should run: as many instances of each process type as people asked for, else as
+//! `app.json` says, else one; of `release` none.
 
 use super::context::Context;
+use super::health;
 use super::launch::{self, ProcessPlace, Profile};
 use super::view;
 use crate::archives::Manifest;
@@ -10,7 +12,11 @@ use crate::runtime::{InstanceSpec, free_port};
 use crate::store::ProjectRecord;
 use crate::system::cgroups::GroupLimits;
 use crate::system::{Job, Limits};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// How many of each.
+pub type Formation = BTreeMap<ProcessType, u32>;
 
 /// What runs, and where it is.
 pub struct Running<'a> {
@@ -28,8 +34,24 @@ pub struct Running<'a> {
 }
 
 /// What the supervisor is to start.
+///
+/// # Errors
+/// `BadConfig` for an `app.json` that cannot be read, `Internal`.
 pub fn specs(context: &Context, running: &Running<'_>, manifest: &Manifest) -> Result<Vec<InstanceSpec>, Failure> {
-    kinds(manifest).map(|(kind, command)| spec(context, running, (kind.clone(), command))).collect()
+    let asked = context.store.formation(&running.project.name)?;
+    let declared = health::app_json(&running.tree)?.map(|app| app.formation).unwrap_or_default();
+    let mut specs = Vec::new();
+    for (kind, command) in kinds(manifest) {
+        for index in 1..=quantity(kind, &asked, &declared) {
+            specs.push(spec(context, running, (ProcessName { kind: kind.clone(), index }, command))?);
+        }
+    }
+    Ok(specs)
+}
+
+/// How many instances of a process type run.
+pub fn quantity(kind: &ProcessType, asked: &Formation, declared: &Formation) -> u32 {
+    asked.get(kind).or_else(|| declared.get(kind)).copied().unwrap_or(1)
 }
 
 /// Process types that are kept running, with their commands.
@@ -40,9 +62,8 @@ pub fn kinds(manifest: &Manifest) -> impl Iterator<Item = (&ProcessType, &String
 fn spec(
     context: &Context,
     running: &Running<'_>,
-    (kind, command): (ProcessType, &str),
+    (process, command): (ProcessName, &str),
 ) -> Result<InstanceSpec, Failure> {
-    let process = ProcessName { kind, index: 1 };
     let port = match running.standing.iter().find(|(standing, _)| *standing == process) {
         Some((_, port)) => *port,
         None if process.kind.is_web() => {

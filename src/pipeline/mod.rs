@@ -26,6 +26,7 @@ pub mod queue;
 pub mod recall;
 pub mod release_policy;
 pub mod rollback;
+pub mod rolling;
 pub mod room;
 pub mod selection;
 pub mod shelving;

@@ -1,6 +1,6 @@
 //! What a server and the shims of its instances say to each other: one JSON value per line, over a socket in a directory
 //! that is root's alone. A shim of yesterday's program talks to today's server: fields are only ever added, and have
-//! defaults. Pure.
+//! defaults. Values only.
 
 use super::machine::{RestartPolicy, Restarts};
 use super::status::{Condition, InstanceStatus};

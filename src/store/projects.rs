@@ -28,6 +28,8 @@ pub struct ProjectRecord {
     pub filled: Option<u64>,
     /// The commit that the edited `run/` was last brought to.
     pub edited: Option<CommitId>,
+    /// Whether nothing of it is to run, by somebody's word.
+    pub stopped: bool,
 }
 
 /// A pair of numeric users, one for builds, one for the app.
@@ -144,6 +146,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
         remote: Remote::parse(&remote).ok_or(rusqlite::Error::InvalidQuery)?,
         filled: Some(row.get::<_, i64>("filled")? as u64).filter(|inode| *inode != 0),
         edited: edited.as_deref().and_then(CommitId::parse),
+        stopped: row.get("stopped")?,
     })
 }
 

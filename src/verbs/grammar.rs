@@ -3,7 +3,9 @@
 //! To add a verb: a variant here with its help and an example, its arm in `operations::perform`, its answer in
 //! `operations::records` and `operations::show`, and the page `docs/verbs.md`, which a test regenerates.
 
+use super::disk::DiskVerb;
 use super::editing::{CommitWords, CreateWords, DeployWords};
+use super::processes::ProcessVerb;
 use super::release::PromoteWords;
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,8 @@ pub enum Verb {
         #[arg(short = 'n', long, default_value_t = 100)]
         lines: usize,
     },
+    #[command(flatten)]
+    Process(ProcessVerb),
     /// Releases that are kept
     #[command(after_help = "Example:\n  commis releases blog")]
     Releases {
@@ -199,36 +203,6 @@ pub struct RescueWords {
     /// Take everything as it is
     #[arg(long, conflicts_with_all = ["old", "forward", "data"])]
     pub accept: bool,
-}
-
-#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
-pub enum DiskVerb {
-    /// Bytes of each kind; `commis disk` and `commis disk blog` mean this
-    #[command(after_help = "Examples:\n  commis disk show\n  commis disk blog --json")]
-    Show {
-        /// Name of the project; all of them when absent
-        project: Option<String>,
-    },
-    /// Most bytes that a project's data may take
-    #[command(after_help = "Examples:\n  commis disk limit blog 5G\n  commis disk limit blog none")]
-    Limit {
-        /// Name of the project
-        project: String,
-        /// 500M, 5G, a number of bytes, or none
-        size: String,
-    },
-    /// Remove what may go: old failed trees, caches, remains
-    #[command(after_help = "Examples:\n  commis disk trim blog --dry-run\n  commis disk trim --failed")]
-    Trim {
-        /// Name of the project; all of them when absent
-        project: Option<String>,
-        /// Failed trees too that are not old yet, with the copies of data in them
-        #[arg(long)]
-        failed: bool,
-        /// Only say what would go
-        #[arg(long)]
-        dry_run: bool,
-    },
 }
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]

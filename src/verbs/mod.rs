@@ -5,14 +5,18 @@
 //! its answer looks stands in `operations/`.
 
 pub mod aliases;
+pub mod disk;
 pub mod editing;
 pub mod grammar;
+pub mod processes;
 pub mod release;
 pub mod takes;
 
+pub use disk::DiskVerb;
 pub use editing::{CommitWords, CreateWords, DeployWords, ModeWord};
 pub use grammar::{
-    ConfigVerb, DiskVerb, Invocation, KeyVerb, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb, parse,
+    ConfigVerb, Invocation, KeyVerb, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb, parse,
 };
+pub use processes::ProcessVerb;
 pub use release::{Despite, PartWord, PromoteWords, ReleaseVerb};
 pub use takes::{Gives, Takes, file, gives, reads_lines, takes};

@@ -45,6 +45,7 @@ mod remote_less;
 mod rescuing;
 mod running;
 mod sandboxing;
+mod scaling;
 mod serving;
 mod shapes;
 mod shapes_database;

@@ -11,9 +11,8 @@ use crate::store::ProjectRecord;
 /// Starts the processes of `version` and routes to them at once: there is nothing else to route to.
 pub async fn revive(context: &Context, project: &ProjectRecord, version: ReleaseVersion) -> Result<(), Failure> {
     let specs = specs(context, project, version, Vec::new())?;
-    let port = specs.iter().find_map(|spec| spec.port);
     let set = context.supervisor.start_set((&project.name, version), specs, Restarts::BackOff).await;
-    serve(context, project, LiveSet { set, version, port })
+    serve(context, project, LiveSet { set, version })
 }
 
 /// What an earlier life of the server left running of `version`, if it is all that should run and was not started again
@@ -25,17 +24,15 @@ pub fn standing(
     since: Option<Time>,
 ) -> Option<LiveSet> {
     let set = context.supervisor.kept_set(&project.name, version, since)?;
-    let instances = context.supervisor.events(set).borrow().instances.clone();
-    Some(LiveSet { set, version, port: instances.iter().find_map(|instance| instance.port) })
+    Some(LiveSet { set, version })
 }
 
 /// Goes on with processes that went on. Requests reach them at once; whatever else of the project runs is stopped.
 pub async fn take_up(context: &Context, project: &ProjectRecord, live: LiveSet) -> Result<(), Failure> {
     let specs = specs(context, project, live.version, ports(context, live.set))?;
-    let port = specs.iter().find_map(|spec| spec.port);
     context.supervisor.furnish(live.set, specs).await;
     context.supervisor.stop_others(&project.name, Some(live.set)).await;
-    serve(context, project, LiveSet { port, ..live })
+    serve(context, project, live)
 }
 
 /// Sends requests to these processes.
@@ -44,12 +41,17 @@ pub fn serve(context: &Context, project: &ProjectRecord, live: LiveSet) -> Resul
     context.point_router_at(&project.name, Some(live))
 }
 
-fn ports(context: &Context, set: SetId) -> Vec<(ProcessName, Option<u16>)> {
+/// The instances of a set, with their ports.
+pub fn ports(context: &Context, set: SetId) -> Vec<(ProcessName, Option<u16>)> {
     let instances = context.supervisor.events(set).borrow().instances.clone();
     instances.into_iter().map(|instance| (instance.process, instance.port)).collect()
 }
 
-fn specs(
+/// What should run of a live release; those of `standing` keep their ports.
+///
+/// # Errors
+/// `NotFound` for a release that is not there.
+pub fn specs(
     context: &Context,
     project: &ProjectRecord,
     version: ReleaseVersion,

@@ -81,7 +81,6 @@ impl Execution<'_> {
         let version = self.work.version.ok_or_else(|| missing("a release number"))?;
         let manifest = self.work.manifest.as_ref().ok_or_else(|| missing("a manifest"))?;
         let specs = instances::specs(self.context, &self.running()?, manifest)?;
-        let port = specs.iter().find_map(|spec| spec.port);
         let old = self.order.project.live.map_or("nothing".to_owned(), |version| version.to_string());
         match self.gathered.facts.place {
             Place::Beside | Place::Fresh(_) => self.close_stage(Stage::Switch, &format!("{old} -> {version}")),
@@ -90,7 +89,7 @@ impl Execution<'_> {
         let count = specs.len();
         let release = (&self.order.project.name, version);
         let set = self.context.supervisor.start_set(release, specs, Restarts::Never).await;
-        self.work.new = Some(LiveSet { set, version, port });
+        self.work.new = Some(LiveSet { set, version });
         Ok(Done::Did(format!("{count} processes")))
     }
 
@@ -105,7 +104,7 @@ impl Execution<'_> {
         }
         match health::probe(self.context, (live, Exits::EndTheWait), &asked, &self.gathered.config).await {
             Ok(well) => {
-                let note = asked.words(&well, live.port);
+                let note = asked.words(&well, self.context.web_ports(live.set).len());
                 self.close_stage(Stage::Check, &note);
                 Ok(Done::Did(note))
             }
