@@ -38,6 +38,11 @@ pub struct Router {
     pub domain: String,
     pub header_timeout: Duration,
     pub response_timeout: Duration,
+    pub hold: Duration,
+    /// Of one project at a time.
+    pub hold_requests: u32,
+    pub drain: Duration,
+    pub tunnel_grace: Duration,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -192,6 +197,10 @@ impl Router {
             domain: from.need("router.domain", text("a host name in lower case", is_domain))?,
             header_timeout: from.need("router.header_timeout", duration(100, HOUR))?,
             response_timeout: from.need("router.response_timeout", duration(100, DAY))?,
+            hold: from.need("router.hold", duration(0, HOUR))?,
+            hold_requests: from.need("router.hold_requests", count(0, 1_000_000))?,
+            drain: from.need("router.drain", duration(0, DAY))?,
+            tunnel_grace: from.need("router.tunnel_grace", duration(0, DAY))?,
         })
     }
 }

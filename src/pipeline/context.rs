@@ -4,8 +4,8 @@ use crate::archives::signing::SigningKey;
 use crate::config::ServerConfig;
 use crate::git::Git;
 use crate::layouts::{Places, ProjectPlaces};
-use crate::model::{Failure, Mode, ProjectName, ReleaseVersion};
-use crate::router::{Route, Router, Target};
+use crate::model::{Code, Failure, Mode, ProjectName, ReleaseVersion};
+use crate::router::{Host, InstanceAddress, Name, Router, Routes, Target};
 use crate::runtime::{SetId, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::store::{ProjectRecord, Store};
@@ -151,8 +151,11 @@ impl Context {
     /// stays its own either way.
     pub fn point_router_at(&self, project: &ProjectName, live: Option<LiveSet>) -> Result<(), Failure> {
         let host = self.host_of(project);
-        let target = live.and_then(|live| live.port).map_or(Target::NoRelease, Target::Port);
-        let route = Route { project: project.clone(), target };
-        self.router.set(&host, route).map(drop).map_err(|error| Failure::internal("route", &error))
+        let host = Host::parse(&host)
+            .ok_or_else(|| Failure::new(Code::ServerConfig, format!("router.domain: {host} is no host name")))?;
+        let one = |port| Target::Instances(vec![InstanceAddress::web(1, port)]);
+        let target = live.and_then(|live| live.port).map_or(Target::NoRelease, one);
+        let routes = Routes { project: project.clone(), names: vec![Name::whole(host)], target };
+        self.router.set(routes).map_err(|error| Failure::internal("route", &error))
     }
 }

@@ -1,14 +1,13 @@
-//! The handle to the live routes: read by every request, changed by deployments. Nothing here forwards or decides.
+//! The engine's handle to the router: changes routes and asks for drains. Nothing here forwards or decides.
 
-use super::pool::Pool;
-use super::table::{Host, Route, RouteRefused, Table, Target};
-use std::sync::{Arc, PoisonError, RwLock};
+use super::board::{Board, DrainLimits, Drained, InstanceLoad};
+use super::table::{InstanceAddress, Maintenance, RouteRefused, Routes, Table};
+use crate::model::ProjectName;
 
-/// Cheap to clone; every clone sees the same routes. A change is visible to the next request.
+/// Cheap to clone; every clone sees the same routes. A change is visible to the next request when the call returns.
 #[derive(Clone, Default)]
 pub struct Router {
-    table: Arc<RwLock<Arc<Table>>>,
-    pub(super) pool: Pool,
+    pub(super) board: Board,
 }
 
 impl Router {
@@ -16,36 +15,45 @@ impl Router {
         Self::default()
     }
 
-    /// Leads `host` to `route`; returns where it led before. Requests under way end where they began.
-    pub fn set(&self, host: &str, route: Route) -> Result<Option<Route>, RouteRefused> {
-        let parsed = Host::parse(host).ok_or_else(|| RouteRefused::NotAHost(host.to_owned()))?;
-        let replaced = self.change(|table| table.switch(parsed, route))?;
-        self.forget(replaced.as_ref());
-        Ok(replaced)
+    /// Puts all names and the target of a project in place, in one step. Requests under way end where they began.
+    /// Maintenance stays as it is.
+    pub fn set(&self, routes: Routes) -> Result<(), RouteRefused> {
+        self.board.set(routes)
     }
 
-    /// Takes the route away: the host is unknown from now on.
-    pub fn remove(&self, host: &str) -> Option<Route> {
-        let parsed = Host::parse(host)?;
-        let removed = self.change(|table| table.remove(&parsed));
-        self.forget(removed.as_ref());
-        removed
+    /// Asks people to come back later, or no longer. `false`: the router does not know the project.
+    pub fn maintain(&self, project: &ProjectName, maintenance: Maintenance) -> bool {
+        self.board.maintain(project, maintenance)
+    }
+
+    /// Takes the project's routes away: its hosts are unknown from now on. `false`: they were already.
+    pub fn remove(&self, project: &ProjectName) -> bool {
+        self.board.remove(project)
+    }
+
+    /// An instance that was out or drained serves again, and is asked at once.
+    pub fn is_back(&self, project: &ProjectName, instance: &InstanceAddress) {
+        self.board.is_back(project, instance);
+    }
+
+    /// Gives these instances no more requests; returns when they have none left, or at the limit. They may be in the
+    /// project's set or have left it: replace the set first, then drain, then stop.
+    pub async fn drain(&self, project: &ProjectName, instances: &[InstanceAddress], limits: DrainLimits) -> Drained {
+        self.board.drain(project, instances, limits).await
+    }
+
+    /// What every instance that is known has to do.
+    pub fn loads(&self) -> Vec<InstanceLoad> {
+        self.board.loads()
+    }
+
+    /// Puts a whole table in place.
+    pub fn replace(&self, table: Table) {
+        self.board.replace(table);
     }
 
     /// The routes as they are now; later changes do not show in it.
-    pub fn snapshot(&self) -> Arc<Table> {
-        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
-        let mut held = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut held))
-    }
-
-    /// Idle connections to a port that may get another owner are closed.
-    fn forget(&self, route: Option<&Route>) {
-        if let Some(Route { target: Target::Port(port), .. }) = route {
-            self.pool.forget(*port);
-        }
+    pub fn table(&self) -> Table {
+        self.board.table()
     }
 }

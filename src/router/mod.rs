@@ -1,14 +1,22 @@
 //! Names to processes: the HTTP front of every application. One owner per host name, strict about what is a request,
 //! and nothing of an application is ever wired to a public port directly. Starting and checking processes is
-//! `runtime/`; deciding which port a host points at is the pipeline's.
+//! `runtime/`; deciding which instances a host leads to is the pipeline's.
+//!
+//! Built on hyper and not on pingora, measured and read: pingora needs cmake and a C library even without TLS, calls its
+//! rustls experimental, cannot change certificates while it runs, brings 167 more crates, and had three smuggling
+//! advisories in a year. What hyper leaves to us (fields, retries, limits, what is a request at all) are the files here.
 
+mod board;
 mod chunks;
 mod connection;
+mod ejection;
 mod exchange;
 mod front;
 mod guard;
 pub mod handle;
 mod headers;
+mod instance;
+pub mod names;
 mod pages;
 mod patience;
 mod pool;
@@ -20,6 +28,9 @@ pub mod table;
 mod tests;
 mod tunnel;
 
+pub use board::{DrainLimits, Drained, InstanceLoad};
 pub use handle::Router;
+pub use instance::Load;
+pub use names::{Host, Name, Prefix};
 pub use server::{RouterConfig, Server, bind};
-pub use table::{Host, Route, RouteRefused, Table, Target};
+pub use table::{Entry, InstanceAddress, Maintenance, RouteRefused, Routes, Table, Target};

@@ -3,6 +3,7 @@
 
 use super::exchange::{Exchange, Progress};
 use super::front::InFlight;
+use super::instance::Pass;
 use super::pool::Lease;
 use super::strict::Refusal;
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use hyper::{Response, StatusCode};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// An answer of the router's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +21,8 @@ pub enum Page {
     UnknownHost,
     BadGateway,
     NoRelease,
+    /// All instances are out, and no more requests may wait for one.
+    Crowded,
     Timeout,
 }
 
@@ -27,15 +31,25 @@ impl Page {
         let (status, text) = match self {
             Page::UnknownHost => (StatusCode::NOT_FOUND, include_str!("pages/404.html")),
             Page::BadGateway => (StatusCode::BAD_GATEWAY, include_str!("pages/502.html")),
-            Page::NoRelease => (StatusCode::SERVICE_UNAVAILABLE, include_str!("pages/503.html")),
+            Page::NoRelease | Page::Crowded => (StatusCode::SERVICE_UNAVAILABLE, include_str!("pages/503.html")),
             Page::Timeout => (StatusCode::GATEWAY_TIMEOUT, include_str!("pages/504.html")),
         };
         let mut response = plain(status, text.into(), "text/html; charset=utf-8", in_flight);
-        if self == Page::NoRelease {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-        }
+        match self {
+            Page::NoRelease => response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10")),
+            Page::Crowded => response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            Page::UnknownHost | Page::BadGateway | Page::Timeout => None,
+        };
         response
     }
+}
+
+/// The page of a project that is being worked on: its own, or ours.
+pub fn maintenance(page: Option<&str>, retry_after: Duration, in_flight: InFlight) -> Response<Reply> {
+    let text = page.unwrap_or(include_str!("pages/maintenance.html")).to_owned();
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text.into(), "text/html; charset=utf-8", in_flight);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
+    response
 }
 
 /// The answer to what was no request; the connection ends with it.
@@ -68,13 +82,15 @@ pub struct Reply {
 
 enum Content {
     Page(Option<Bytes>),
-    Application { body: Incoming, lease: Option<Lease>, upload: Option<Arc<Progress>> },
+    Application { body: Incoming, lease: Option<Lease>, upload: Option<Arc<Progress>>, _pass: Pass },
 }
 
 impl Reply {
-    pub fn application(body: Incoming, lease: Lease, upload: Option<Arc<Progress>>, in_flight: InFlight) -> Self {
+    /// `pass` is held until the last byte is on its way.
+    pub fn application(exchange: (Incoming, Lease, Option<Arc<Progress>>), pass: Pass, in_flight: InFlight) -> Self {
+        let (body, lease, upload) = exchange;
         let ended = body.is_end_stream();
-        let mut content = Content::Application { body, lease: Some(lease), upload };
+        let mut content = Content::Application { body, lease: Some(lease), upload, _pass: pass };
         if ended {
             content.give_back();
         }

@@ -1,5 +1,6 @@
 //! The listening side of the router: accepts connections within limits and lets them end in order.
 
+use super::board::Holding;
 use super::guard::Times;
 use super::proxy::Shared;
 use super::{Router, connection};
@@ -23,6 +24,9 @@ pub struct RouterConfig {
     pub idle_timeout: Duration,
     /// How long an application may take to begin its answer.
     pub response_timeout: Duration,
+    /// How long a request is held while all instances of its project are out, and how many of one project at a time.
+    pub hold: Duration,
+    pub hold_requests: usize,
     /// How long requests and WebSockets may go on after the server was told to stop.
     pub drain_timeout: Duration,
     /// Connections at a time, in all and from one address (the machine's own addresses are not counted).
@@ -38,6 +42,8 @@ impl RouterConfig {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             response_timeout: Duration::from_secs(60),
+            hold: Duration::from_secs(5),
+            hold_requests: 1_000,
             drain_timeout: Duration::from_secs(10),
             connections: 20_000,
             connections_per_address: 500,
@@ -76,7 +82,8 @@ impl Server {
         let (closing, closed) = watch::channel(false);
         let (alive, mut tunnels) = mpsc::channel(1);
         let shared = Arc::new(Shared {
-            router: self.router.clone(),
+            board: self.router.board.clone(),
+            holding: Holding { time: self.config.hold, most: self.config.hold_requests },
             response_timeout: self.config.response_timeout,
             closing: closed,
             alive,

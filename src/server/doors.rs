@@ -41,6 +41,8 @@ pub async fn bind_http(config: &ServerConfig, router: &Router) -> Result<router:
     let settings = RouterConfig {
         header_timeout: config.router.header_timeout,
         response_timeout: config.router.response_timeout,
+        hold: config.router.hold,
+        hold_requests: config.router.hold_requests as usize,
         ..RouterConfig::new(listen)
     };
     router::bind(settings, router.clone()).await.map_err(|error| {

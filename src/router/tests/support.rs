@@ -1,7 +1,7 @@
 //! A router in a box, an application that writes down what it got, and a client that sends raw bytes.
 
 use crate::model::ProjectName;
-use crate::router::{Route, Router, RouterConfig, Target, bind};
+use crate::router::{Host, InstanceAddress, Name, Router, RouterConfig, Routes, Target, bind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,7 +35,13 @@ impl World {
     }
 
     pub fn route(&self, host: &str, port: u16) {
-        self.router.set(host, route(host, Target::Port(port))).unwrap();
+        self.route_to(host, &[port]);
+    }
+
+    /// `web.1`, `web.2` and so on, on these ports.
+    pub fn route_to(&self, host: &str, ports: &[u16]) {
+        let set = ports.iter().zip(1..).map(|(port, index)| InstanceAddress::web(index, *port)).collect();
+        self.router.set(routes(host, Target::Instances(set))).unwrap();
     }
 
     /// Sends `bytes` on a connection of its own and returns everything that comes back.
@@ -60,9 +66,12 @@ impl World {
 }
 
 /// `a.test` belongs to project `a`.
-pub fn route(host: &str, target: Target) -> Route {
-    let project = ProjectName::parse(host.split('.').next().unwrap()).unwrap();
-    Route { project, target }
+pub fn routes(host: &str, target: Target) -> Routes {
+    Routes { project: project_of(host), names: vec![Name::whole(Host::parse(host).unwrap())], target }
+}
+
+pub fn project_of(host: &str) -> ProjectName {
+    ProjectName::parse(host.split('.').next().unwrap()).unwrap()
 }
 
 /// Status code of the first answer in `raw`.
