@@ -5,6 +5,7 @@
 
 mod doors;
 mod reception;
+mod routing;
 
 use crate::archives::signing::SigningKey;
 use crate::config::{self, ServerConfig};
@@ -100,7 +101,7 @@ async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -
     let supervisor = Supervisor::new(sandbox.clone(), restart_policy(&config));
     let router = router::Router::new();
     let doors = doors::Doors {
-        http: doors::bind_http(&config, &router).await?,
+        http: routing::bind(&config, &places, &router).await?,
         ssh: ssh::bind(doors::ssh_config(&config, &places), first_start).await?,
         hook: git::HookListener::bind(&places.hook_socket(), git.user)
             .map_err(|error| Failure::internal("bind the hook's socket", &error))?,

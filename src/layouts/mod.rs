@@ -2,5 +2,6 @@
 
 pub mod catalogue;
 pub mod places;
+mod router_places;
 
 pub use places::{Places, ProjectPlaces};

@@ -2,6 +2,7 @@
 //! fewest requests), holds it for a moment when all are out, and tells when instances have nothing left to do.
 //! Rules of names are `table`'s, those of instances that fail `ejection`'s.
 
+use super::account::Counts;
 use super::ejection::Standing;
 use super::instance::{Instance, Load, Pass, now};
 use super::names::Host;
@@ -53,6 +54,7 @@ pub enum Answers {
 /// Where requests of one project wait while nothing can take them.
 #[derive(Default)]
 pub struct Door {
+    pub counts: Arc<Counts>,
     news: Notify,
     held: AtomicUsize,
 }
@@ -116,6 +118,13 @@ impl Board {
     /// The routes as they are now; later changes do not show in it.
     pub fn table(&self) -> Table {
         self.view().table.clone()
+    }
+
+    /// Every project, by name.
+    pub fn sites(&self) -> Vec<Arc<Site>> {
+        let mut all: Vec<_> = self.view().sites.values().cloned().collect();
+        all.sort_by(|a, b| a.project.cmp(&b.project));
+        all
     }
 
     /// Puts all names and the target of a project in place. Requests under way end where they began.
@@ -292,6 +301,11 @@ impl Site {
             Answers::Instances(instances) => instances,
             Answers::NoRelease | Answers::Maintenance { .. } => &[],
         }
+    }
+
+    /// Requests that wait.
+    pub fn held(&self) -> usize {
+        self.door.held.load(Ordering::Relaxed)
     }
 
     fn has(&self, instance: &Arc<Instance>) -> bool {

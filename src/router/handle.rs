@@ -7,12 +7,17 @@ use crate::model::ProjectName;
 /// Cheap to clone; every clone sees the same routes. A change is visible to the next request when the call returns.
 #[derive(Clone, Default)]
 pub struct Router {
-    pub(super) board: Board,
+    board: Board,
 }
 
 impl Router {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What a server in this process reads.
+    pub fn board(&self) -> Board {
+        self.board.clone()
     }
 
     /// Puts all names and the target of a project in place, in one step. Requests under way end where they began.

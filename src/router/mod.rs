@@ -6,7 +6,10 @@
 //! rustls experimental, cannot change certificates while it runs, brings 167 more crates, and had three smuggling
 //! advisories in a year. What hyper leaves to us (fields, retries, limits, what is a request at all) are the files here.
 
-mod board;
+mod access_log;
+mod account;
+mod admin;
+pub mod board;
 mod chunks;
 mod connection;
 mod ejection;
@@ -16,12 +19,16 @@ mod guard;
 pub mod handle;
 mod headers;
 mod instance;
+mod metrics;
 pub mod names;
+mod origin;
 mod pages;
 mod patience;
 mod pool;
 mod proxy;
+mod proxy_protocol;
 pub mod server;
+pub mod settings;
 mod strict;
 pub mod table;
 #[cfg(test)]
@@ -29,8 +36,10 @@ mod tests;
 mod tunnel;
 
 pub use board::{DrainLimits, Drained, InstanceLoad};
+pub use connection::Ending;
 pub use handle::Router;
 pub use instance::Load;
 pub use names::{Host, Name, Prefix};
-pub use server::{RouterConfig, Server, bind};
+pub use server::{Listeners, Server};
+pub use settings::{ProxyProtocol, RouterConfig};
 pub use table::{Entry, InstanceAddress, Maintenance, RouteRefused, Routes, Table, Target};

@@ -1,14 +1,20 @@
 //! One request: whose is it, send it to an instance, and answer. Requests arrive judged by `strict`; fields are
 //! `headers`', the choice of an instance is `board`'s.
 
+use super::access_log::AccessLog;
+use super::account::{Account, Books};
 use super::board::{Answers, Board, Holding, Place, Site};
+use super::connection::Ending;
 use super::ejection::Fault;
 use super::exchange::{Exchange, ExchangeError, Failed, Progress, Upload, attempt, outgoing};
 use super::front::{Front, InFlight, REFUSED_METHOD};
-use super::headers::{self, Origin};
+use super::headers;
 use super::instance::Pass;
+use super::metrics::Figures;
 use super::names::Host;
+use super::origin::{Arrival, Origin};
 use super::pages::{self, Page, Reply};
+use super::settings::RouterConfig;
 use super::strict::Refusal;
 use super::tunnel;
 use hyper::body::Incoming;
@@ -17,34 +23,68 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// What every request of one server may need.
 pub struct Shared {
     pub board: Board,
-    pub response_timeout: Duration,
+    pub books: Arc<Books>,
+    pub config: RouterConfig,
     pub holding: Holding,
+    /// Whether the server stops.
+    pub ending: watch::Receiver<Ending>,
     /// Set when tunnels have to end.
     pub closing: watch::Receiver<bool>,
     /// A clone lives as long as each tunnel.
     pub alive: mpsc::Sender<Infallible>,
 }
 
-/// Answers one request of the connection that `front` belongs to.
-pub async fn answer(shared: Arc<Shared>, front: Arc<Front>, request: Request<Incoming>) -> Response<Reply> {
-    let in_flight = InFlight(Arc::clone(&front));
-    let answer = match find(&shared.board, &request) {
-        _ if request.method().as_str() == REFUSED_METHOD => pages::refused(front.refusal(), in_flight),
-        Found::NoHost => pages::refused(Some(Refusal::Bad("no Host field that names a host")), in_flight),
-        Found::Unknown => Page::UnknownHost.response(in_flight),
-        Found::Site(site) => serve(&shared, site, request, in_flight).await,
-    };
-    match answer.status() {
-        StatusCode::SWITCHING_PROTOCOLS => front.settle_tunnel(),
-        _ => front.settle_http(),
+impl Shared {
+    /// What was counted until now.
+    pub fn figures(&self) -> Figures {
+        let sites = self.board.sites();
+        let nobody = (String::new(), self.books.nobody.totals());
+        let named = sites.iter().map(|site| (site.project.to_string(), site.door.counts.totals()));
+        Figures {
+            projects: named.chain([nobody]).collect(),
+            instances: self.board.loads(),
+            held: sites.iter().map(|site| (site.project.to_string(), site.held())).collect(),
+            connections: self.books.connections.load(Ordering::Relaxed),
+            lines_dropped: self.books.log.as_ref().map_or(0, AccessLog::dropped),
+        }
     }
+}
+
+/// Answers one request of a connection; `front` is that of HTTP/1.
+pub async fn answer(
+    shared: Arc<Shared>,
+    arrival: Arrival,
+    front: Option<Arc<Front>>,
+    request: Request<Incoming>,
+) -> Response<Reply> {
+    let origin = Origin::of(arrival, request.headers(), &shared.config);
+    let account = Account::open(&shared.books, &request, origin.client, front.clone().map(InFlight));
+    let mut answer = match find(&shared.board, &request) {
+        _ if request.method().as_str() == REFUSED_METHOD => {
+            pages::refused(front.as_ref().and_then(|front| front.refusal()), account)
+        }
+        Found::NoHost => pages::refused(Some(Refusal::Bad("no Host field that names a host")), account),
+        Found::Unknown => Page::UnknownHost.response(account),
+        Found::Site(site) => serve(&shared, site, (request, origin), account).await,
+    };
+    let status = answer.status();
+    answer.body_mut().note_status(status);
+    let Some(front) = front else { return answer };
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        front.settle_tunnel();
+        return answer;
+    }
+    if *shared.ending.borrow() > Ending::Open {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    front.settle_http();
     answer
 }
 
@@ -60,36 +100,57 @@ fn find(board: &Board, request: &Request<Incoming>) -> Found {
     board.find(&host, request.uri().path()).map_or(Found::Unknown, Found::Site)
 }
 
-async fn serve(shared: &Shared, site: Arc<Site>, request: Request<Incoming>, in_flight: InFlight) -> Response<Reply> {
-    if let Some(answer) = standing_answer(&site) {
-        return answer(in_flight);
+async fn serve(
+    shared: &Shared,
+    site: Arc<Site>,
+    (request, origin): (Request<Incoming>, Origin),
+    mut account: Account,
+) -> Response<Reply> {
+    account.is_for(&site.door.counts);
+    if let Some(page) = standing_answer(&site) {
+        return page.response(account);
     }
     let project = site.project.clone();
-    match forward(shared, site, request, &in_flight.0).await {
-        Ok(Forwarded::Answer(answer, pass)) => answer.map(|body| Reply::application(body, pass, in_flight)),
-        Ok(Forwarded::Tunnel(answer)) => answer.map(|()| Reply::empty(in_flight)),
-        Err(Unserved::Moved(site)) => match site.as_deref().and_then(standing_answer) {
-            Some(answer) => answer(in_flight),
-            None => Page::UnknownHost.response(in_flight),
-        },
+    match forward(shared, site, request, origin).await {
+        Ok(Forwarded::Answer(answer, pass)) => {
+            account.answered_by(&pass, project.as_str());
+            answer.map(|body| Reply::application(body, pass, account))
+        }
+        Ok(Forwarded::Tunnel(answer)) => answer.map(|()| Reply::empty(account)),
+        Err(Unserved::Moved(site)) => {
+            let page = site.as_deref().and_then(standing_answer);
+            page.unwrap_or(Standing::Unknown).response(account)
+        }
         Err(Unserved::Failed(error)) => {
             tracing::warn!(%project, error = %crate::model::failure::chain(&error), "no answer");
-            page_of(&error).response(in_flight)
+            page_of(&error).response(account)
         }
     }
 }
 
-/// What is answered for a project that has no instances to ask.
-fn standing_answer(site: &Site) -> Option<impl FnOnce(InFlight) -> Response<Reply> + '_> {
-    let page = match &site.answers {
-        Answers::Instances(_) => return None,
-        Answers::NoRelease => None,
-        Answers::Maintenance { page, retry_after } => Some((page.as_deref(), *retry_after)),
-    };
-    Some(move |in_flight| match page {
-        None => Page::NoRelease.response(in_flight),
-        Some((page, retry_after)) => pages::maintenance(page, retry_after, in_flight),
-    })
+/// What is answered where there are no instances to ask.
+enum Standing<'a> {
+    Unknown,
+    NoRelease,
+    Maintenance(Option<&'a str>, std::time::Duration),
+}
+
+impl Standing<'_> {
+    fn response(self, account: Account) -> Response<Reply> {
+        match self {
+            Standing::Unknown => Page::UnknownHost.response(account),
+            Standing::NoRelease => Page::NoRelease.response(account),
+            Standing::Maintenance(page, retry_after) => pages::maintenance(page, retry_after, account),
+        }
+    }
+}
+
+fn standing_answer(site: &Site) -> Option<Standing<'_>> {
+    match &site.answers {
+        Answers::Instances(_) => None,
+        Answers::NoRelease => Some(Standing::NoRelease),
+        Answers::Maintenance { page, retry_after } => Some(Standing::Maintenance(page.as_deref(), *retry_after)),
+    }
 }
 
 fn page_of(error: &ExchangeError) -> Page {
@@ -123,11 +184,11 @@ async fn forward(
     shared: &Shared,
     site: Arc<Site>,
     mut request: Request<Incoming>,
-    front: &Front,
+    origin: Origin,
 ) -> Result<Forwarded, Unserved> {
     let websocket = headers::asks_websocket(request.method(), request.version(), request.headers());
     let client = websocket.then(|| hyper::upgrade::on(&mut request));
-    prepare(&mut request, front);
+    prepare(&mut request, origin);
     if websocket {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -163,12 +224,11 @@ async fn ask(
                 site.announce();
             }
         };
-        match attempt(&instance.pool, request, upload.clone(), shared.response_timeout, &well).await {
+        match attempt(&instance.pool, request, upload.clone(), shared.config.response_timeout, &well).await {
             Ok(exchange) => return Ok((exchange, pass)),
             Err(Failed::Unsent(unsent, error)) => {
                 left_out(&site, &pass, Fault::Refused);
-                last = ExchangeError::Connect(error);
-                request = *unsent;
+                (last, request) = (ExchangeError::Connect(error), *unsent);
             }
             Err(Failed::Broke(error, copy)) => {
                 left_out(&site, &pass, Fault::Broke);
@@ -212,9 +272,9 @@ async fn switch(
 }
 
 /// The client's request as the application gets it: origin form, our fields, a connection of our own.
-fn prepare(request: &mut Request<Incoming>, front: &Front) {
+fn prepare(request: &mut Request<Incoming>, origin: Origin) {
     if let Some(host) = request.headers().get(HOST).cloned() {
-        headers::to_application(request.headers_mut(), Origin { peer: front.peer, host: &host });
+        headers::to_application(request.headers_mut(), origin, &host);
     }
     if request.uri().authority().is_some() {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());

@@ -4,11 +4,12 @@ use super::reception::Desk;
 use crate::config::{self, ServerConfig};
 use crate::git::HookListener;
 use crate::layouts::Places;
-use crate::model::{Code, Failure};
+use crate::model::Failure;
 use crate::operations::{Addresses, Platform, Recovered, Recovery};
-use crate::router::{self, Router, RouterConfig};
+use crate::router::{self, Ending};
 use crate::ssh::{self, SshConfig};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::UnixListener;
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 
 /// Everything that listens.
 pub struct Doors {
-    pub http: router::Server,
+    pub http: (router::Server, SocketAddr),
     pub ssh: ssh::Door,
     pub hook: HookListener,
     pub control: UnixListener,
@@ -28,27 +29,11 @@ impl Doors {
     pub fn addresses(&self) -> Addresses {
         Addresses {
             ssh: self.ssh.local_addr(),
-            http: self.http.local_addr(),
+            http: self.http.1,
             host_key: self.ssh.host_key_line(),
             host_key_fingerprint: self.ssh.host_key_fingerprint(),
         }
     }
-}
-
-/// Binds the router's port.
-pub async fn bind_http(config: &ServerConfig, router: &Router) -> Result<router::Server, Failure> {
-    let listen = config.router.http;
-    let settings = RouterConfig {
-        header_timeout: config.router.header_timeout,
-        response_timeout: config.router.response_timeout,
-        hold: config.router.hold,
-        hold_requests: config.router.hold_requests as usize,
-        ..RouterConfig::new(listen)
-    };
-    router::bind(settings, router.clone()).await.map_err(|error| {
-        Failure::new(Code::ServerConfig, format!("router.http: cannot listen on {listen}: {error}"))
-            .hint("another program has the port; choose another one, or 0 for a free one")
-    })
 }
 
 pub fn ssh_config(config: &ServerConfig, places: &Places) -> SshConfig {
@@ -79,7 +64,11 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     let control = tokio::spawn(crate::api::server::serve(doors.control, platform.clone(), until(Phase::NoNewWork)));
     let hook = tokio::spawn(hooks(doors.hook, platform.clone()));
     let house = tokio::spawn(platform.clone().keep_house());
-    let http = tokio::spawn(doors.http.serve(until(Phase::NoTraffic)));
+    let no_traffic = until(Phase::NoTraffic);
+    let http = tokio::spawn(doors.http.0.serve(async move {
+        no_traffic.await;
+        Ending::Now
+    }));
     announce(&platform);
     tokio::spawn(recover(platform.clone(), recovery));
     wait_for_end(&platform, config_file).await?;

@@ -66,7 +66,7 @@ impl World {
         format!(
             "platform = \"staging\"\n\
              [paths]\nprojects = \"{root}/srv\"\nstate = \"{root}/state\"\nruntime = \"{root}/rt\"\nlogs = \"{root}/log\"\n\
-             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\ndomain = \"{DOMAIN}\"\n\
+             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\nadmin = \"\"\ndomain = \"{DOMAIN}\"\n\
              [users]\nfirst = {first}\ncount = 200\n\
              [builds]\ntools = \"{}\"\n[health]\ntimeout = \"20s\"\n",
             tools().display()
