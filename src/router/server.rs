@@ -26,35 +26,10 @@ pub struct Server {
     board: Board,
 }
 
-/// The sockets of a router.
+/// The sockets of a router, bound by whoever may.
 pub struct Listeners {
     pub http: TcpListener,
     pub admin: Option<TcpListener>,
-}
-
-impl Listeners {
-    /// Takes the ports.
-    pub async fn bind(config: &RouterConfig) -> Result<Self, BindError> {
-        let http = bind("router.http", config.listen).await?;
-        let admin = match config.admin {
-            Some(address) => Some(bind("router.admin", address).await?),
-            None => None,
-        };
-        Ok(Self { http, admin })
-    }
-}
-
-/// An address that could not be had.
-#[derive(Debug, thiserror::Error)]
-#[error("{key}: cannot listen on {address}: {source}")]
-pub struct BindError {
-    pub key: &'static str,
-    pub address: SocketAddr,
-    pub source: io::Error,
-}
-
-async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { key, address, source })
 }
 
 impl Server {

@@ -67,6 +67,8 @@ pub enum RouteRefused {
     },
     #[error("a set of instances without one")]
     NoInstances,
+    #[error("the router cannot be told: {0}")]
+    NoRouter(String),
 }
 
 /// What a table holds of one project.

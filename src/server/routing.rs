@@ -1,14 +1,36 @@
-//! The router as the roof puts it together: its settings from the configuration, its ports.
+//! The router as the roof puts it together: its settings from the configuration, its places, its user.
 
 use crate::config::ServerConfig;
 use crate::layouts::Places;
-use crate::model::{Code, Failure};
-use crate::router::{Listeners, ProxyProtocol, Router, RouterConfig, Server};
-use crate::system::{UserIds, files};
-use std::net::SocketAddr;
+use crate::model::Failure;
+use crate::router::{Plan, ProxyProtocol, Router, RouterConfig};
+use crate::system::UserIds;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use twox_hash::XxHash3_128;
+
+/// This very program, also when another one lies in its place by now.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// Finds the router of an earlier server, or starts one.
+pub async fn start(config: &ServerConfig, places: &Places) -> Result<Router, Failure> {
+    let build = build_of(Path::new(PROGRAM)).map_err(|error| Failure::internal("read this program", &error))?;
+    let plan = Plan {
+        config: settings(config, places),
+        program: PROGRAM.into(),
+        build,
+        user: router_user(config),
+        socket: places.router_socket(),
+        snapshot: places.router_snapshot(),
+        log: places.router_log(),
+        log_filter: config.log.filter.clone(),
+    };
+    Router::start(plan).await
+}
 
 /// What the configuration asks of the router.
-fn settings(config: &ServerConfig, places: &Places) -> RouterConfig {
+pub fn settings(config: &ServerConfig, places: &Places) -> RouterConfig {
     let asked = &config.router;
     RouterConfig {
         admin: asked.admin,
@@ -16,6 +38,8 @@ fn settings(config: &ServerConfig, places: &Places) -> RouterConfig {
         response_timeout: asked.response_timeout,
         hold: asked.hold,
         hold_requests: asked.hold_requests as usize,
+        drain_timeout: asked.drain,
+        tunnel_grace: asked.tunnel_grace,
         trusted_proxies: asked.trusted_proxies.clone(),
         proxy_protocol: if asked.proxy_protocol { ProxyProtocol::Required } else { ProxyProtocol::Off },
         access_log: asked.access_log.then(|| places.access_log()),
@@ -24,15 +48,19 @@ fn settings(config: &ServerConfig, places: &Places) -> RouterConfig {
     }
 }
 
-/// Takes the router's ports. Also says where it really listens.
-pub async fn bind(config: &ServerConfig, places: &Places, router: &Router) -> Result<(Server, SocketAddr), Failure> {
-    let internal = |error: &dyn std::error::Error| Failure::internal("make the router's directory", error);
-    files::create_directory(&places.router_logs(), 0o750, Some(UserIds::of(0))).map_err(|error| internal(&error))?;
-    let settings = settings(config, places);
-    let listeners = Listeners::bind(&settings).await.map_err(|error| {
-        Failure::new(Code::ServerConfig, error.to_string())
-            .hint("another program has the port; choose another one, or 0 for a free one")
-    })?;
-    let address = listeners.http.local_addr().map_err(|error| Failure::internal("listen", &error))?;
-    Ok((Server::new(settings, listeners, router.board()), address))
+/// The last number of the range; projects get those before it.
+fn router_user(config: &ServerConfig) -> UserIds {
+    UserIds::of(config.users.first + config.users.count - 1)
+}
+
+/// A sum of the program: a router of another one is replaced at the next start.
+fn build_of(program: &Path) -> io::Result<String> {
+    let mut file = File::open(program)?;
+    let (mut sum, mut piece) = (XxHash3_128::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(format!("{:032x}", sum.finish_128())),
+            size => sum.write(piece.get(..size).unwrap_or_default()),
+        }
+    }
 }

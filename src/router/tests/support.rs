@@ -2,7 +2,9 @@
 
 use crate::model::ProjectName;
 use crate::router::board::Board;
-use crate::router::{Ending, Host, InstanceAddress, Listeners, Name, RouterConfig, Routes, Server, Target};
+use crate::router::connection::Ending;
+use crate::router::server::{Listeners, Server};
+use crate::router::{Host, InstanceAddress, Name, RouterConfig, Routes, Target};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,7 +33,9 @@ impl World {
         config.tunnel_grace = Duration::from_secs(1);
         config.admin = Some("127.0.0.1:0".parse().unwrap());
         change(&mut config);
-        let listeners = Listeners::bind(&config).await.unwrap();
+        let http = TcpListener::bind(config.listen).await.unwrap();
+        let admin = TcpListener::bind(config.admin.unwrap()).await.unwrap();
+        let listeners = Listeners { http, admin: Some(admin) };
         let (stop, stopped) = oneshot::channel();
         let (address, router) = (listeners.http.local_addr().unwrap(), Board::default());
         let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();

@@ -140,6 +140,7 @@ impl World {
         if let Some(mut server) = self.server.take() {
             signal(server.id(), nix::sys::signal::Signal::SIGKILL);
             let _ = server.wait();
+            leftovers::end_router(self.root.path());
         }
     }
 
@@ -290,6 +291,7 @@ impl Drop for World {
         }
         let users: Vec<u32> = leftovers::users(&self.settings());
         let code = self.stop();
+        leftovers::end_router(self.root.path());
         super::mounts::end_bound(self.root.path());
         if !failing {
             assert!(code.is_none_or(|code| code == 0), "the server ended with {code:?}\n{}", self.server_log());
