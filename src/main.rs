@@ -25,6 +25,10 @@ fn main() {
     if is(1, "shim") {
         exit(commis::runtime::shim::run(args.get(2).map(std::path::PathBuf::from)).into());
     }
+    if is(1, "router-process") {
+        // Its user and its session are changed before there are threads.
+        exit(commis::router::process::run());
+    }
     if is(1, "static") {
         exit(commis::runtime::static_site::run(args.get(2), commis::config::load::port()));
     }

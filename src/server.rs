@@ -5,6 +5,7 @@
 
 mod doors;
 mod reception;
+mod routing;
 
 use crate::archives::signing::SigningKey;
 use crate::config::{self, ServerConfig};
@@ -13,7 +14,6 @@ use crate::layouts::Places;
 use crate::model::{Code, Failure};
 use crate::operations::{Platform, outcome};
 use crate::pipeline::{Context, Handles};
-use crate::router;
 use crate::runtime::{RestartPolicy, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::ssh::{self, FirstStart};
@@ -99,9 +99,7 @@ async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -
     crate::buildpacks::install(&places.buildpacks()).map_err(|e| Failure::internal("unpack the buildpacks", &e))?;
     let sandbox = Sandbox::new(exe.clone(), cgroups);
     let supervisor = supervisor(&sandbox, &config, &places).await?;
-    let router = router::Router::new();
     let doors = doors::Doors {
-        http: doors::bind_http(&config, &router).await?,
         ssh: ssh::bind(doors::ssh_config(&config, &places), first_start).await?,
         hook: git::HookListener::bind(&places.hook_socket(), git.user)
             .map_err(|error| Failure::internal("bind the hook's socket", &error))?,
@@ -109,9 +107,11 @@ async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -
     };
     let signing = signing_key(&store, &places)?;
     store.set_meta("started", "yes")?;
-    let addresses = doors.addresses();
-    let (http, ssh) = (addresses.http, addresses.ssh);
     let upstream_key = Key::load_or_create(&places.upstream_key())?;
+    // Last, because it stays when this server comes to nothing.
+    let router = routing::start(&config, &places).await?;
+    let addresses = doors.addresses(router.http());
+    let (http, ssh) = (addresses.http, addresses.ssh);
     let handles = Handles { places, store, git, sandbox, supervisor, router, signing, exe, http, ssh, upstream_key };
     let platform = Platform::new(Context::new(config, handles), addresses);
     doors::serve(platform, doors, file).await

@@ -8,9 +8,9 @@ use super::settings::{Schema, Settings};
 use super::upstreams;
 use crate::model::{Code, Failure, Mode};
 
+pub use super::router::Router;
 pub use super::sections::{
-    Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Router, Ssh,
-    Trees, Users,
+    Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Ssh, Trees, Users,
 };
 pub use super::upkeep::{Housekeeping, Storage, Trash};
 pub use super::upstreams::Upstream;

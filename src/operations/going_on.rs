@@ -14,19 +14,26 @@ pub(super) fn may_change_under(row: &DeploymentRecord) -> bool {
 
 impl Platform {
     /// Where the requests for a project go until it is recovered: to the processes that went on, when nothing happens to
-    /// them any more; else to a page.
+    /// them any more; where they went before, when something was under way that leaves them alone; else to a page.
     pub(super) fn route_meanwhile(
         &self,
         project: &ProjectRecord,
         unfinished: &[DeploymentRecord],
     ) -> Result<(), Failure> {
-        let is_at_rest =
-            !unfinished.iter().any(|row| row.project == project.name) && !self.is_half_restored(project)?;
-        let version = project.live.filter(|_| is_at_rest && !project.stopped);
-        let standing = version.and_then(|version| revive::standing(&self.context, project, version, None));
+        let name = &project.name;
+        let mut own = unfinished.iter().filter(|row| row.project == *name).peekable();
+        let is_at_rest = own.peek().is_none();
+        if project.stopped || self.is_half_restored(project)? || own.any(may_change_under) {
+            return self.context.point_router_at(name, None);
+        }
+        let standing = project.live.filter(|_| is_at_rest).and_then(|version| {
+            // Where something was under way, its end decides what serves.
+            revive::standing(&self.context, project, version, None)
+        });
         match standing {
             Some(live) => revive::serve(&self.context, project, live),
-            None => self.context.point_router_at(&project.name, None),
+            None if !is_at_rest && !self.context.supervisor.sets_of(name).is_empty() => Ok(()),
+            None => self.context.point_router_at(name, None),
         }
     }
 

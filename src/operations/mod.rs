@@ -277,6 +277,15 @@ impl Platform {
         &self.addresses
     }
 
+    /// The roof starts the router, and ends or leaves it.
+    pub fn router(&self) -> &crate::router::Router {
+        &self.context.router
+    }
+
+    pub fn places(&self) -> &crate::layouts::Places {
+        &self.context.places
+    }
+
     /// Takes a new configuration for what starts from now on.
     pub fn reload(&self, config: crate::config::ServerConfig) {
         self.context.reload(config);

@@ -4,8 +4,8 @@ use crate::archives::signing::SigningKey;
 use crate::config::ServerConfig;
 use crate::git::Git;
 use crate::layouts::{Places, ProjectPlaces};
-use crate::model::{Failure, Mode, ProjectName, ReleaseVersion};
-use crate::router::{Route, Router, Target};
+use crate::model::{Mode, ProjectName, ReleaseVersion};
+use crate::router::Router;
 use crate::runtime::{SetId, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::store::{ProjectRecord, Store};
@@ -117,15 +117,6 @@ impl Context {
         }
     }
 
-    /// Ports of the web processes of a set, in order.
-    pub fn web_ports(&self, set: SetId) -> Vec<u16> {
-        let events = self.supervisor.events(set);
-        let status = events.borrow();
-        let mut web: Vec<_> = status.instances.iter().filter(|instance| instance.process.kind.is_web()).collect();
-        web.sort_by_key(|instance| instance.process.index);
-        web.iter().filter_map(|instance| instance.port).collect()
-    }
-
     pub fn live(&self, project: &ProjectName) -> Option<LiveSet> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).get(project).copied()
     }
@@ -152,15 +143,5 @@ impl Context {
     /// The release that serves: not the one that should be live, where nothing of it runs until an admin has chosen.
     pub fn serving(&self, project: &ProjectRecord) -> Option<ReleaseVersion> {
         project.live.filter(|_| project.trouble.is_none() || self.live(&project.name).is_some())
-    }
-
-    /// Sends the requests for a project to its processes, or to a page that says that nothing serves. The host's name
-    /// stays its own either way.
-    pub fn point_router_at(&self, project: &ProjectName, live: Option<LiveSet>) -> Result<(), Failure> {
-        let host = self.host_of(project);
-        let first = live.and_then(|live| self.web_ports(live.set).first().copied());
-        let target = first.map_or(Target::NoRelease, Target::Port);
-        let route = Route { project: project.clone(), target };
-        self.router.set(&host, route).map(drop).map_err(|error| Failure::internal("route", &error))
     }
 }

@@ -33,7 +33,7 @@ pub async fn restart(context: &Context, project: &ProjectRecord, version: Releas
     }
     context.supervisor.keep_running(set);
     revive::serve(context, project, live)?;
-    context.supervisor.stop_others(&project.name, Some(set)).await;
+    context.retire_others(&project.name, Some(set)).await;
     Ok(())
 }
 
@@ -57,8 +57,12 @@ pub async fn scale(context: &Context, project: &ProjectRecord, live: LiveSet) ->
         return Err(failure);
     }
     context.supervisor.keep_running(live.set);
+    let web = context.web_addresses(live.set).into_iter();
+    let (stay, surplus): (Vec<_>, Vec<_>) = web.partition(|address| wanted.contains(&address.name));
+    context.point_router_to(&project.name, stay)?;
+    context.drain(&project.name, &surplus).await;
     context.supervisor.retain(live.set, &wanted).await;
-    context.point_router_at(&project.name, Some(live))
+    Ok(())
 }
 
 /// Those that were there may be started again meanwhile; that says nothing of the others.

@@ -3,7 +3,6 @@
 
 use super::strict::Refusal;
 use futures_util::task::AtomicWaker;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -14,7 +13,6 @@ pub const REFUSED_METHOD: &str = "COMMIS-REFUSED";
 
 /// Shared by guard and service of one connection. Requests are answered one after the other, so counts are enough.
 pub struct Front {
-    pub peer: SocketAddr,
     refusal: OnceLock<Refusal>,
     settled: AtomicU64,
     finished: AtomicU64,
@@ -23,9 +21,8 @@ pub struct Front {
 }
 
 impl Front {
-    pub fn new(peer: SocketAddr) -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            peer,
             refusal: OnceLock::new(),
             settled: AtomicU64::new(0),
             finished: AtomicU64::new(0),

@@ -260,6 +260,11 @@ impl Supervisor {
         futures_util::future::join_all(others.into_iter().map(|set| self.stop_set(set))).await;
     }
 
+    /// Sets of a project, older ones first.
+    pub fn sets_of(&self, project: &ProjectName) -> Vec<SetId> {
+        self.sets().iter().filter(|(_, set)| set.project == *project).map(|(id, _)| *id).collect()
+    }
+
     /// Projects of which something runs.
     pub fn projects(&self) -> Vec<ProjectName> {
         let mut names: Vec<ProjectName> = self.sets().values().map(|set| set.project.clone()).collect();

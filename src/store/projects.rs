@@ -55,9 +55,9 @@ impl Store {
             .query_row("SELECT value FROM meta WHERE key = 'next_uid'", [], |row| row.get(0))
             .optional()
             .map_err(during("allocate users"))?;
-        // The range's first number is git's own.
+        // The range's first number is git's own, the last one the router's.
         let next = next.and_then(|text| text.parse().ok()).unwrap_or(users.first + 1);
-        if next + 1 >= users.first + users.count {
+        if next + 2 >= users.first + users.count {
             return Ok(None);
         }
         let created = transaction

@@ -19,6 +19,7 @@ pub mod mounts;
 pub mod network;
 pub mod own_key;
 pub mod ownership;
+pub mod passing;
 pub mod powers;
 pub mod privileged;
 pub mod reading;

@@ -85,7 +85,7 @@ impl Machine {
         let Roots { projects, state, runtime, logs } = &self.roots;
         format!(
             "platform = \"staging\"\n[paths]\nprojects = {projects:?}\nstate = {state:?}\nruntime = {runtime:?}\nlogs = {logs:?}\n\
-             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\ndomain = \"{DOMAIN}\"\n\
+             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\nadmin = \"\"\ndomain = \"{DOMAIN}\"\n\
              [users]\nfirst = {}\ncount = {USERS}\n[builds]\ntimeout = \"30s\"\n[hooks]\ntimeout = \"30s\"\n\
              [health]\ntimeout = \"10s\"\ninterval = \"10ms\"\n[apps]\nstop_grace = \"1s\"\nrestart_delay = \"100ms\"\n\
              [releases]\nkeep = 3\n",

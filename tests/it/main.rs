@@ -43,6 +43,7 @@ mod rejecting_when_full;
 mod releasing;
 mod remote_less;
 mod rescuing;
+mod router_process;
 mod running;
 mod sandboxing;
 mod scaling;

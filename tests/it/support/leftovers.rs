@@ -21,6 +21,24 @@ pub fn check_projects(projects: &Path, runtime: &Path) {
     }
 }
 
+/// The routers of a world, which outlive a server that is killed.
+pub fn routers(root: &Path) -> Vec<i32> {
+    let root = root.display().to_string();
+    let own = names(Path::new("/proc")).into_iter().filter(|pid| {
+        let line = command_line(pid);
+        line.contains("router-process ") && line.contains(&root)
+    });
+    own.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// As a power cut ends them.
+pub fn end_router(root: &Path) {
+    while let Some(pid) = routers(root).first() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::Signal::SIGKILL);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 /// The numbers of the users of a world, from its settings.
 pub fn users(settings: &str) -> Vec<u32> {
     let first = settings.lines().find_map(|line| line.strip_prefix("first = ")?.parse().ok()).unwrap_or(0);

@@ -66,7 +66,7 @@ impl World {
         format!(
             "platform = \"staging\"\n\
              [paths]\nprojects = \"{root}/srv\"\nstate = \"{root}/state\"\nruntime = \"{root}/rt\"\nlogs = \"{root}/log\"\n\
-             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\ndomain = \"{DOMAIN}\"\n\
+             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\nadmin = \"\"\ndomain = \"{DOMAIN}\"\n\
              [users]\nfirst = {first}\ncount = 200\n\
              [builds]\ntools = \"{}\"\n[health]\ntimeout = \"20s\"\n",
             tools().display()
@@ -149,6 +149,7 @@ impl World {
         if let Some(mut server) = self.server.take() {
             signal(server.id(), nix::sys::signal::Signal::SIGKILL);
             let _ = server.wait();
+            leftovers::end_router(self.root.path());
         }
     }
 
@@ -301,6 +302,7 @@ impl Drop for World {
         let code = self.stop();
         // Of a server that was killed, or left, applications went on.
         leftovers::end_instances(&self.path("rt"));
+        leftovers::end_router(self.root.path());
         super::mounts::end_bound(self.root.path());
         if !failing {
             assert!(code.is_none_or(|code| code == 0), "the server ended with {code:?}\n{}", self.server_log());
