@@ -251,10 +251,7 @@ impl Store {
         )?;
         run(editing::FINISH, &[&name, &number.0])?;
         run(editing::FORGET, &[&name, &version.0])?;
-        run(
-            "UPDATE projects SET live_version = ?2, trouble = NULL, stopped = 0 WHERE name = ?1",
-            &[&name, &version.0],
-        )?;
+        run(projects::NOW_LIVE, &[&name, &version.0])?;
         run("UPDATE releases SET served = ?3 WHERE project = ?1 AND version = ?2", &[&name, &version.0, &number.0])?;
         transaction.commit().map_err(during("record a success"))
     }

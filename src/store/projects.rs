@@ -5,6 +5,9 @@ use crate::model::{CommitId, Mode, ProjectName, ReleaseVersion, Remote, Time};
 use crate::system::UserIds;
 use rusqlite::{OptionalExtension, Row, params};
 
+/// A deployment made this release live: nothing of an earlier word against it holds.
+pub(super) const NOW_LIVE: &str = "UPDATE projects SET live_version = ?2, trouble = NULL, stopped = 0 WHERE name = ?1";
+
 /// A project.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProjectRecord {
