@@ -3,7 +3,7 @@
 use super::data::{self, DataRow};
 use super::editing::{self, InPlace};
 use super::trees::{self, KeptRow};
-use super::{Result, Store, during};
+use super::{Result, Store, during, projects};
 use crate::model::{Code, CommitId, DeploymentNumber, Mode, ProjectName, ReleaseVersion, Time};
 use rusqlite::{OptionalExtension, Row, params};
 
