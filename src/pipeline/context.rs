@@ -5,7 +5,7 @@ use crate::config::ServerConfig;
 use crate::git::Git;
 use crate::layouts::{Places, ProjectPlaces};
 use crate::model::{Code, Failure, Mode, ProjectName, ReleaseVersion};
-use crate::router::{Host, InstanceAddress, Name, Router, Routes, Target};
+use crate::router::{Encryption, Host, InstanceAddress, Name, Router, Routes, Target};
 use crate::runtime::{SetId, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::store::{ProjectRecord, Store};
@@ -155,7 +155,12 @@ impl Context {
             .ok_or_else(|| Failure::new(Code::ServerConfig, format!("router.domain: {host} is no host name")))?;
         let one = |port| Target::Instances(vec![InstanceAddress::web(1, port)]);
         let target = live.and_then(|live| live.port).map_or(Target::NoRelease, one);
-        let routes = Routes { project: project.clone(), names: vec![Name::whole(host)], target };
+        let routes = Routes {
+            project: project.clone(),
+            names: vec![Name::whole(host)],
+            target,
+            encryption: Encryption::AsServer,
+        };
         self.router.set(routes).map_err(|error| Failure::internal("route", &error))
     }
 }
