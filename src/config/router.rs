@@ -2,17 +2,25 @@
 //!
 //! Pure. What a key means to people stands in `server.toml`.
 
-use super::kinds::{self, Kind, count, duration, flag, size, text};
+use super::kinds::{self, Kind, absolute_path, count, duration, flag, size, text};
 use super::sections::{DAY, HOUR, TERABYTE};
 use super::settings::Settings;
 use crate::model::Failure;
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Router {
     pub http: SocketAddr,
+    /// TLS; `None`: off.
+    pub https: Option<SocketAddr>,
+    /// Clients without TLS are sent to it.
+    pub redirect: bool,
+    /// Nothing: clients are not asked to remember.
+    pub hsts: Duration,
     /// Lower case; project `p` answers at `p.<domain>`.
     pub domain: String,
     pub header_timeout: Duration,
@@ -36,6 +44,9 @@ impl Router {
     pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
         Ok(Self {
             http: from.need("router.http", kinds::socket_address())?,
+            https: from.need("router.https", kinds::socket_address_or_empty())?,
+            redirect: from.need("router.redirect", flag())?,
+            hsts: from.need("router.hsts", duration(0, 730 * DAY))?,
             domain: from.need("router.domain", text("a host name in lower case", is_domain))?,
             header_timeout: from.need("router.header_timeout", duration(100, HOUR))?,
             response_timeout: from.need("router.response_timeout", duration(100, DAY))?,
@@ -50,6 +61,25 @@ impl Router {
             access_log_max: from.need("router.access_log_max", size(10_000, TERABYTE))?,
         })
     }
+}
+
+/// A chain of certificates and its key, both files in PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateFiles {
+    pub chain: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Keys of each section `[certificates.NAME]`.
+pub(super) const CERTIFICATE_KEYS: [&str; 2] = ["chain", "key"];
+
+pub(super) fn certificates(from: &Settings) -> Result<BTreeMap<String, CertificateFiles>, Failure> {
+    let read = |name: String| {
+        let chain = from.need(&format!("certificates.{name}.chain"), absolute_path())?;
+        let key = from.need(&format!("certificates.{name}.key"), absolute_path())?;
+        Ok((name, CertificateFiles { chain, key }))
+    };
+    from.members("certificates").into_iter().map(read).collect()
 }
 
 fn required() -> Kind<bool> {

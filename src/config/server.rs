@@ -5,10 +5,10 @@
 
 use super::kinds;
 use super::settings::{Schema, Settings};
-use super::upstreams;
+use super::{router, upstreams};
 use crate::model::{Code, Failure, Mode};
 
-pub use super::router::Router;
+pub use super::router::{CertificateFiles, Router};
 pub use super::sections::{
     Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Ssh, Trees, Users,
 };
@@ -46,6 +46,8 @@ pub struct ServerConfig {
     pub finals: Final,
     /// Other servers whose releases are deployed here, by the names of their environments.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// What the router shows to clients, by names of the admin's own.
+    pub certificates: BTreeMap<String, CertificateFiles>,
 }
 
 /// What this machine is for.
@@ -101,6 +103,7 @@ impl ServerConfig {
             trash: Trash::read(from)?,
             finals: Final::read(from)?,
             upstreams: upstreams::read(from)?,
+            certificates: router::certificates(from)?,
         };
         config.agrees_with_itself(from)?;
         Ok(config)
@@ -134,7 +137,7 @@ pub(super) fn schema() -> Schema {
     Schema {
         keys: Settings::keys_of(TEMPLATE),
         open: &["builds.env"],
-        families: &[("upstreams", &upstreams::KEYS)],
+        families: &[("upstreams", &upstreams::KEYS), ("certificates", &router::CERTIFICATE_KEYS)],
         code: Code::ServerConfig,
     }
 }

@@ -3,7 +3,7 @@
 
 use super::context::{Context, LiveSet};
 use crate::model::{Code, Failure, ProjectName};
-use crate::router::{DrainLimits, Host, InstanceAddress, Name, Routes, Target};
+use crate::router::{DrainLimits, Encryption, Host, InstanceAddress, Name, Routes, Target};
 use crate::runtime::SetId;
 
 impl Context {
@@ -33,7 +33,8 @@ impl Context {
         let host = Host::parse(&host)
             .ok_or_else(|| Failure::new(Code::ServerConfig, format!("router.domain: {host} is no host name")))?;
         let target = if web.is_empty() { Target::NoRelease } else { Target::Instances(web) };
-        let routes = Routes { project: project.clone(), names: vec![Name::whole(host)], target };
+        let names = vec![Name::whole(host)];
+        let routes = Routes { project: project.clone(), names, target, encryption: Encryption::AsServer };
         self.router.set(routes).map_err(|error| Failure::internal("route", &error))
     }
 

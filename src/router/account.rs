@@ -82,12 +82,12 @@ pub struct Account {
     began: Instant,
     status: u16,
     bytes: u64,
-    _in_flight: Option<InFlight>,
+    _in_flight: InFlight,
 }
 
 impl Account {
     /// `in_flight` is the connection's, which goes on to its next request when this one is over.
-    pub fn open<B>(books: &Arc<Books>, request: &Request<B>, client: IpAddr, in_flight: Option<InFlight>) -> Self {
+    pub fn open<B>(books: &Arc<Books>, request: &Request<B>, client: IpAddr, in_flight: InFlight) -> Self {
         let fields = request.headers();
         let line = books.log.is_some().then(|| Line {
             at: crate::system::clock::now(),

@@ -6,7 +6,7 @@ use super::account::Counts;
 use super::ejection::Standing;
 use super::instance::{Instance, Load, Pass, now};
 use super::names::Host;
-use super::table::{InstanceAddress, Maintenance, RouteRefused, Routes, Table, Target};
+use super::table::{Encryption, InstanceAddress, Maintenance, RouteRefused, Routes, Table, Target};
 use crate::model::ProjectName;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -37,6 +37,7 @@ struct View {
 pub struct Site {
     pub project: ProjectName,
     pub answers: Answers,
+    pub encryption: Encryption,
     /// Outlives this view of the project.
     pub door: Arc<Door>,
     /// Another view has taken its place.
@@ -262,7 +263,8 @@ impl Board {
         };
         let door = old.map(|old| Arc::clone(&old.door)).unwrap_or_default();
         let (retired, turn) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Some(Site { project: project.clone(), answers, door, retired, turn })
+        let encryption = entry.routes.encryption;
+        Some(Site { project: project.clone(), answers, encryption, door, retired, turn })
     }
 
     /// The one instance of this address, known before or new. Being in a set again ends a drain.

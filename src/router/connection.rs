@@ -1,6 +1,6 @@
 //! One client connection from accept to close: guard, hyper, service, and an orderly end when the server stops.
 
-use super::front::Front;
+use super::front::{Conversation, Front};
 use super::guard::{Guard, Times};
 use super::origin::Arrival;
 use super::proxy::{Shared, answer};
@@ -35,9 +35,10 @@ where
     let mut ending = shared.ending.clone();
     let front = Front::new();
     let guard = Guard::new(stream, Arc::clone(&front), times);
+    let conversation = Conversation::Line(front);
     let service = service_fn(move |request| {
-        let (shared, front) = (Arc::clone(&shared), Arc::clone(&front));
-        async move { Ok::<_, Infallible>(answer(shared, arrival, Some(front), request).await) }
+        let (shared, conversation) = (Arc::clone(&shared), conversation.clone());
+        async move { Ok::<_, Infallible>(answer(shared, arrival, conversation, request).await) }
     });
     let mut builder = http1::Builder::new();
     // The guard keeps the time and the size of heads.
@@ -60,7 +61,7 @@ pub async fn last_call(ending: &mut tokio::sync::watch::Receiver<Ending>) {
     }
 }
 
-fn log_end(arrival: Arrival, ended: hyper::Result<()>) {
+pub fn log_end(arrival: Arrival, ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(peer = %arrival.peer, %error, "connection ended early");
     }

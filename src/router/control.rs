@@ -1,6 +1,7 @@
 //! The router's side of its control socket: root's servers ask, and get an answer when what they asked is done.
 
 use super::board::Board;
+use super::certificates::Certificates;
 use super::connection::Ending;
 use super::table::Table;
 use super::wire::{self, Answer, Message, Order, Role, Start, Welcome};
@@ -18,6 +19,7 @@ use tokio::sync::{Mutex as Turn, oneshot};
 /// What servers may ask about and change.
 pub struct Control {
     board: Board,
+    certificates: Certificates,
     start: Start,
     held: Held,
     /// Given away on request, and closed when this router ends.
@@ -29,19 +31,20 @@ pub struct Control {
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
 
 impl Control {
     /// Also what is ready when a server wants the end.
     pub fn new(
-        board: Board,
+        (board, certificates): (Board, Certificates),
         start: Start,
         (held, sockets): (Held, BTreeMap<Role, OwnedFd>),
     ) -> (Arc<Self>, oneshot::Receiver<Ending>) {
         let (ending, told) = oneshot::channel();
         let (sockets, ending) = (Mutex::new(sockets), Mutex::new(Some(ending)));
-        (Arc::new(Self { board, start, held, sockets, ending }), told)
+        (Arc::new(Self { board, certificates, start, held, sockets, ending }), told)
     }
 
     /// Takes connections of root for as long as the router lives.
@@ -106,6 +109,7 @@ impl Control {
                 self.board.remove(&project);
             }
             Order::IsBack { project, instance } => self.board.is_back(&project, &instance),
+            Order::Certificates(texts) => self.certificates.replace(&texts),
             Order::Loads => return Answer::Loads(self.board.loads()),
             Order::Sockets | Order::Drain { .. } => return Answer::Refused("asked in the wrong place".into()),
         }
@@ -118,6 +122,7 @@ impl Control {
             config: self.start.config.clone(),
             pid: std::process::id(),
             http: self.held.http,
+            https: self.held.https,
             admin: self.held.admin,
         }
     }

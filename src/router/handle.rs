@@ -2,6 +2,7 @@
 //! forwards or decides; who keeps the process running is `keeper`.
 
 use super::board::{DrainLimits, Drained, InstanceLoad};
+use super::certificate_files::CertificateFiles;
 use super::keeper::Keeper;
 use super::launch::Plan;
 use super::settings::RouterConfig;
@@ -20,7 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Router {
     calls: mpsc::UnboundedSender<Call>,
-    http: SocketAddr,
+    addresses: Addresses,
+}
+
+/// Where a router listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Addresses {
+    pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
 }
 
 /// What the keeper is asked.
@@ -32,7 +40,7 @@ pub(super) enum Call {
     Drain { project: ProjectName, instances: Vec<InstanceAddress>, limits: DrainLimits, done: oneshot::Sender<Drained> },
     Loads(oneshot::Sender<Vec<InstanceLoad>>),
     Table(SyncSender<Table>),
-    Reconfigure(Box<RouterConfig>, oneshot::Sender<Result<(), Failure>>),
+    Reconfigure(Box<RouterConfig>, Vec<CertificateFiles>, oneshot::Sender<Result<(), Failure>>),
     Leave(oneshot::Sender<()>),
     ShutDown(Duration, oneshot::Sender<()>),
 }
@@ -46,13 +54,18 @@ impl Router {
         let work = move || keep(plan, asked, begun);
         let thread = std::thread::Builder::new().name("router-keeper".into()).spawn(work);
         thread.map_err(|error| Failure::internal("start the router's keeper", &error))?;
-        let http = started.await.map_err(|error| Failure::internal("start the router's keeper", &error))??;
-        Ok(Self { calls, http })
+        let addresses = started.await.map_err(|error| Failure::internal("start the router's keeper", &error))??;
+        Ok(Self { calls, addresses })
     }
 
     /// Where it listens for HTTP.
     pub fn http(&self) -> SocketAddr {
-        self.http
+        self.addresses.http
+    }
+
+    /// Where it listens for TLS.
+    pub fn https(&self) -> Option<SocketAddr> {
+        self.addresses.https
     }
 
     /// Puts all names and the target of a project in place, in one step. Requests under way end where they began.
@@ -98,10 +111,10 @@ impl Router {
         self.ask(Call::Table).unwrap_or_default()
     }
 
-    /// Takes new settings, by letting a new router take over. Nobody notices.
-    pub async fn reconfigure(&self, config: RouterConfig) -> Result<(), Failure> {
+    /// Takes new settings, by letting a new router take over, and reads the certificates again. Nobody notices.
+    pub async fn reconfigure(&self, config: RouterConfig, files: Vec<CertificateFiles>) -> Result<(), Failure> {
         let (done, ended) = oneshot::channel();
-        let _ = self.calls.send(Call::Reconfigure(Box::new(config), done));
+        let _ = self.calls.send(Call::Reconfigure(Box::new(config), files, done));
         ended.await.map_err(|error| Failure::internal("reach the router", &error))?
     }
 
@@ -128,7 +141,7 @@ impl Router {
 }
 
 /// The keeper's thread. A runtime of its own, so that callers may wait in theirs.
-fn keep(plan: Plan, asked: mpsc::UnboundedReceiver<Call>, begun: oneshot::Sender<Result<SocketAddr, Failure>>) {
+fn keep(plan: Plan, asked: mpsc::UnboundedReceiver<Call>, begun: oneshot::Sender<Result<Addresses, Failure>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(begun.send(Err(Failure::internal("start the router's keeper", &error)))),
@@ -136,7 +149,7 @@ fn keep(plan: Plan, asked: mpsc::UnboundedReceiver<Call>, begun: oneshot::Sender
     runtime.block_on(async {
         match Keeper::begin(plan).await {
             Ok(keeper) => {
-                let _ = begun.send(Ok(keeper.http()));
+                let _ = begun.send(Ok(keeper.addresses()));
                 keeper.keep(asked).await;
             }
             Err(failure) => drop(begun.send(Err(failure))),

@@ -2,9 +2,11 @@
 //! lets a new one take over its sockets, and starts another one when it dies. Changes go to the snapshot first, then
 //! to the router, and are done when it says so. Starting and finding are `launch`'s.
 
-use super::handle::Call;
+use super::certificate_files::{self, CertificateFiles, Stamps};
+use super::handle::{Addresses, Call};
 use super::launch::{self, Launched, Plan};
 use super::link::Link;
+use super::settings::RouterConfig;
 use super::snapshot;
 use super::table::{Maintenance, RouteRefused, Routes, Table};
 use super::wire::{Answer, Order};
@@ -17,6 +19,8 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two starts of a router that keeps dying.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Between two looks at the files of certificates.
+const WATCH: Duration = Duration::from_secs(10);
 /// A router that lived this long may die once without waiting.
 const LIVED: Duration = Duration::from_secs(10);
 
@@ -26,6 +30,8 @@ pub struct Keeper {
     table: Table,
     current: Launched,
     started: Instant,
+    /// The files of the certificates as they were when they were read.
+    certificates: Stamps,
     /// They end by themselves; until then they have requests that drains must hear of.
     retired: Vec<Link>,
 }
@@ -42,18 +48,28 @@ impl Keeper {
     pub async fn begin(plan: Plan) -> Result<Self, Failure> {
         let places = launch::prepare_places(&plan);
         places.map_err(|error| Failure::internal("make the router's directories", &error))?;
-        let table = snapshot::read(&plan.snapshot).unwrap_or_else(|error| {
+        let read = snapshot::read(&plan.snapshot).inspect_err(|error| {
             tracing::error!(%error, "the snapshot of the routes cannot be read; they are set again");
-            Table::default()
         });
+        let known = read.is_ok();
+        let table = read.unwrap_or_default();
         let written = snapshot::write(&plan.snapshot, &table, plan.user);
         written.map_err(|error| Failure::internal("write the snapshot of the routes", &error))?;
         let (current, old) = launch::find_or_start(&plan).await?;
-        Ok(Self { plan, table, current, started: Instant::now(), retired: old.into_iter().collect() })
+        let certificates = certificate_files::stamps(&plan.certificates);
+        let retired = old.into_iter().collect();
+        let mut keeper = Self { plan, table, current, started: Instant::now(), certificates, retired };
+        // One that was found may have missed a change that the disk has.
+        if known {
+            let entries = keeper.table.entries().cloned().collect();
+            keeper.tell(Order::Replace(entries)).await.map_err(|error| Failure::internal("tell the routes", &error))?;
+        }
+        keeper.send_certificates().await;
+        Ok(keeper)
     }
 
-    pub fn http(&self) -> std::net::SocketAddr {
-        self.current.http
+    pub fn addresses(&self) -> Addresses {
+        Addresses { http: self.current.http, https: self.current.https }
     }
 
     /// Until the server leaves, or shuts the router down.
@@ -62,6 +78,12 @@ impl Keeper {
             self.retired.retain(|link| !link.is_gone());
             let call = tokio::select! {
                 call = calls.recv() => call,
+                () = tokio::time::sleep(WATCH) => {
+                    if certificate_files::stamps(&self.plan.certificates) != self.certificates {
+                        self.send_certificates().await;
+                    }
+                    continue;
+                }
                 () = self.current.link.gone() => {
                     self.revive().await;
                     continue;
@@ -104,7 +126,9 @@ impl Keeper {
                 drop(done.send(loads));
             }
             Call::Table(done) => drop(done.send(self.table.clone())),
-            Call::Reconfigure(config, done) => drop(done.send(self.reconfigure(*config).await)),
+            Call::Reconfigure(config, certificates, done) => {
+                drop(done.send(self.reconfigure(*config, certificates).await));
+            }
             Call::Leave(done) => {
                 let _ = done.send(());
                 return Next::Leave;
@@ -184,8 +208,23 @@ impl Keeper {
         }
     }
 
-    async fn reconfigure(&mut self, config: super::RouterConfig) -> Result<(), Failure> {
+    /// The certificates as they are now, for connections that begin from now on.
+    async fn send_certificates(&mut self) {
+        if self.plan.config.https.is_none() {
+            return;
+        }
+        self.certificates = certificate_files::stamps(&self.plan.certificates);
+        let texts = certificate_files::read(&self.plan.certificates);
+        tracing::info!(count = texts.len(), "certificates are read");
+        if let Err(error) = self.tell(Order::Certificates(texts)).await {
+            tracing::error!(%error, "the router keeps its certificates");
+        }
+    }
+
+    async fn reconfigure(&mut self, config: RouterConfig, files: Vec<CertificateFiles>) -> Result<(), Failure> {
+        self.plan.certificates = files;
         if config == self.plan.config {
+            self.send_certificates().await;
             return Ok(());
         }
         let plan = Plan { config, ..self.plan.clone() };

@@ -2,6 +2,7 @@
 //! by root, and handed over; this server keeps them open too, so that connections wait while no router is there.
 
 use super::board::Drained;
+use super::certificate_files::{self, CertificateFiles};
 use super::link::Link;
 use super::settings::RouterConfig;
 use super::wire::{self, Answer, Order, Role, Start, Welcome};
@@ -39,6 +40,7 @@ pub struct Plan {
     pub snapshot: PathBuf,
     pub log: PathBuf,
     pub log_filter: String,
+    pub certificates: Vec<CertificateFiles>,
 }
 
 /// A router that runs, and its sockets.
@@ -46,6 +48,7 @@ pub struct Launched {
     pub link: Link,
     pub pid: u32,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
     config: RouterConfig,
     sockets: BTreeMap<Role, OwnedFd>,
     /// When this server started it.
@@ -144,8 +147,8 @@ async fn find(plan: &Plan) -> Option<(Launched, String)> {
     let given = tokio::time::timeout(HELLO_TIME, link.ask(Order::Sockets)).await.ok().flatten()?;
     let Answer::Sockets(roles) = given.answer else { return None };
     let sockets = roles.into_iter().zip(given.descriptors).collect();
-    let Welcome { build, config, pid, http, .. } = welcome;
-    Some((Launched { link, pid, http, config, sockets, child: None }, build))
+    let Welcome { build, config, pid, http, https, .. } = welcome;
+    Some((Launched { link, pid, http, https, config, sockets, child: None }, build))
 }
 
 async fn greet(link: &Link, patience: Duration) -> Result<Welcome, String> {
@@ -162,22 +165,24 @@ async fn greet(link: &Link, patience: Duration) -> Result<Welcome, String> {
 
 /// Every socket of the plan: those of `old` where they are the same, new ones else.
 fn bind_all(plan: &Plan, old: Option<&Launched>) -> Result<BTreeMap<Role, OwnedFd>, Failure> {
-    let kept = |role: Role, same: bool| {
-        let socket = old.filter(|_| same).and_then(|old| old.sockets.get(&role));
-        socket.map(|socket| socket.try_clone()).transpose().map_err(|error| Failure::internal("keep a socket", &error))
+    let asked = |config: &RouterConfig| {
+        [
+            (Role::Http, "router.http", Some(config.listen)),
+            (Role::Https, "router.https", config.https),
+            (Role::Admin, "router.admin", config.admin),
+        ]
     };
+    let before = old.map(|old| asked(&old.config));
     let mut sockets = BTreeMap::new();
-    let http = match kept(Role::Http, old.is_some_and(|old| old.config.listen == plan.config.listen))? {
-        Some(socket) => socket,
-        None => listen("router.http", plan.config.listen)?,
-    };
-    sockets.insert(Role::Http, http);
-    if let Some(address) = plan.config.admin {
-        let admin = match kept(Role::Admin, old.is_some_and(|old| old.config.admin == plan.config.admin))? {
-            Some(socket) => socket,
-            None => listen("router.admin", address)?,
+    for (role, key, address) in asked(&plan.config) {
+        let Some(address) = address else { continue };
+        let same = before.as_ref().is_some_and(|before| before.contains(&(role, key, Some(address))));
+        let kept = old.filter(|_| same).and_then(|old| old.sockets.get(&role));
+        let socket = match kept {
+            Some(kept) => kept.try_clone().map_err(|error| Failure::internal("keep a socket", &error))?,
+            None => listen(key, address)?,
         };
-        sockets.insert(Role::Admin, admin);
+        sockets.insert(role, socket);
     }
     sockets
         .insert(Role::Control, control(plan).map_err(|error| Failure::internal("bind the router's socket", &error))?);
@@ -220,14 +225,15 @@ async fn start(plan: &Plan, sockets: BTreeMap<Role, OwnedFd>) -> Result<Launched
         log: plan.log.clone(),
         log_filter: plan.log_filter.clone(),
         build: plan.build.clone(),
+        certificates: certificate_files::read(&plan.certificates),
         sockets: sockets.keys().copied().collect(),
     };
     let stream = hand_over(stream, order, &sockets).await.map_err(|error| failed(error.to_string()))?;
     let link = Link::new(stream);
     let welcome = greet(&link, START_TIME).await.map_err(failed)?;
-    let Welcome { pid, http, config, .. } = welcome;
+    let Welcome { pid, http, https, config, .. } = welcome;
     tracing::info!(pid, %http, "a router is started");
-    Ok(Launched { link, pid, http, config, sockets, child: Some(child) })
+    Ok(Launched { link, pid, http, https, config, sockets, child: Some(child) })
 }
 
 /// As for `sandbox-init`: it may not lead a process group, so that it can leave the session.

@@ -47,7 +47,12 @@ impl Link {
     pub async fn ask(&self, order: Order) -> Option<Reply> {
         let (answered, answer) = oneshot::channel();
         self.questions.send((order, answered)).ok()?;
-        answer.await.ok()
+        // One that ends says no more before it stops hearing: a question may be sent that nobody will answer.
+        tokio::select! {
+            biased;
+            answer = answer => answer.ok(),
+            () = self.gone() => None,
+        }
     }
 
     /// Ready when the router is gone.
@@ -92,4 +97,19 @@ async fn hear(mut reading: OwnedReadHalf, open: &Open) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_router_that_says_no_more_but_still_hears_is_gone() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let link = Link::new(ours);
+        tokio::io::AsyncWriteExt::shutdown(&mut theirs).await.unwrap();
+        link.gone().await;
+        assert!(link.ask(Order::Hello).await.is_none());
+        drop(theirs);
+    }
 }

@@ -8,7 +8,7 @@ use super::pool::Lease;
 use super::strict::Refusal;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,6 +42,18 @@ impl Page {
         };
         response
     }
+}
+
+/// The same over TLS. The method stays what it is.
+pub fn moved(location: HeaderValue, account: Account) -> Response<Reply> {
+    let mut response = plain(
+        StatusCode::PERMANENT_REDIRECT,
+        "this is served over https\n".into(),
+        "text/plain; charset=utf-8",
+        account,
+    );
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 /// The page of a project that is being worked on: its own, or ours.

@@ -5,6 +5,7 @@
 //! Called by `main` before any thread or runtime exists. What it does for a server is `control`'s.
 
 use super::board::Board;
+use super::certificates::Certificates;
 use super::connection::Ending;
 use super::control::{Control, Held};
 use super::server::{Listeners, Server};
@@ -97,21 +98,28 @@ fn serve(begun: Begun) -> io::Result<()> {
 
 async fn route(begun: Begun) -> io::Result<()> {
     let Begun { start, sockets, server } = begun;
-    let board = Board::default();
-    match snapshot::read(&start.snapshot) {
-        Ok(table) => board.replace(table),
-        Err(error) => tracing::error!(%error, "the snapshot cannot be read; waiting for a server"),
-    }
-    let listeners = Listeners { http: tcp(&sockets, Role::Http)?, admin: tcp(&sockets, Role::Admin).ok() };
-    let held =
-        Held { http: listeners.http.local_addr()?, admin: listeners.admin.as_ref().and_then(|a| a.local_addr().ok()) };
+    let board = board_of(&start.snapshot);
+    let certificates = Certificates::default();
+    certificates.replace(&start.certificates);
+    let listeners = Listeners {
+        http: tcp(&sockets, Role::Http)?,
+        https: tcp(&sockets, Role::Https).ok().map(|listener| (listener, certificates.clone())),
+        admin: tcp(&sockets, Role::Admin).ok(),
+    };
+    let held = Held {
+        http: listeners.http.local_addr()?,
+        https: listeners.https.as_ref().and_then(|(listener, _)| listener.local_addr().ok()),
+        admin: listeners.admin.as_ref().and_then(|listener| listener.local_addr().ok()),
+    };
     let control_socket = sockets.get(&Role::Control).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let doors = UnixListener::from(control_socket.try_clone()?);
     doors.set_nonblocking(true)?;
     let doors = tokio::net::UnixListener::from_std(doors)?;
     let mut config = start.config.clone();
     config.access_log = config.access_log.and_then(|path| path.file_name().map(PathBuf::from));
-    let (control, told) = Control::new(board.clone(), start, (held, sockets));
+    // The port that was really taken, for redirects.
+    config.https = held.https;
+    let (control, told) = Control::new((board.clone(), certificates), start, (held, sockets));
     server.set_nonblocking(true)?;
     tokio::spawn(Arc::clone(&control).converse(tokio::net::UnixStream::from_std(server)?));
     tokio::spawn(Arc::clone(&control).receive(doors));
@@ -126,6 +134,16 @@ async fn route(begun: Begun) -> io::Result<()> {
     let served = Server::new(config, listeners, board).serve(ending).await;
     tracing::info!(pid = std::process::id(), "drained");
     served
+}
+
+/// The routes as the last server wrote them.
+fn board_of(snapshot: &Path) -> Board {
+    let board = Board::default();
+    match snapshot::read(snapshot) {
+        Ok(table) => board.replace(table),
+        Err(error) => tracing::error!(%error, "the snapshot cannot be read; waiting for a server"),
+    }
+    board
 }
 
 fn tcp(sockets: &BTreeMap<Role, OwnedFd>, role: Role) -> io::Result<tokio::net::TcpListener> {

@@ -6,8 +6,9 @@ use super::account::{Account, Books};
 use super::board::{Answers, Board, Holding, Place, Site};
 use super::connection::Ending;
 use super::ejection::Fault;
+use super::encryption;
 use super::exchange::{Exchange, ExchangeError, Failed, Progress, Upload, attempt, outgoing};
-use super::front::{Front, InFlight, REFUSED_METHOD};
+use super::front::{Conversation, InFlight, REFUSED_METHOD};
 use super::headers;
 use super::instance::Pass;
 use super::metrics::Figures;
@@ -18,7 +19,7 @@ use super::settings::RouterConfig;
 use super::strict::Refusal;
 use super::tunnel;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use std::convert::Infallible;
@@ -57,26 +58,28 @@ impl Shared {
     }
 }
 
-/// Answers one request of a connection; `front` is that of HTTP/1.
+/// Answers one request of a connection.
 pub async fn answer(
     shared: Arc<Shared>,
     arrival: Arrival,
-    front: Option<Arc<Front>>,
+    conversation: Conversation,
     request: Request<Incoming>,
 ) -> Response<Reply> {
     let origin = Origin::of(arrival, request.headers(), &shared.config);
-    let account = Account::open(&shared.books, &request, origin.client, front.clone().map(InFlight));
+    let account = Account::open(&shared.books, &request, origin.client, InFlight::begin(&conversation));
     let mut answer = match find(&shared.board, &request) {
-        _ if request.method().as_str() == REFUSED_METHOD => {
-            pages::refused(front.as_ref().and_then(|front| front.refusal()), account)
-        }
+        _ if request.method().as_str() == REFUSED_METHOD => pages::refused(refusal_of(&conversation), account),
         Found::NoHost => pages::refused(Some(Refusal::Bad("no Host field that names a host")), account),
         Found::Unknown => Page::UnknownHost.response(account),
         Found::Site(site) => serve(&shared, site, (request, origin), account).await,
     };
     let status = answer.status();
     answer.body_mut().note_status(status);
-    let Some(front) = front else { return answer };
+    let Conversation::Line(front) = conversation else {
+        // Belongs to one connection of HTTP/1.
+        answer.headers_mut().remove(CONNECTION);
+        return answer;
+    };
     if status == StatusCode::SWITCHING_PROTOCOLS {
         front.settle_tunnel();
         return answer;
@@ -86,6 +89,29 @@ pub async fn answer(
     }
     front.settle_http();
     answer
+}
+
+/// Answers what was no request.
+pub fn refuse(
+    shared: &Shared,
+    arrival: Arrival,
+    (conversation, request): (&Conversation, &Request<Incoming>),
+    refusal: Refusal,
+) -> Response<Reply> {
+    let client = arrival.peer.ip().to_canonical();
+    let account = Account::open(&shared.books, request, client, InFlight::begin(conversation));
+    let mut answer = pages::refused(Some(refusal), account);
+    let status = answer.status();
+    answer.body_mut().note_status(status);
+    answer.headers_mut().remove(CONNECTION);
+    answer
+}
+
+fn refusal_of(conversation: &Conversation) -> Option<Refusal> {
+    match conversation {
+        Conversation::Line(front) => front.refusal(),
+        Conversation::Streams(_) => None,
+    }
 }
 
 enum Found {
@@ -107,6 +133,23 @@ async fn serve(
     mut account: Account,
 ) -> Response<Reply> {
     account.is_for(&site.door.counts);
+    if let Some(location) = encryption::redirect(&shared.config, &site, origin, &request) {
+        return pages::moved(location, account);
+    }
+    let hsts = encryption::hsts(&shared.config, &site, origin);
+    let mut answer = serve_open(shared, site, (request, origin), account).await;
+    if let Some(hsts) = hsts {
+        answer.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
+    }
+    answer
+}
+
+async fn serve_open(
+    shared: &Shared,
+    site: Arc<Site>,
+    (request, origin): (Request<Incoming>, Origin),
+    mut account: Account,
+) -> Response<Reply> {
     if let Some(page) = standing_answer(&site) {
         return page.response(account);
     }

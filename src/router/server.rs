@@ -3,12 +3,13 @@
 use super::access_log::AccessLog;
 use super::account::Books;
 use super::board::{Board, Holding};
+use super::certificates::Certificates;
 use super::connection::{self, Ending};
 use super::guard::Times;
 use super::origin::{Arrival, Scheme};
 use super::proxy::Shared;
 use super::settings::{ProxyProtocol, RouterConfig};
-use super::{admin, proxy_protocol};
+use super::{admin, connection_h2, proxy_protocol};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// A router that holds its ports and is ready to serve.
 pub struct Server {
@@ -29,6 +31,8 @@ pub struct Server {
 /// The sockets of a router, bound by whoever may.
 pub struct Listeners {
     pub http: TcpListener,
+    /// With what answers there.
+    pub https: Option<(TcpListener, Certificates)>,
     pub admin: Option<TcpListener>,
 }
 
@@ -45,26 +49,30 @@ impl Server {
         let (alive, mut tunnels) = mpsc::channel(1);
         let Server { config, listeners, board } = self;
         let (drain, grace) = (config.drain_timeout, config.tunnel_grace);
-        let log = config.access_log.as_deref().map(|path| AccessLog::open(path, config.access_log_max)).transpose()?;
-        let books = Arc::new(Books { log, ..Books::default() });
+        let books = books(&config)?;
         let holding = Holding { time: config.hold, most: config.hold_requests };
         let shared = Arc::new(Shared { board, books, config, holding, ending: ended, closing: closed, alive });
         let admin = listeners.admin.map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&shared))));
-        let mut connections = JoinSet::new();
+        let (mut connections, mut encrypted) = (JoinSet::new(), JoinSet::new());
         let floor = Floor::new(Arc::clone(&shared));
+        let https = floor.accept_encrypted(listeners.https, &mut encrypted);
         let how = tokio::select! {
-            () = floor.accept(&listeners.http, &mut connections) => Ending::Now,
+            () = floor.accept(&listeners.http, None, &mut connections) => Ending::Now,
+            ended = https => return ended,
             how = told => how,
         };
         let begun = tokio::time::Instant::now();
         drop((listeners.http, floor, shared));
         ending.send_replace(how);
-        let requests = async { while connections.join_next().await.is_some() {} };
+        let requests = async {
+            while connections.join_next().await.is_some() {}
+            while encrypted.join_next().await.is_some() {}
+        };
         // Who is not done by then is cut off: the operator wants the server to stop.
         let _ = tokio::time::timeout_at(begun + drain, requests).await;
         ending.send_replace(Ending::Now);
-        connections.abort_all();
-        while connections.join_next().await.is_some() {}
+        connections.shutdown().await;
+        encrypted.shutdown().await;
         if let Some(admin) = admin {
             admin.abort();
             let _ = admin.await;
@@ -75,6 +83,11 @@ impl Server {
         }
         Ok(())
     }
+}
+
+fn books(config: &RouterConfig) -> io::Result<Arc<Books>> {
+    let log = config.access_log.as_deref().map(|path| AccessLog::open(path, config.access_log_max)).transpose()?;
+    Ok(Arc::new(Books { log, ..Books::default() }))
 }
 
 /// Where connections are taken in.
@@ -90,7 +103,19 @@ impl Floor {
         Self { shared, places, addresses: Addresses::default() }
     }
 
-    async fn accept(&self, listener: &TcpListener, connections: &mut JoinSet<()>) {
+    /// Only returns when the certificates cannot be used at all.
+    async fn accept_encrypted(
+        &self,
+        https: Option<(TcpListener, Certificates)>,
+        connections: &mut JoinSet<()>,
+    ) -> io::Result<()> {
+        let Some((listener, certificates)) = https else { return std::future::pending().await };
+        let tls = certificates.tls().map_err(io::Error::other)?;
+        self.accept(&listener, Some(TlsAcceptor::from(Arc::new(tls))), connections).await;
+        Ok(())
+    }
+
+    async fn accept(&self, listener: &TcpListener, tls: Option<TlsAcceptor>, connections: &mut JoinSet<()>) {
         let config = &self.shared.config;
         let times = Times { header: config.header_timeout, idle: config.idle_timeout };
         loop {
@@ -101,11 +126,11 @@ impl Floor {
             let most = if counted { config.connections_per_address } else { usize::MAX };
             let Some(turn) = self.addresses.enter(peer.ip(), most) else { continue };
             let held: (OwnedSemaphorePermit, Visitor) = (place, turn);
-            let shared = Arc::clone(&self.shared);
+            let (shared, tls) = (Arc::clone(&self.shared), tls.clone());
             connections.spawn(async move {
                 shared.books.connections.fetch_add(1, Ordering::Relaxed);
                 let books = Arc::clone(&shared.books);
-                if let Err(error) = visit(stream, peer, shared, times).await {
+                if let Err(error) = visit(stream, peer, shared, (times, tls)).await {
                     tracing::debug!(%peer, %error, "connection not taken");
                 }
                 books.connections.fetch_sub(1, Ordering::Relaxed);
@@ -115,7 +140,12 @@ impl Floor {
     }
 }
 
-async fn visit(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, times: Times) -> io::Result<()> {
+async fn visit(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    (times, tls): (Times, Option<TlsAcceptor>),
+) -> io::Result<()> {
     // Without it an answer may wait 40 ms for an acknowledgement; a socket that refuses is about to fail anyway.
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr()?;
@@ -126,8 +156,19 @@ async fn visit(mut stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, tim
         }
         ProxyProtocol::Required => return Err(io::ErrorKind::PermissionDenied.into()),
     };
-    let arrival = Arrival { peer: told.unwrap_or(peer), local, scheme: Scheme::Http };
-    connection::serve(stream, arrival, shared, times).await;
+    let peer = told.unwrap_or(peer);
+    let Some(tls) = tls else {
+        let arrival = Arrival { peer, local, scheme: Scheme::Http };
+        connection::serve(stream, arrival, shared, times).await;
+        return Ok(());
+    };
+    let arrival = Arrival { peer, local, scheme: Scheme::Https };
+    let shaken = tokio::time::timeout(times.header, tls.accept(stream)).await;
+    let stream = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => connection_h2::serve(stream, arrival, shared, times).await,
+        _ => connection::serve(stream, arrival, shared, times).await,
+    }
     Ok(())
 }
 

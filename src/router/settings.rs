@@ -12,6 +12,12 @@ use std::time::Duration;
 pub struct RouterConfig {
     /// Port 0 picks a free one.
     pub listen: SocketAddr,
+    /// TLS; `None`: off.
+    pub https: Option<SocketAddr>,
+    /// Clients without TLS are sent to it, unless a project says otherwise.
+    pub redirect: bool,
+    /// How long clients remember that a host speaks TLS; nothing: they are not asked to.
+    pub hsts: Duration,
     /// Metrics and health; `None`: off.
     pub admin: Option<SocketAddr>,
     /// From accept to the first byte of a request, and from there to the end of its head.
@@ -52,6 +58,9 @@ impl RouterConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            https: None,
+            redirect: false,
+            hsts: Duration::ZERO,
             admin: None,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

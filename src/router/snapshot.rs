@@ -53,7 +53,7 @@ fn boot() -> String {
 mod tests {
     use super::*;
     use crate::model::ProjectName;
-    use crate::router::{Host, InstanceAddress, Name, Routes};
+    use crate::router::{Encryption, Host, InstanceAddress, Name, Routes};
 
     #[test]
     fn the_file_gives_back_what_was_written_and_no_ports_of_an_earlier_boot() {
@@ -64,7 +64,7 @@ mod tests {
         let target = Target::Instances(vec![InstanceAddress::web(1, 4000)]);
         let names = vec![Name::whole(Host::parse("blog.test").unwrap())];
         let mut table = Table::default();
-        table.set(Routes { project: project.clone(), names, target }).unwrap();
+        table.set(Routes { project: project.clone(), names, target, encryption: Encryption::AsServer }).unwrap();
         write(&path, &table, UserIds::of(0)).unwrap();
         assert_eq!(read(&path).unwrap(), table);
         let text = std::fs::read_to_string(&path).unwrap();

@@ -16,6 +16,18 @@ pub struct Routes {
     /// The longest prefix wins.
     pub names: Vec<Name>,
     pub target: Target,
+    #[serde(default)]
+    pub encryption: Encryption,
+}
+
+/// Whether clients have to speak TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Encryption {
+    /// As the server's settings say.
+    #[default]
+    AsServer,
+    Required,
+    Optional,
 }
 
 /// What answers for a project.
@@ -205,7 +217,12 @@ mod tests {
             Name { host: Host::parse(host).unwrap(), prefix: Prefix::parse(prefix).unwrap() }
         };
         let target = Target::Instances(vec![InstanceAddress::web(1, port)]);
-        Routes { project: project(name), names: names.iter().map(name_of).collect(), target }
+        Routes {
+            project: project(name),
+            names: names.iter().map(name_of).collect(),
+            target,
+            encryption: Encryption::AsServer,
+        }
     }
 
     fn found(table: &Table, host: &str, path: &str) -> Option<String> {

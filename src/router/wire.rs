@@ -2,6 +2,7 @@
 //! `Hello`, `Sockets` and `Retire` never change, so that a new server can take over from an old router.
 
 use super::board::{DrainLimits, Drained, InstanceLoad};
+use super::certificates::CertificateText;
 use super::settings::RouterConfig;
 use super::table::{Entry, InstanceAddress, Maintenance, Routes, project};
 use crate::model::ProjectName;
@@ -17,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const TEXT_MAX: u32 = 64 << 20;
 
 /// What a router's process is told first, over its standard input; its sockets follow.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// No Debug: there are keys in it.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Start {
     pub config: RouterConfig,
     /// Who it becomes once it has its sockets.
@@ -27,6 +29,7 @@ pub struct Start {
     pub log_filter: String,
     /// Which program this is.
     pub build: String,
+    pub certificates: Vec<CertificateText>,
     /// In the order in which they follow.
     pub sockets: Vec<Role>,
 }
@@ -37,10 +40,11 @@ pub enum Role {
     Control,
     Http,
     Admin,
+    Https,
 }
 
-/// What a server asks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a server asks. No Debug: there may be keys in it.
+#[derive(Clone, Serialize, Deserialize)]
 pub enum Order {
     Hello,
     /// The answer is followed by the sockets.
@@ -72,6 +76,7 @@ pub enum Order {
         limits: DrainLimits,
     },
     Loads,
+    Certificates(Vec<CertificateText>),
 }
 
 /// What a router answers.
@@ -93,6 +98,7 @@ pub struct Welcome {
     pub config: RouterConfig,
     pub pid: u32,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
 

@@ -167,8 +167,9 @@ async fn wait_for_end(platform: &Platform, file: Option<PathBuf>) -> Result<End,
                 Ok(config) => {
                     tracing::info!("configuration read again");
                     let settings = routing::settings(&config, platform.places());
+                    let certificates = routing::certificates(&config);
                     platform.reload(config);
-                    if let Err(failure) = platform.router().reconfigure(settings).await {
+                    if let Err(failure) = platform.router().reconfigure(settings, certificates).await {
                         tracing::error!("the router keeps its settings: {failure}");
                     }
                 }

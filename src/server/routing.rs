@@ -3,7 +3,7 @@
 use crate::config::ServerConfig;
 use crate::layouts::Places;
 use crate::model::Failure;
-use crate::router::{Plan, ProxyProtocol, Router, RouterConfig};
+use crate::router::{CertificateFiles, Plan, ProxyProtocol, Router, RouterConfig};
 use crate::system::UserIds;
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,6 +25,7 @@ pub async fn start(config: &ServerConfig, places: &Places) -> Result<Router, Fai
         snapshot: places.router_snapshot(),
         log: places.router_log(),
         log_filter: config.log.filter.clone(),
+        certificates: certificates(config),
     };
     Router::start(plan).await
 }
@@ -34,6 +35,9 @@ pub fn settings(config: &ServerConfig, places: &Places) -> RouterConfig {
     let asked = &config.router;
     RouterConfig {
         admin: asked.admin,
+        https: asked.https,
+        redirect: asked.redirect,
+        hsts: asked.hsts,
         header_timeout: asked.header_timeout,
         response_timeout: asked.response_timeout,
         hold: asked.hold,
@@ -46,6 +50,16 @@ pub fn settings(config: &ServerConfig, places: &Places) -> RouterConfig {
         access_log_max: asked.access_log_max,
         ..RouterConfig::new(asked.http)
     }
+}
+
+/// Where the configuration says that certificates are.
+pub fn certificates(config: &ServerConfig) -> Vec<CertificateFiles> {
+    let files = config.certificates.iter().map(|(name, files)| CertificateFiles {
+        name: name.clone(),
+        chain: files.chain.clone(),
+        key: files.key.clone(),
+    });
+    files.collect()
 }
 
 /// The last number of the range; projects get those before it.

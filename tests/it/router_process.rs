@@ -1,214 +1,10 @@
 //! The router as a process of its own: found again, replaced and revived without a request that fails.
 
-use super::support::world::commis_program;
-use commis::model::ProjectName;
-use commis::router::{
-    DrainLimits, Drained, Host, InstanceAddress, Maintenance, Name, Plan, RouteRefused, Router, RouterConfig, Routes,
-    Target,
-};
-use commis::system::UserIds;
-use std::io::{Read, Write};
+use super::support::routing::{Crowd, LIMIT, LONG, Scene, application, get, head, project, routes, runtime};
+use commis::router::{CertificateFiles, DrainLimits, Drained, InstanceAddress, Maintenance, RouteRefused};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
-use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(10);
-const LONG: DrainLimits = DrainLimits { requests: LIMIT, tunnels: LIMIT };
-
-/// A directory for one router, and an application.
-struct Scene {
-    directory: TempDir,
-    plan: Plan,
-    application: u16,
-}
-
-impl Scene {
-    fn new() -> Self {
-        static USERS: AtomicU32 = AtomicU32::new(0);
-        let directory = tempfile::Builder::new().prefix("commis-router-").tempdir().unwrap();
-        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
-        let path = |name: &str| directory.path().join(name);
-        let mut config = RouterConfig::new("127.0.0.1:0".parse().unwrap());
-        config.admin = Some("127.0.0.1:0".parse().unwrap());
-        config.access_log = Some(path("logs/access.log"));
-        let plan = Plan {
-            config,
-            program: commis_program().into(),
-            build: "one".into(),
-            user: UserIds::of(900_000_000 + std::process::id() % 100_000 * 100 + USERS.fetch_add(1, Ordering::Relaxed)),
-            socket: path("router.sock"),
-            snapshot: path("state/routes.json"),
-            log: path("logs/router.log"),
-            log_filter: "info".into(),
-        };
-        Self { directory, plan, application: application("hello") }
-    }
-
-    fn start(&self) -> Router {
-        runtime().block_on(Router::start(self.plan.clone())).unwrap()
-    }
-
-    fn routed(&self) -> Router {
-        let router = self.start();
-        router.set(routes("blog", self.application)).unwrap();
-        router
-    }
-
-    /// The processes that route here.
-    fn pids(&self) -> Vec<i32> {
-        routers(self.directory.path())
-    }
-
-    fn until_one_is_left(&self) -> i32 {
-        for _ in 0..2_000 {
-            if let [pid] = self.pids()[..] {
-                return pid;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("routers: {:?}", self.pids());
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        for pid in self.pids() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-        }
-    }
-}
-
-fn runtime() -> &'static tokio::runtime::Runtime {
-    static RUNTIME: std::sync::LazyLock<tokio::runtime::Runtime> =
-        std::sync::LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
-    &RUNTIME
-}
-
-fn routers(below: &Path) -> Vec<i32> {
-    let pids =
-        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &i32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        line.contains("router-process") && line.contains(&below.display().to_string())
-    })
-    .collect()
-}
-
-fn project(name: &str) -> ProjectName {
-    ProjectName::parse(name).unwrap()
-}
-
-fn routes(name: &str, port: u16) -> Routes {
-    let names = vec![Name::whole(Host::parse(&format!("{name}.test")).unwrap())];
-    Routes { project: project(name), names, target: Target::Instances(vec![InstanceAddress::web(1, port)]) }
-}
-
-/// Answers every request with this text.
-fn application(text: &'static str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut stream = stream;
-                while head(&mut stream).is_some() {
-                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
-                    if stream.write_all(answer.as_bytes()).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    port
-}
-
-/// Up to an empty line.
-fn head(stream: &mut TcpStream) -> Option<String> {
-    let (mut got, mut byte) = (Vec::new(), [0]);
-    while !got.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
-            Ok(1) => got.push(byte[0]),
-            _ => return None,
-        }
-    }
-    Some(String::from_utf8_lossy(&got).into_owned())
-}
-
-fn get(address: SocketAddr) -> String {
-    let mut client = TcpStream::connect(address).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    client.write_all(b"GET / HTTP/1.1\r\nHost: blog.test\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-/// Clients that ask all the time, on new connections and on kept ones.
-struct Crowd {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    clients: Vec<std::thread::JoinHandle<Vec<String>>>,
-}
-
-impl Crowd {
-    fn before(address: SocketAddr) -> Self {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let client = |keeps: bool| {
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            std::thread::spawn(move || {
-                let (mut kept, mut failed) = (None, Vec::new());
-                while !stop.load(Ordering::Relaxed) {
-                    match ask(address, &mut kept, keeps) {
-                        Ok(()) => drop(answered.fetch_add(1, Ordering::Relaxed)),
-                        Err(what) => failed.push(what),
-                    }
-                }
-                failed
-            })
-        };
-        let clients = [true, true, false, false].map(client).into();
-        Self { stop, answered, clients }
-    }
-
-    fn until_more_were_answered(&self, more: usize) {
-        let before = self.answered.load(Ordering::Relaxed);
-        for _ in 0..3_000 {
-            if self.answered.load(Ordering::Relaxed) >= before + more {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("nobody answers");
-    }
-
-    /// What went wrong.
-    fn leaves(self) -> Vec<String> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
-    }
-}
-
-fn ask(address: SocketAddr, kept: &mut Option<TcpStream>, keeps: bool) -> Result<(), String> {
-    let mut client = match kept.take() {
-        Some(client) => client,
-        None => TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?,
-    };
-    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    client.write_all(b"GET / HTTP/1.1\r\nHost: blog.test\r\n\r\n").map_err(|error| format!("send: {error}"))?;
-    let head = head(&mut client).ok_or("no answer")?.to_lowercase();
-    let mut body = [0; 5];
-    client.read_exact(&mut body).map_err(|error| format!("body: {error}"))?;
-    if !head.starts_with("http/1.1 200") || &body != b"hello" {
-        return Err(head);
-    }
-    *kept = (keeps && !head.contains("connection: close")).then_some(client);
-    Ok(())
-}
 
 #[test]
 fn the_router_is_nobody_and_has_a_session_of_its_own() {
@@ -287,7 +83,7 @@ fn new_settings_are_those_of_a_new_router_on_the_same_port() {
     let mut config = scene.plan.config.clone();
     config.hold = Duration::from_secs(1);
     crowd.until_more_were_answered(50);
-    runtime().block_on(router.reconfigure(config)).unwrap();
+    runtime().block_on(router.reconfigure(config, Vec::new())).unwrap();
     crowd.until_more_were_answered(50);
     scene.until_one_is_left();
     assert_eq!(crowd.leaves(), Vec::<String>::new());
@@ -341,7 +137,7 @@ fn a_drain_hears_of_requests_at_the_router_that_was_replaced() {
     head(&mut application).unwrap();
     let mut config = scene.plan.config.clone();
     config.hold_requests += 1;
-    runtime().block_on(router.reconfigure(config)).unwrap();
+    runtime().block_on(router.reconfigure(config, Vec::new())).unwrap();
     router.set(routes("blog", scene.application)).unwrap();
     let leaving = [InstanceAddress::web(1, port)];
     let short = DrainLimits { requests: Duration::from_millis(100), ..LONG };
@@ -374,10 +170,53 @@ except ConnectionError:
     let ask = |uid: u32| {
         let mut command = std::process::Command::new("setpriv");
         let user = [format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".into()];
-        command.args(user).args(["python3", "-c", python]).arg(&scene.plan.socket);
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
+        command.args(user).args(["/usr/bin/python3", "-c", python]).arg(&scene.plan.socket);
+        let ran = command.current_dir("/").output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
     };
     assert_eq!((ask(12_345), scene.pids().len()), ("0\n".into(), 1));
     assert_eq!(ask(0), "9\n", "the control: root is heard");
+    runtime().block_on(router.shut_down(LIMIT));
+}
+
+/// The certificate that a client gets who asks for `a.test`, as hexadecimal digits.
+fn shown(address: SocketAddr) -> String {
+    let python = "import socket,ssl,sys
+c = ssl.create_default_context()
+c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+with c.wrap_socket(socket.create_connection(('127.0.0.1', int(sys.argv[1]))), server_hostname='a.test') as s:
+    print(s.getpeercert(True).hex())";
+    let ran = std::process::Command::new("python3").args(["-c", python, &address.port().to_string()]).output().unwrap();
+    String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+}
+
+/// Writes a new certificate; returns it as [`shown`] does.
+fn certify(files: &CertificateFiles) -> String {
+    let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+    std::fs::write(&files.chain, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn certificates_are_roots_files_and_come_again_on_order_and_after_a_death() {
+    let mut scene = Scene::new();
+    let path = |name: &str| scene.directory.path().join(name);
+    let files = CertificateFiles { name: "a".into(), chain: path("a.pem"), key: path("a.key") };
+    let missing = CertificateFiles { name: "gone".into(), chain: path("gone.pem"), key: path("gone.key") };
+    let first = certify(&files);
+    std::fs::set_permissions(&files.key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    scene.plan.config.https = Some("127.0.0.1:0".parse().unwrap());
+    scene.plan.certificates = vec![missing, files.clone()];
+    let router = scene.routed();
+    let address = router.https().unwrap();
+    assert_eq!(shown(address), first);
+    let second = certify(&files);
+    runtime().block_on(router.reconfigure(scene.plan.config.clone(), scene.plan.certificates.clone())).unwrap();
+    assert_eq!(shown(address), second);
+    let [pid] = scene.pids()[..] else { panic!("{:?}", scene.pids()) };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(shown(address), second);
     runtime().block_on(router.shut_down(LIMIT));
 }

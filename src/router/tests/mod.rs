@@ -2,6 +2,7 @@
 
 mod balancing;
 mod counting;
+mod encrypted;
 mod front;
 mod serving;
 mod support;

@@ -2,9 +2,10 @@
 
 use crate::model::ProjectName;
 use crate::router::board::Board;
+use crate::router::certificates::Certificates;
 use crate::router::connection::Ending;
 use crate::router::server::{Listeners, Server};
-use crate::router::{Host, InstanceAddress, Name, RouterConfig, Routes, Target};
+use crate::router::{Encryption, Host, InstanceAddress, Name, RouterConfig, Routes, Target};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use tokio::task::JoinHandle;
 pub struct World {
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    pub https: Option<SocketAddr>,
+    pub certificates: Certificates,
     pub router: Board,
     stop: Option<oneshot::Sender<Ending>>,
     served: JoinHandle<()>,
@@ -35,14 +38,21 @@ impl World {
         change(&mut config);
         let http = TcpListener::bind(config.listen).await.unwrap();
         let admin = TcpListener::bind(config.admin.unwrap()).await.unwrap();
-        let listeners = Listeners { http, admin: Some(admin) };
+        let https = match config.https {
+            Some(address) => Some(TcpListener::bind(address).await.unwrap()),
+            None => None,
+        };
+        config.https = https.as_ref().map(|listener| listener.local_addr().unwrap());
+        let (encrypted, certificates) = (config.https, Certificates::default());
+        let https = https.map(|listener| (listener, certificates.clone()));
+        let listeners = Listeners { http, https, admin: Some(admin) };
         let (stop, stopped) = oneshot::channel();
         let (address, router) = (listeners.http.local_addr().unwrap(), Board::default());
         let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();
         let server = Server::new(config, listeners, router.clone());
         let told = async move { stopped.await.unwrap_or(Ending::Now) };
         let served = tokio::spawn(async move { server.serve(told).await.unwrap() });
-        Self { address, admin, router, stop: Some(stop), served }
+        Self { address, admin, https: encrypted, certificates, router, stop: Some(stop), served }
     }
 
     pub fn route(&self, host: &str, port: u16) {
@@ -94,7 +104,12 @@ impl World {
 
 /// `a.test` belongs to project `a`.
 pub fn routes(host: &str, target: Target) -> Routes {
-    Routes { project: project_of(host), names: vec![Name::whole(Host::parse(host).unwrap())], target }
+    Routes {
+        project: project_of(host),
+        names: vec![Name::whole(Host::parse(host).unwrap())],
+        target,
+        encryption: Encryption::AsServer,
+    }
 }
 
 pub fn project_of(host: &str) -> ProjectName {

@@ -9,6 +9,7 @@ pub mod picture;
 pub mod postgres;
 pub mod project;
 pub mod rejected;
+pub mod routing;
 pub mod running;
 pub mod travel;
 pub mod world;
