@@ -3,6 +3,7 @@
 //! `commis serve --config FILE`: SIGTERM and SIGINT drain (running deployments end, then the applications), SIGHUP
 //! reads the configuration again for what starts from then on.
 
+mod at_terminal;
 mod doors;
 mod reception;
 

@@ -11,6 +11,7 @@ pub mod load;
 pub mod pillar;
 pub mod procfile;
 pub mod project;
+mod running;
 mod sections;
 pub mod server;
 mod settings;

@@ -8,6 +8,7 @@ use super::settings::{Schema, Settings};
 use super::upstreams;
 use crate::model::{Code, Failure, Mode};
 
+pub use super::running::Run;
 pub use super::sections::{
     Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Router, Ssh,
     Trees, Users,
@@ -33,6 +34,7 @@ pub struct ServerConfig {
     pub users: Users,
     pub builds: Builds,
     pub apps: Apps,
+    pub run: Run,
     pub hooks: Hooks,
     pub health: Health,
     pub releases: Releases,
@@ -89,6 +91,7 @@ impl ServerConfig {
             users: Users::read(from)?,
             builds: Builds::read(from)?,
             apps: Apps::read(from)?,
+            run: Run::read(from)?,
             hooks: Hooks::read(from)?,
             health: Health::read(from)?,
             releases: Releases::read(from)?,

@@ -16,6 +16,7 @@ mod show_rescue;
 mod already;
 mod columns;
 mod configure;
+mod converse;
 mod deploy;
 mod destroy_project;
 mod disk;
@@ -28,6 +29,8 @@ mod input;
 mod keys;
 mod logs;
 mod look;
+mod one_off;
+mod one_offs;
 mod projects;
 mod promote;
 mod push;
@@ -53,7 +56,8 @@ use crate::store::ProjectRecord;
 use crate::verbs::{self, ConfigVerb, DeployWords, KeyVerb, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 use destroy_project::{Destroying, Keep};
-pub use input::Input;
+pub use input::{Input, Terminal};
+use one_offs::OneOffs;
 pub use push_session::PushSession;
 use records::Reply;
 pub use recover::{Recovered, Recovery};
@@ -73,6 +77,7 @@ pub struct Platform {
     /// Pushes whose git is running, by token.
     sessions: Arc<Mutex<HashMap<String, PushSession>>>,
     uploads: Uploads,
+    one_offs: OneOffs,
     /// Work that must end before the server may: each holds a part of it, and a drain all of it.
     tasks: Arc<tokio::sync::RwLock<()>>,
     /// Held by whoever makes or unmakes a project's directories.
@@ -114,6 +119,8 @@ pub enum Told {
     Raw(Vec<u8>),
     /// Talk: standard error.
     Err(Vec<u8>),
+    /// The same as bytes that are no text.
+    RawErr(Vec<u8>),
 }
 
 impl Talk {
@@ -145,9 +152,9 @@ pub struct NobodyListens;
 
 impl Platform {
     pub fn new(context: Context, addresses: Addresses) -> Self {
-        let (sessions, uploads, tasks, making) = Default::default();
+        let (sessions, uploads, one_offs, tasks, making) = Default::default();
         let recovering = Arc::new(watch::channel(BTreeSet::new()).0);
-        Self { context, desk: Desk::default(), addresses, sessions, uploads, tasks, making, recovering }
+        Self { context, desk: Desk::default(), addresses, sessions, uploads, one_offs, tasks, making, recovering }
     }
 
     /// Does what a verb says.
@@ -173,6 +180,8 @@ impl Platform {
             Verb::Show { project, number } => self.show(&actor, &project, number),
             Verb::Log { project, number, follow } => self.log(&actor, &project, number, follow, &talk).await,
             Verb::Logs { project, follow, lines } => self.logs(&actor, &project, follow, lines, &talk).await,
+            Verb::Run(words) => self.run_command(&actor, words, input, &talk).await,
+            Verb::Shell(words) => self.shell(&actor, words, input, &talk).await,
             Verb::Releases { project } => self.releases(&actor, &project),
             Verb::Retention { project, next } => self.retention(&actor, &project, next),
             Verb::Deploy(words) => self.redeploy(&actor, &words, &talk).await,
@@ -283,8 +292,9 @@ impl Platform {
         Drained { _all: self.tasks.clone().write_owned().await }
     }
 
-    /// Stops every application.
+    /// Stops every application, and what runs beside it.
     pub async fn stop_applications(&self) {
+        self.one_offs.end(None).await;
         self.context.supervisor.stop_all().await;
     }
 }

@@ -69,6 +69,10 @@ pub enum Reply {
         destroyed: Vec<Destroyed>,
     },
     Rescue(Box<Rescue>),
+    /// A program that was talked with: its exit status is the verb's.
+    Ended {
+        exit: u8,
+    },
     /// Everything was already streamed.
     Nothing {},
 }

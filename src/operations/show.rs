@@ -42,7 +42,7 @@ pub fn human(reply: &Reply) -> String {
         Reply::Fixed { project, changed, left_alone } => disks::fixed(project, *changed, left_alone),
         Reply::Trash { destroyed } => disks::trash(destroyed),
         Reply::Rescue(found) => rescue::text(found),
-        Reply::Nothing {} => String::new(),
+        Reply::Ended { .. } | Reply::Nothing {} => String::new(),
     }
 }
 

@@ -5,14 +5,16 @@
 //! its answer looks stands in `operations/`.
 
 pub mod aliases;
+pub mod configuring;
 pub mod editing;
 pub mod grammar;
 pub mod release;
+pub mod running;
 pub mod takes;
 
+pub use configuring::ConfigVerb;
 pub use editing::{CommitWords, CreateWords, DeployWords, ModeWord};
-pub use grammar::{
-    ConfigVerb, DiskVerb, Invocation, KeyVerb, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb, parse,
-};
+pub use grammar::{DiskVerb, Invocation, KeyVerb, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb, parse};
 pub use release::{Despite, PartWord, PromoteWords, ReleaseVerb};
+pub use running::{RunWords, ShellWords};
 pub use takes::{Gives, Takes, file, gives, reads_lines, takes};

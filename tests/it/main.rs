@@ -10,6 +10,8 @@ mod ancestor_rights;
 mod ancestor_rollbacks;
 mod answers_of_releases;
 mod bench;
+mod beside;
+mod beside_terminals;
 mod building;
 mod clients;
 mod destroying;

@@ -41,7 +41,8 @@ const EDGES: &[(&str, &[&str])] = &[
     // Has a trait of its own for what it calls; the roof connects it.
     ("ssh", &["model", "layouts", "system"]),
     ("api", &["model", "config", "system", "operations", "verbs"]),
-    ("cli", &["model", "config", "layouts", "api", "verbs"]),
+    // The terminal at which somebody sits is the kernel's.
+    ("cli", &["model", "config", "system", "layouts", "api", "verbs"]),
     ("server", EVERYTHING),
 ];
 

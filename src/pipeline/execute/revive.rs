@@ -14,16 +14,7 @@ pub async fn revive(context: &Context, project: &ProjectRecord, version: Release
         context.store.release(&project.name, version)?.ok_or_else(|| super::no_release(&project.name, version))?;
     let manifest = Manifest::parse(release.manifest.as_bytes())?;
     let places = context.project_places(&project.name);
-    let running = Running {
-        project,
-        places: &places,
-        version,
-        commit: release.commit.clone(),
-        mode: context.mode_of(project),
-        environment: release.variables(),
-        tree: places.run(),
-        generation: 0,
-    };
+    let running = Running::live(context, (project, &places), &release);
     let specs = instances::specs(context, &running, &manifest)?;
     let port = specs.iter().find_map(|spec| spec.port);
     let set = context.supervisor.start_set(&project.name, specs, Restarts::BackOff).await;
