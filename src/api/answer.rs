@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 
 /// Frames that may wait for a slow reader.
 const QUEUE: usize = 64;
+/// Exit code of a task that was ended before its end.
+const INTERRUPTED: u8 = 130;
 
 /// Performs a verb; frames come as they arise, [`Frame::Exit`] last.
 pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: Input) -> mpsc::Receiver<Frame> {
@@ -86,12 +88,20 @@ async fn next_told(told: &mut mpsc::Receiver<Told>, listener: &mpsc::Sender<Fram
     }
 }
 
+fn pretty(reply: &Reply) -> String {
+    format!("{}\n", serde_json::to_string_pretty(reply).unwrap_or_default())
+}
+
 fn last_frames(result: Result<Reply, Failure>, json: bool) -> Vec<Frame> {
     match result {
         Ok(Reply::Nothing {}) => vec![Frame::Exit(0)],
         Ok(Reply::Ended { exit }) => vec![Frame::Exit(exit)],
+        Ok(Reply::TaskRun(run)) => {
+            let exit = Frame::Exit(run.exit.unwrap_or(INTERRUPTED));
+            if json { vec![Frame::Out(pretty(&Reply::TaskRun(run))), exit] } else { vec![exit] }
+        }
         Ok(reply) if json => {
-            vec![Frame::Out(format!("{}\n", serde_json::to_string_pretty(&reply).unwrap_or_default())), Frame::Exit(0)]
+            vec![Frame::Out(pretty(&reply)), Frame::Exit(0)]
         }
         Ok(reply) => vec![Frame::Out(show::human(&reply)), Frame::Exit(0)],
         Err(failure) => {

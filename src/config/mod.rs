@@ -12,9 +12,11 @@ pub mod pillar;
 pub mod procfile;
 pub mod project;
 mod running;
+pub mod schedule;
 mod sections;
 pub mod server;
 mod settings;
+pub mod tasks;
 mod upkeep;
 mod upstreams;
 
@@ -22,4 +24,6 @@ pub use app_json::AppJson;
 pub use kinds::size_of;
 pub use load::{env_file, load};
 pub use project::ProjectConfig;
+pub use schedule::Schedule;
 pub use server::ServerConfig;
+pub use tasks::Task;

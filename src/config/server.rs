@@ -8,7 +8,7 @@ use super::settings::{Schema, Settings};
 use super::upstreams;
 use crate::model::{Code, Failure, Mode};
 
-pub use super::running::Run;
+pub use super::running::{Run, Tasks};
 pub use super::sections::{
     Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Router, Ssh,
     Trees, Users,
@@ -35,6 +35,7 @@ pub struct ServerConfig {
     pub builds: Builds,
     pub apps: Apps,
     pub run: Run,
+    pub tasks: Tasks,
     pub hooks: Hooks,
     pub health: Health,
     pub releases: Releases,
@@ -92,6 +93,7 @@ impl ServerConfig {
             builds: Builds::read(from)?,
             apps: Apps::read(from)?,
             run: Run::read(from)?,
+            tasks: Tasks::read(from)?,
             hooks: Hooks::read(from)?,
             health: Health::read(from)?,
             releases: Releases::read(from)?,
@@ -138,6 +140,7 @@ pub(super) fn schema() -> Schema {
         keys: Settings::keys_of(TEMPLATE),
         open: &["builds.env"],
         families: &[("upstreams", &upstreams::KEYS)],
+        lists: &[],
         code: Code::ServerConfig,
     }
 }

@@ -2,5 +2,7 @@
 
 pub mod catalogue;
 pub mod places;
+#[cfg(test)]
+mod places_tests;
 
 pub use places::{Places, ProjectPlaces};

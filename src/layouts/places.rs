@@ -12,7 +12,7 @@
 //!               /archives/<id>/{run,data,dumps}       what was live before;  <id>.failed: what did not work
 //!               /cache/                               caches of buildpacks
 //! <projects>/.trash/<p>-<UTC datetime>/               destroyed projects, until they are purged
-//! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log
+//! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log, task-7.log
 //! <runtime> control.sock, hook.sock, <p>/             <state>/hooks/ git hooks
 //! ```
 
@@ -296,6 +296,11 @@ impl ProjectPlaces {
         self.logs.join(format!("{}.log", number.0))
     }
 
+    /// What run `id` of a scheduled task said.
+    pub fn task_log(&self, id: u32) -> PathBuf {
+        self.logs.join(format!("task-{id}.log"))
+    }
+
     /// What the application's processes print.
     pub fn app_log(&self) -> PathBuf {
         self.logs.join("app.log")
@@ -378,23 +383,4 @@ pub fn parse_repository_path(projects: &Path, path: &str) -> Option<(ProjectName
         _ => return None,
     };
     Some((ProjectName::parse(name)?, kind))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rfcs_absolute_paths_name_a_project() {
-        let root = Path::new("/srv/projects");
-        let blog = ProjectName::parse("blog").unwrap();
-        assert_eq!(
-            parse_repository_path(root, "/srv/projects/blog/git/project.git"),
-            Some((blog.clone(), Repository::Project))
-        );
-        assert_eq!(parse_repository_path(root, "/srv/projects/blog/git/pillar.git"), Some((blog, Repository::Pillar)));
-        for other in ["/srv/projects/blog", "/srv/projects/../git/project.git", "/srv/projectsblog/git/project.git"] {
-            assert_eq!(parse_repository_path(root, other), None, "{other}");
-        }
-    }
 }

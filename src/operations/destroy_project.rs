@@ -111,6 +111,7 @@ impl Platform {
 
     async fn stop_serving(&self, name: &ProjectName) {
         self.one_offs.end(Some(name)).await;
+        self.task_desk.end_all(Some(name), "the project was stopped").await;
         self.context.router.remove(&self.context.host_of(name));
         if let Some(live) = self.context.set_live(name, None) {
             self.context.supervisor.stop_set(live.set).await;

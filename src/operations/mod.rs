@@ -8,10 +8,12 @@ pub mod outcome;
 pub mod records;
 mod records_disk;
 mod records_edits;
+mod records_tasks;
 pub mod show;
 mod show_disks;
 mod show_edits;
 mod show_rescue;
+mod show_tasks;
 
 mod already;
 mod columns;
@@ -44,6 +46,10 @@ mod rescue;
 mod rollback;
 mod serve_git;
 mod sweep;
+mod task_desk;
+mod task_run;
+mod tasks;
+mod timekeeper;
 mod trash;
 mod travel;
 mod uploads;
@@ -53,7 +59,7 @@ use crate::model::{Actor, Failure, ProjectName};
 use crate::notify::words;
 use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
-use crate::verbs::{self, ConfigVerb, DeployWords, KeyVerb, ProjectVerb, Verb};
+use crate::verbs::{self, ConfigVerb, DeployWords, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 use destroy_project::{Destroying, Keep};
 pub use input::{Input, Terminal};
@@ -65,6 +71,7 @@ pub use serve_git::{Direction, GitService, GitStreams, Left};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use task_desk::TaskDesk;
 use tokio::sync::{mpsc, watch};
 use uploads::Uploads;
 
@@ -78,6 +85,7 @@ pub struct Platform {
     sessions: Arc<Mutex<HashMap<String, PushSession>>>,
     uploads: Uploads,
     one_offs: OneOffs,
+    task_desk: TaskDesk,
     /// Work that must end before the server may: each holds a part of it, and a drain all of it.
     tasks: Arc<tokio::sync::RwLock<()>>,
     /// Held by whoever makes or unmakes a project's directories.
@@ -152,9 +160,20 @@ pub struct NobodyListens;
 
 impl Platform {
     pub fn new(context: Context, addresses: Addresses) -> Self {
-        let (sessions, uploads, one_offs, tasks, making) = Default::default();
+        let (sessions, uploads, one_offs, task_desk, tasks, making) = Default::default();
         let recovering = Arc::new(watch::channel(BTreeSet::new()).0);
-        Self { context, desk: Desk::default(), addresses, sessions, uploads, one_offs, tasks, making, recovering }
+        Self {
+            context,
+            desk: Desk::default(),
+            addresses,
+            sessions,
+            uploads,
+            one_offs,
+            task_desk,
+            tasks,
+            making,
+            recovering,
+        }
     }
 
     /// Does what a verb says.
@@ -164,12 +183,7 @@ impl Platform {
     pub async fn perform(&self, request: Request) -> Result<Reply, Failure> {
         let Request { actor, verb, input, talk } = request;
         match verb {
-            Verb::Key { verb: KeyVerb::Add { name, admin, project, only } } => {
-                let text = input.read_text().await?;
-                self.add_key(&actor, keys::NewKey { name, admin, projects: project, only, text })
-            }
-            Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
-            Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
+            Verb::Key { verb } => self.key(&actor, verb, input).await,
             Verb::Project { verb: ProjectVerb::Create(words) } => self.create(&actor, &words, &talk).await,
             Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
             Verb::Project { verb: ProjectVerb::Destroy { name, confirm, now } } => {
@@ -182,6 +196,7 @@ impl Platform {
             Verb::Logs { project, follow, lines } => self.logs(&actor, &project, follow, lines, &talk).await,
             Verb::Run(words) => self.run_command(&actor, words, input, &talk).await,
             Verb::Shell(words) => self.shell(&actor, words, input, &talk).await,
+            Verb::Task { verb } => self.task(&actor, verb, &talk).await,
             Verb::Releases { project } => self.releases(&actor, &project),
             Verb::Retention { project, next } => self.retention(&actor, &project, next),
             Verb::Deploy(words) => self.redeploy(&actor, &words, &talk).await,
@@ -295,6 +310,7 @@ impl Platform {
     /// Stops every application, and what runs beside it.
     pub async fn stop_applications(&self) {
         self.one_offs.end(None).await;
+        self.task_desk.end_all(None, "the server was stopped").await;
         self.context.supervisor.stop_all().await;
     }
 }

@@ -7,7 +7,7 @@ use super::input::Terminal;
 use super::one_offs::Place;
 use super::records::Reply;
 use super::{Input, Platform, Talk};
-use crate::model::{Actor, Code, Exit, Failure, ReleaseVersion};
+use crate::model::{Actor, Code, DeploymentNumber, Exit, Failure, ProjectName, ReleaseVersion};
 use crate::pipeline::between;
 use crate::pipeline::execute::no_release;
 use crate::pipeline::instances::{self, Running};
@@ -131,14 +131,19 @@ impl Platform {
             return Err(Failure::new(Code::NotFound, format!("{name} has no release yet"))
                 .hint(format!("git push {} main", self.context.remote_of(name))));
         };
-        let mut unfinished = self.context.store.unfinished_deployments()?;
-        unfinished.retain(|row| row.project == *name);
-        if let Some(row) = between::in_hand(&unfinished) {
-            let what = format!("deployment {} of {name} is between its switch and its verdict", row.number);
+        if let Some(number) = self.in_hand(name)? {
+            let what = format!("deployment {number} of {name} is between its switch and its verdict");
             return Err(Failure::new(Code::Busy, what).hint("try again in a moment"));
         }
         let release = self.context.store.release(name, version)?.ok_or_else(|| no_release(name, version))?;
         Ok((project, release))
+    }
+
+    /// The deployment that has `run/` or `data/` in hand.
+    pub(super) fn in_hand(&self, name: &ProjectName) -> Result<Option<DeploymentNumber>, Failure> {
+        let mut unfinished = self.context.store.unfinished_deployments()?;
+        unfinished.retain(|row| row.project == *name);
+        Ok(between::in_hand(&unfinished).map(|row| row.number))
     }
 
     /// Looked at again once the program has its view: a switch in between would have given it a tree of another release.

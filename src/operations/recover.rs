@@ -59,6 +59,7 @@ impl Platform {
         let settled = self.settle_trash()?;
         report.extend(settled.into_iter().map(|(name, what)| Recovered::of(&name, what)));
         let running = self.tasks.clone().try_read_owned().map_err(|_| Failure::new(Code::Busy, "stopping"))?;
+        self.context.store.interrupt_task_runs(clock::now(), super::timekeeper::SERVER_GONE)?;
         let mut projects = Vec::new();
         for project in self.context.store.projects()? {
             self.context.point_router_at(&project.name, None)?;

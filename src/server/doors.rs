@@ -77,6 +77,7 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     let control = tokio::spawn(crate::api::server::serve(doors.control, platform.clone(), until(Phase::NoNewWork)));
     let hook = tokio::spawn(hooks(doors.hook, platform.clone()));
     let house = tokio::spawn(platform.clone().keep_house());
+    let time = tokio::spawn(platform.clone().keep_time());
     let http = tokio::spawn(doors.http.serve(until(Phase::NoTraffic)));
     announce(&platform);
     tokio::spawn(recover(platform.clone(), recovery));
@@ -89,6 +90,7 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     platform.stop_applications().await;
     hook.abort();
     house.abort();
+    time.abort();
     let grace = tokio::time::sleep(std::time::Duration::from_secs(5));
     tokio::pin!(grace);
     tokio::select! {

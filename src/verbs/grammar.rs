@@ -6,7 +6,7 @@
 use super::configuring::ConfigVerb;
 use super::editing::{CommitWords, CreateWords, DeployWords};
 use super::release::PromoteWords;
-use super::running::{RunWords, ShellWords};
+use super::running::{RunWords, ShellWords, TaskVerb};
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,11 @@ pub enum Verb {
     /// A shell beside the application, at a terminal
     #[command(after_help = "Examples:\n  commis shell blog\n  ssh -t -p PORT commis@HOST shell blog")]
     Shell(ShellWords),
+    /// What runs by the clock: cron of app.json, [[task]] of .commis/project.toml
+    Task {
+        #[command(subcommand)]
+        verb: TaskVerb,
+    },
     /// Releases that are kept
     #[command(after_help = "Example:\n  commis releases blog")]
     Releases {

@@ -16,5 +16,5 @@ pub use configuring::ConfigVerb;
 pub use editing::{CommitWords, CreateWords, DeployWords, ModeWord};
 pub use grammar::{DiskVerb, Invocation, KeyVerb, Output, ProjectVerb, RescueWords, RollbackWords, Said, Verb, parse};
 pub use release::{Despite, PartWord, PromoteWords, ReleaseVerb};
-pub use running::{RunWords, ShellWords};
+pub use running::{RunWords, ShellWords, TaskVerb};
 pub use takes::{Gives, Takes, file, gives, reads_lines, takes};

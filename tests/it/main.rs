@@ -54,6 +54,7 @@ mod smuggling;
 mod storing;
 mod supervising;
 mod support;
+mod tasking;
 mod tidy;
 mod travelling;
 mod travelling_at_once;
