@@ -90,7 +90,7 @@ pub enum Verb {
     /// A shell beside the application, at a terminal
     #[command(after_help = "Examples:\n  commis shell blog\n  ssh -t -p PORT commis@HOST shell blog")]
     Shell(ShellWords),
-    /// What runs by the clock: cron of app.json, [[task]] of .commis/project.toml
+    /// What runs by the clock: cron of app.json, task of .commis/project.toml
     Task {
         #[command(subcommand)]
         verb: TaskVerb,

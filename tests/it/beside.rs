@@ -183,3 +183,13 @@ fn nothing_starts_between_a_switch_and_its_verdict() {
     push.ended().succeeded();
     busy(&world).succeeded().says("v2");
 }
+
+#[test]
+fn what_is_edited_in_place_is_what_a_command_sees() {
+    let world = World::new();
+    world.commis(&["project", "create", "blog", "--mode", "editable"]).succeeded();
+    let blog = world.project("blog").saying("hello");
+    blog.push("main").succeeds();
+    std::fs::write(blog.place("project").join("page.txt"), "edited").expect("an edit");
+    world.commis(&["run", "blog", "cat", "page.txt"]).succeeded().says("edited");
+}

@@ -176,3 +176,21 @@ fn nothing_starts_in_a_switch_and_a_run_that_overlaps_is_ended_when_it_should_be
     assert!(record["note"].as_str().is_some_and(|note| note.starts_with("waited: ")), "{record}");
     assert!(!lives("95191"));
 }
+
+#[test]
+fn a_task_comes_in_its_time() {
+    let world = World::new();
+    let every = task("tick", "date +%S >> ../data/ticks; echo tick", "").replace("@yearly", "* * * * *");
+    let blog = with_tasks(&world, &every);
+    let ticks = || std::fs::read_to_string(blog.place("data").join("ticks")).unwrap_or_default();
+    // A minute is the least that cron can say.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while ticks().is_empty() && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    comes_true("it has a record", || last(&world, "tick")["state"] == "ended");
+    let record = last(&world, "tick");
+    assert_eq!((&record["cause"], &record["exit"]), (&"schedule".into(), &0.into()), "{record}");
+    assert!(record["due_at"].as_str().is_some_and(|due| due.ends_with(":00.000Z")), "{record}");
+    world.commis(&["task", "log", "blog", "tick"]).succeeded().says("tick");
+}
