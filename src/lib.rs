@@ -69,6 +69,10 @@
 //! 9. The power went out in between: at the next start `operations/recover.rs` ends what was unfinished. Before the
 //!    switch that is undoing; after it, what the branch says decides.
 //!
+//! Beside all that, `operations/timekeeper.rs` asks [`tasks`] what of the live releases' scheduled tasks is due and starts it,
+//! and `operations/one_off.rs` runs what somebody wants to run now. Neither starts anything between a switch and its verdict
+//! ([`pipeline::between`]).
+//!
 //! What the pusher reads is written in [`notify::words`], sent by [`notify::live`], and the same bytes are the log file.
 //!
 //! In mode final steps 4 and 5 are others: `operations/promote.rs` settles which release is meant by asking the server that
@@ -128,6 +132,8 @@ pub mod store;
 pub mod notify;
 
 pub mod upstream;
+
+pub mod tasks;
 
 // One deployment, then everything that can be asked for.
 pub mod pipeline;

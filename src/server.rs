@@ -3,6 +3,7 @@
 //! `commis serve --config FILE`: SIGTERM and SIGINT drain (running deployments end). After SIGTERM the applications go on, and
 //! the next server takes them up; SIGINT ends them too. SIGHUP reads the configuration again for what starts from then on.
 
+mod at_terminal;
 mod doors;
 mod reception;
 mod routing;

@@ -9,6 +9,7 @@ use super::{router, upstreams};
 use crate::model::{Code, Failure, Mode};
 
 pub use super::router::{CertificateFiles, Router};
+pub use super::running::{Run, Tasks};
 pub use super::sections::{
     Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Ssh, Trees, Users,
 };
@@ -33,6 +34,8 @@ pub struct ServerConfig {
     pub users: Users,
     pub builds: Builds,
     pub apps: Apps,
+    pub run: Run,
+    pub tasks: Tasks,
     pub hooks: Hooks,
     pub health: Health,
     pub releases: Releases,
@@ -91,6 +94,8 @@ impl ServerConfig {
             users: Users::read(from)?,
             builds: Builds::read(from)?,
             apps: Apps::read(from)?,
+            run: Run::read(from)?,
+            tasks: Tasks::read(from)?,
             hooks: Hooks::read(from)?,
             health: Health::read(from)?,
             releases: Releases::read(from)?,
@@ -138,6 +143,7 @@ pub(super) fn schema() -> Schema {
         keys: Settings::keys_of(TEMPLATE),
         open: &["builds.env"],
         families: &[("upstreams", &upstreams::KEYS), ("certificates", &router::CERTIFICATE_KEYS)],
+        lists: &[],
         code: Code::ServerConfig,
     }
 }

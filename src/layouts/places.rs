@@ -12,7 +12,7 @@
 //!               /archives/<id>/{run,data,dumps}       what was live before;  <id>.failed: what did not work
 //!               /cache/                               caches of buildpacks
 //! <projects>/.trash/<p>-<UTC datetime>/               destroyed projects, until they are purged
-//! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log
+//! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log, task-7.log
 //! <runtime> control.sock, hook.sock, <p>/             <state>/hooks/ git hooks
 //! ```
 
@@ -299,6 +299,11 @@ impl ProjectPlaces {
     /// The log of one deployment: the bytes that the pusher saw.
     pub fn deployment_log(&self, number: DeploymentNumber) -> PathBuf {
         self.logs.join(format!("{}.log", number.0))
+    }
+
+    /// What run `id` of a scheduled task said.
+    pub fn task_log(&self, id: u32) -> PathBuf {
+        self.logs.join(format!("task-{id}.log"))
     }
 
     /// What the application's processes print.

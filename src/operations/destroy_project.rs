@@ -110,6 +110,8 @@ impl Platform {
     }
 
     async fn stop_serving(&self, name: &ProjectName) {
+        self.one_offs.end(Some(name)).await;
+        self.task_desk.end_all(Some(name), "the project was stopped").await;
         if let Err(error) = self.context.router.remove(name) {
             tracing::error!(project = %name, %error, "the routes stay for now");
         }

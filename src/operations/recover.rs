@@ -58,6 +58,7 @@ impl Platform {
         let settled = self.settle_trash()?;
         report.extend(settled.into_iter().map(|(name, what)| Recovered::of(&name, what)));
         let running = self.tasks.clone().try_read_owned().map_err(|_| Failure::new(Code::Busy, "stopping"))?;
+        self.context.store.interrupt_task_runs(clock::now(), super::timekeeper::SERVER_GONE)?;
         let mut projects = Vec::new();
         let unfinished = self.context.store.unfinished_deployments()?;
         for project in self.context.store.projects()? {
@@ -139,17 +140,28 @@ impl Platform {
         let settled = self.settle_bound(&project).map_err(|failure| format!("needs an admin: {failure}"));
         let swept = self.sweep(name).map_err(|failure| format!("not swept: {failure}"));
         report.extend([settled, swept].into_iter().filter_map(Result::err).map(|what| Recovered::of(name, what)));
+        let since = interrupted.iter().filter_map(|row| row.started_at).min();
+        self.serve_again(&project, since, report).await
+    }
+
+    /// What is live serves on, or again.
+    async fn serve_again(
+        &self,
+        project: &ProjectRecord,
+        since: Option<Time>,
+        report: &mut Vec<Recovered>,
+    ) -> Result<(), Failure> {
+        let name = &project.name;
         let Some(version) = project.live.filter(|_| !project.stopped) else {
             self.context.supervisor.stop_others(name, None).await;
             return Ok(());
         };
-        if self.is_half_restored(&project)? {
+        if self.is_half_restored(project)? {
             self.context.supervisor.stop_others(name, None).await;
             report.push(Recovered::of(name, format!("{version} not started: data is half put back")));
             return Ok(());
         }
-        let since = interrupted.iter().filter_map(|row| row.started_at).min();
-        let what = match self.run_again(&project, version, since).await {
+        let what = match self.run_again(project, version, since).await {
             Ok(what) => format!("{version} {what}"),
             Err(failure) => {
                 let what = format!("{version} did not start: {failure}");

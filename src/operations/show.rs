@@ -7,6 +7,7 @@ use super::show_disks as disks;
 use super::show_edits as edits;
 use super::show_processes as processes;
 use super::show_rescue as rescue;
+use super::show_tasks as tasks;
 use crate::notify::clean_line;
 use crate::operations::records::{Artifact, Check, Deployment, Key, Project, Release, ReleaseHead, Reply};
 use crate::operations::records::{Retained, Status, Variable, VerifiedRelease};
@@ -44,7 +45,8 @@ pub fn human(reply: &Reply) -> String {
         Reply::Trash { destroyed } => disks::trash(destroyed),
         Reply::Ps(found) => processes::ps(found),
         Reply::Rescue(found) => rescue::text(found),
-        Reply::Nothing {} => String::new(),
+        Reply::Tasks { tasks, .. } => tasks::list(tasks),
+        Reply::TaskRun(_) | Reply::Ended { .. } | Reply::Nothing {} => String::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::archives::Manifest;
 use crate::layouts::ProjectPlaces;
 use crate::model::{Failure, Mode, ProcessName, ProcessType, ReleaseVersion};
 use crate::runtime::{InstanceSpec, free_port};
-use crate::store::ProjectRecord;
+use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::system::cgroups::GroupLimits;
 use crate::system::{Job, Limits};
 use std::collections::BTreeMap;
@@ -71,25 +71,59 @@ fn spec(
         }
         None => None,
     };
-    let config = context.config();
     Ok(InstanceSpec {
         port,
-        job: Job {
-            argv: launch::argv(command, running.profile()),
-            env: running.environment_of(&process.to_string(), port),
-            directory: running.places.run(),
-            user: running.project.app_user,
-            view: view::app_view(&running.project.name, running.places, &running.tree, &context.exe),
-            limits: Limits::default(),
-            cgroups: Vec::new(),
-        },
+        job: running.job(
+            context,
+            launch::argv(command, running.profile()),
+            running.environment_of(&process.to_string(), port),
+        ),
         process,
         log: running.places.app_log(),
-        group: GroupLimits { memory: Some(config.apps.memory), pids: Some(config.apps.pids.into()), cpus: None },
+        group: limits(context),
     })
 }
 
+/// Limits of each process of an application.
+pub fn limits(context: &Context) -> GroupLimits {
+    let config = context.config();
+    GroupLimits { memory: Some(config.apps.memory), pids: Some(config.apps.pids.into()), cpus: None }
+}
+
+impl<'a> Running<'a> {
+    /// The live release, as it stands in `run/`.
+    pub fn live(
+        context: &Context,
+        (project, places): (&'a ProjectRecord, &'a ProjectPlaces),
+        release: &ReleaseRecord,
+    ) -> Self {
+        Self {
+            project,
+            places,
+            version: release.version,
+            commit: release.commit.clone(),
+            mode: context.mode_of(project),
+            environment: release.variables(),
+            tree: places.run(),
+            standing: Vec::new(),
+        }
+    }
+}
+
 impl Running<'_> {
+    /// A process of the release, in its place.
+    pub fn job(&self, context: &Context, argv: Vec<String>, env: Vec<(String, String)>) -> Job {
+        Job {
+            argv,
+            env,
+            directory: self.places.run(),
+            user: self.project.app_user,
+            view: view::app_view(&self.project.name, self.places, &self.tree, &context.exe),
+            limits: Limits::default(),
+            cgroups: Vec::new(),
+        }
+    }
+
     pub fn profile(&self) -> Profile {
         let scripts = self.tree.join(".profile.d").is_dir() || self.tree.join(".profile").is_file();
         if scripts { Profile::Scripts } else { Profile::Absent }

@@ -4,6 +4,7 @@
 //! A rollback is the same machinery with other steps. Deployments belong to the server, not to connections: doors
 //! hold a [`control::Handle`].
 
+pub mod between;
 pub mod bound;
 pub mod context;
 pub mod control;

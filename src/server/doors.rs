@@ -75,6 +75,7 @@ async fn serve_open(platform: Platform, doors: Doors, config_file: Option<PathBu
     let control = tokio::spawn(crate::api::server::serve(doors.control, platform.clone(), until(Phase::NoNewWork)));
     let hook = tokio::spawn(hooks(doors.hook, platform.clone()));
     let house = tokio::spawn(platform.clone().keep_house());
+    let time = tokio::spawn(platform.clone().keep_time());
     announce(&platform);
     tokio::spawn(recover(platform.clone(), recovery));
     let end = wait_for_end(&platform, config_file).await?;
@@ -82,6 +83,7 @@ async fn serve_open(platform: Platform, doors: Doors, config_file: Option<PathBu
     tracing::info!("draining");
     let _ = stop.send(Phase::NoNewWork);
     let _drained = platform.drain().await;
+    platform.end_one_offs().await;
     match end {
         End::OfServer => platform.router().leave().await,
         End::OfEverything => {
@@ -91,6 +93,7 @@ async fn serve_open(platform: Platform, doors: Doors, config_file: Option<PathBu
     }
     hook.abort();
     house.abort();
+    time.abort();
     let grace = tokio::time::sleep(std::time::Duration::from_secs(5));
     tokio::pin!(grace);
     tokio::select! {

@@ -8,7 +8,8 @@ use super::UserIds;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// One process to start. Standard input of the program is empty; output goes where the starter says.
+/// One process to start. Standard input of the program is empty, unless a pipe or a terminal comes with the job
+/// (`sandbox::wires`); output goes where the starter says.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Job {
     /// Program and arguments. The program is an absolute path *inside the view*, or a bare name looked up in `PATH` of `env`.

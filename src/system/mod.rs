@@ -25,6 +25,7 @@ pub mod privileged;
 pub mod reading;
 pub mod reflink;
 pub mod removal;
+pub mod terminal;
 pub mod tools;
 pub mod users;
 pub mod volumes;

@@ -43,6 +43,8 @@ fn ours(word: &str) -> Option<&'static [&'static str]> {
         "ssh-keys:list" | "keys" => &["key", "list"],
         "ssh-keys:remove" | "keys:remove" => &["key", "remove"],
         "builds:cancel" | "apps:cancel" => &["cancel"],
+        "cron:list" => &["task", "list"],
+        "cron:run" => &["task", "run"],
         // Ours already, but people add `-a NAME` to them.
         "logs" => &["logs"],
         "ps" => &["ps"],
@@ -85,6 +87,7 @@ mod tests {
             ("show blog", "show blog"),
             ("help config set", "config set --help"),
             ("version", "--version"),
+            ("cron:list -a blog", "task list blog"),
             ("", ""),
             ("disk", "disk show"),
             ("disk blog", "disk show blog"),

@@ -306,6 +306,7 @@ fn every_verb_answers_in_json() {
         &["hostkey"],
         &["doctor"],
         &["status"],
+        &["task", "list", "blog"],
         &["project", "destroy", "wiki", "--confirm", "wiki"],
     ] {
         assert!(world.json(words).is_object(), "{words:?}");

@@ -61,15 +61,6 @@ pub fn specs(
         context.store.release(&project.name, version)?.ok_or_else(|| super::no_release(&project.name, version))?;
     let manifest = Manifest::parse(release.manifest.as_bytes())?;
     let places = context.project_places(&project.name);
-    let running = Running {
-        project,
-        places: &places,
-        version,
-        commit: release.commit.clone(),
-        mode: context.mode_of(project),
-        environment: release.variables(),
-        tree: places.run(),
-        standing,
-    };
+    let running = Running { standing, ..Running::live(context, (project, &places), &release) };
     instances::specs(context, &running, &manifest)
 }

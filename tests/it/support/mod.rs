@@ -8,6 +8,7 @@ pub mod mounts;
 pub mod picture;
 pub mod postgres;
 pub mod project;
+pub mod ran;
 pub mod rejected;
 pub mod routing;
 pub mod running;
