@@ -141,11 +141,11 @@ impl Platform {
         let swept = self.sweep(name).map_err(|failure| format!("not swept: {failure}"));
         report.extend([settled, swept].into_iter().filter_map(Result::err).map(|what| Recovered::of(name, what)));
         let since = interrupted.iter().filter_map(|row| row.started_at).min();
-        self.serve_again(&project, since, report).await
+        self.bring_up(&project, since, report).await
     }
 
     /// What is live serves on, or again.
-    async fn serve_again(
+    async fn bring_up(
         &self,
         project: &ProjectRecord,
         since: Option<Time>,

@@ -83,14 +83,7 @@ async fn serve_open(platform: Platform, doors: Doors, config_file: Option<PathBu
     tracing::info!("draining");
     let _ = stop.send(Phase::NoNewWork);
     let _drained = platform.drain().await;
-    platform.end_one_offs().await;
-    match end {
-        End::OfServer => platform.router().leave().await,
-        End::OfEverything => {
-            platform.router().shut_down(TRAFFIC_TIME).await;
-            platform.stop_applications().await;
-        }
-    }
+    end_what_runs(&platform, end).await;
     hook.abort();
     house.abort();
     time.abort();
@@ -155,6 +148,18 @@ enum End {
     /// This server; another one will go on with the applications.
     OfServer,
     OfEverything,
+}
+
+/// Applications and their traffic end, or are left to the next server.
+async fn end_what_runs(platform: &Platform, end: End) {
+    platform.end_one_offs().await;
+    match end {
+        End::OfServer => platform.router().leave().await,
+        End::OfEverything => {
+            platform.router().shut_down(TRAFFIC_TIME).await;
+            platform.stop_applications().await;
+        }
+    }
 }
 
 /// SIGTERM and SIGINT end the wait, SIGHUP reloads.
