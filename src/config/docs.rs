@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn every_section_can_be_printed() {
         let names = sections();
-        assert_eq!(names.len(), 23);
+        assert_eq!(names.len(), 24);
         for name in names {
             assert!(section(name).is_some(), "{name}");
         }

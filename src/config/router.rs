@@ -63,6 +63,30 @@ impl Router {
     }
 }
 
+/// Certificates from an authority.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Acme {
+    /// URL of its directory; `None`: no authority is asked.
+    pub directory: Option<String>,
+    pub email: Option<String>,
+    /// Root certificates for its own TLS; `None`: the machine's.
+    pub roots: Option<PathBuf>,
+    pub check: Duration,
+}
+
+impl Acme {
+    pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
+        let url = text("an https URL, or empty", |url| url.is_empty() || url.starts_with("https://"));
+        let email = text("an address of mail, or empty", |email| email.is_empty() || email.contains('@'));
+        Ok(Self {
+            directory: Some(from.need("acme.directory", url)?).filter(|url| !url.is_empty()),
+            email: Some(from.need("acme.email", email)?).filter(|email| !email.is_empty()),
+            roots: from.need("acme.roots", kinds::absolute_path_or_empty())?,
+            check: from.need("acme.check", duration(1_000, DAY))?,
+        })
+    }
+}
+
 /// A chain of certificates and its key, both files in PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CertificateFiles {

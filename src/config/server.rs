@@ -8,7 +8,7 @@ use super::settings::{Schema, Settings};
 use super::{router, upstreams};
 use crate::model::{Code, Failure, Mode};
 
-pub use super::router::{CertificateFiles, Router};
+pub use super::router::{Acme, CertificateFiles, Router};
 pub use super::running::{Run, Tasks};
 pub use super::sections::{
     Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Ssh, Trees, Users,
@@ -51,6 +51,7 @@ pub struct ServerConfig {
     pub upstreams: BTreeMap<String, Upstream>,
     /// What the router shows to clients, by names of the admin's own.
     pub certificates: BTreeMap<String, CertificateFiles>,
+    pub acme: Acme,
 }
 
 /// What this machine is for.
@@ -109,6 +110,7 @@ impl ServerConfig {
             finals: Final::read(from)?,
             upstreams: upstreams::read(from)?,
             certificates: router::certificates(from)?,
+            acme: Acme::read(from)?,
         };
         config.agrees_with_itself(from)?;
         Ok(config)

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <state>/router/routes.json     the routes, written by the server, read by the router
+//! <state>/acme/                  account.json, <host>.pem: keys and certificates; root's alone
 //! <runtime>/router.sock          where a server finds its router; root's alone
 //! <logs>/_router/                access.log, router.log; the router's. No project can have the name
 //! ```
@@ -17,6 +18,11 @@ impl Places {
 
     pub fn router_snapshot(&self) -> PathBuf {
         self.router_state().join("routes.json")
+    }
+
+    /// Account and certificates that an authority gave; root's alone.
+    pub fn acme(&self) -> PathBuf {
+        self.state.join("acme")
     }
 
     pub fn router_socket(&self) -> PathBuf {

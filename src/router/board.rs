@@ -60,14 +60,6 @@ pub struct Door {
     held: AtomicUsize,
 }
 
-/// How requests are held while all instances of a project are out.
-#[derive(Clone, Copy, Debug)]
-pub struct Holding {
-    pub time: Duration,
-    /// Requests of one project at a time.
-    pub most: usize,
-}
-
 /// What a request gets.
 pub enum Place {
     At(Pass),
@@ -185,7 +177,7 @@ impl Board {
         alive.collect()
     }
 
-    /// An instance for a request that `site` was found for. Waits until `until` when all are out.
+    /// An instance for a request that `site` was found for. Waits until `until` when all are out, with at most `most` of one project at a time.
     pub async fn place(&self, site: Arc<Site>, until: Instant, most: usize) -> Place {
         let mut site = site;
         let mut held = None;

@@ -2,6 +2,7 @@
 //! cannot be read is said and left out; the others go on.
 
 use super::certificates::{Certificate, CertificateText, KeyText};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -36,6 +37,25 @@ pub fn read(files: &[CertificateFiles]) -> Vec<CertificateText> {
         text.ok()
     });
     usable.collect()
+}
+
+/// The files of a directory, each with a key and its chain, by name.
+pub fn below(directory: &Path) -> Vec<CertificateFiles> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<CertificateFiles> = entries
+        .filter(|path| path.extension().is_some_and(|end| end == "pem"))
+        .map(|path| {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            CertificateFiles { name, chain: path.clone(), key: path }
+        })
+        .collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files
+}
+
+/// The names of those that can be used.
+pub fn names(texts: &[CertificateText]) -> BTreeSet<String> {
+    texts.iter().filter_map(|text| Certificate::read(text).ok()).flat_map(|one| one.names).collect()
 }
 
 fn text(files: &CertificateFiles) -> io::Result<CertificateText> {

@@ -2,6 +2,7 @@
 
 use super::board::Board;
 use super::certificates::Certificates;
+use super::challenges::Challenges;
 use super::connection::Ending;
 use super::table::Table;
 use super::wire::{self, Answer, Message, Order, Role, Start, Welcome};
@@ -20,6 +21,7 @@ use tokio::sync::{Mutex as Turn, oneshot};
 pub struct Control {
     board: Board,
     certificates: Certificates,
+    challenges: Challenges,
     start: Start,
     held: Held,
     /// Given away on request, and closed when this router ends.
@@ -38,13 +40,13 @@ pub struct Held {
 impl Control {
     /// Also what is ready when a server wants the end.
     pub fn new(
-        (board, certificates): (Board, Certificates),
+        (board, certificates, challenges): (Board, Certificates, Challenges),
         start: Start,
         (held, sockets): (Held, BTreeMap<Role, OwnedFd>),
     ) -> (Arc<Self>, oneshot::Receiver<Ending>) {
         let (ending, told) = oneshot::channel();
         let (sockets, ending) = (Mutex::new(sockets), Mutex::new(Some(ending)));
-        (Arc::new(Self { board, certificates, start, held, sockets, ending }), told)
+        (Arc::new(Self { board, certificates, challenges, start, held, sockets, ending }), told)
     }
 
     /// Takes connections of root for as long as the router lives.
@@ -109,6 +111,7 @@ impl Control {
                 self.board.remove(&project);
             }
             Order::IsBack { project, instance } => self.board.is_back(&project, &instance),
+            Order::Challenge { token, answer } => self.challenges.add(token, answer),
             Order::Certificates(texts) => self.certificates.replace(&texts),
             Order::Loads => return Answer::Loads(self.board.loads()),
             Order::Sockets | Order::Drain { .. } => return Answer::Refused("asked in the wrong place".into()),

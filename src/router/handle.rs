@@ -7,6 +7,7 @@ use super::keeper::Keeper;
 use super::launch::Plan;
 use super::settings::RouterConfig;
 use super::table::{InstanceAddress, Maintenance, RouteRefused, Routes, Table};
+use super::wire::Order;
 use crate::model::{Failure, ProjectName};
 use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -37,10 +38,19 @@ pub(super) enum Call {
     Maintain(ProjectName, Maintenance, SyncSender<Result<bool, RouteRefused>>),
     Remove(ProjectName, SyncSender<Result<bool, RouteRefused>>),
     IsBack(ProjectName, InstanceAddress, SyncSender<Result<(), RouteRefused>>),
-    Drain { project: ProjectName, instances: Vec<InstanceAddress>, limits: DrainLimits, done: oneshot::Sender<Drained> },
+    Drain {
+        project: ProjectName,
+        instances: Vec<InstanceAddress>,
+        limits: DrainLimits,
+        done: oneshot::Sender<Drained>,
+    },
     Loads(oneshot::Sender<Vec<InstanceLoad>>),
     Table(SyncSender<Table>),
     Reconfigure(Box<RouterConfig>, Vec<CertificateFiles>, oneshot::Sender<Result<(), Failure>>),
+    /// The files of certificates are others now.
+    CertificatesChanged(oneshot::Sender<()>),
+    /// Nothing that has to be remembered.
+    Tell(Box<Order>, oneshot::Sender<()>),
     Leave(oneshot::Sender<()>),
     ShutDown(Duration, oneshot::Sender<()>),
 }
@@ -51,7 +61,8 @@ impl Router {
     pub async fn start(plan: Plan) -> Result<Self, Failure> {
         let (calls, asked) = mpsc::unbounded_channel();
         let (begun, started) = oneshot::channel();
-        let work = move || keep(plan, asked, begun);
+        let weak = calls.downgrade();
+        let work = move || keep(plan, (weak, asked), begun);
         let thread = std::thread::Builder::new().name("router-keeper".into()).spawn(work);
         thread.map_err(|error| Failure::internal("start the router's keeper", &error))?;
         let addresses = started.await.map_err(|error| Failure::internal("start the router's keeper", &error))??;
@@ -141,13 +152,17 @@ impl Router {
 }
 
 /// The keeper's thread. A runtime of its own, so that callers may wait in theirs.
-fn keep(plan: Plan, asked: mpsc::UnboundedReceiver<Call>, begun: oneshot::Sender<Result<Addresses, Failure>>) {
+fn keep(
+    plan: Plan,
+    (calls, asked): (mpsc::WeakUnboundedSender<Call>, mpsc::UnboundedReceiver<Call>),
+    begun: oneshot::Sender<Result<Addresses, Failure>>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(begun.send(Err(Failure::internal("start the router's keeper", &error)))),
     };
     runtime.block_on(async {
-        match Keeper::begin(plan).await {
+        match Keeper::begin(plan, calls).await {
             Ok(keeper) => {
                 let _ = begun.send(Ok(keeper.addresses()));
                 keeper.keep(asked).await;

@@ -2,17 +2,21 @@
 //! lets a new one take over its sockets, and starts another one when it dies. Changes go to the snapshot first, then
 //! to the router, and are done when it says so. Starting and finding are `launch`'s.
 
+use super::acme;
+use super::board::InstanceLoad;
 use super::certificate_files::{self, CertificateFiles, Stamps};
 use super::handle::{Addresses, Call};
 use super::launch::{self, Launched, Plan};
 use super::link::Link;
+use super::names::Host;
 use super::settings::RouterConfig;
 use super::snapshot;
 use super::table::{Maintenance, RouteRefused, Routes, Table};
 use super::wire::{Answer, Order};
 use crate::model::{Failure, ProjectName};
+use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// How long a router may take for a change before it counts as lost.
@@ -32,6 +36,8 @@ pub struct Keeper {
     started: Instant,
     /// The files of the certificates as they were when they were read.
     certificates: Stamps,
+    /// Told to whoever obtains certificates for them.
+    hosts: watch::Sender<BTreeSet<Host>>,
     /// They end by themselves; until then they have requests that drains must hear of.
     retired: Vec<Link>,
 }
@@ -45,7 +51,7 @@ enum Next {
 
 impl Keeper {
     /// Finds a router or starts one. Errors say what stands in the way.
-    pub async fn begin(plan: Plan) -> Result<Self, Failure> {
+    pub async fn begin(plan: Plan, calls: mpsc::WeakUnboundedSender<Call>) -> Result<Self, Failure> {
         let places = launch::prepare_places(&plan);
         places.map_err(|error| Failure::internal("make the router's directories", &error))?;
         let read = snapshot::read(&plan.snapshot).inspect_err(|error| {
@@ -56,9 +62,13 @@ impl Keeper {
         let written = snapshot::write(&plan.snapshot, &table, plan.user);
         written.map_err(|error| Failure::internal("write the snapshot of the routes", &error))?;
         let (current, old) = launch::find_or_start(&plan).await?;
-        let certificates = certificate_files::stamps(&plan.certificates);
+        let certificates = certificate_files::stamps(&plan.all_certificates());
+        let (hosts, wanted) = watch::channel(BTreeSet::new());
+        if let Some(acme) = plan.acme.clone().filter(|_| plan.config.https.is_some()) {
+            tokio::spawn(acme::keep(acme, wanted, calls));
+        }
         let retired = old.into_iter().collect();
-        let mut keeper = Self { plan, table, current, started: Instant::now(), certificates, retired };
+        let mut keeper = Self { plan, table, current, started: Instant::now(), certificates, hosts, retired };
         // One that was found may have missed a change that the disk has.
         if known {
             let entries = keeper.table.entries().cloned().collect();
@@ -79,7 +89,7 @@ impl Keeper {
             let call = tokio::select! {
                 call = calls.recv() => call,
                 () = tokio::time::sleep(WATCH) => {
-                    if certificate_files::stamps(&self.plan.certificates) != self.certificates {
+                    if certificate_files::stamps(&self.plan.all_certificates()) != self.certificates {
                         self.send_certificates().await;
                     }
                     continue;
@@ -117,17 +127,19 @@ impl Keeper {
                     let _ = done.send(drained);
                 });
             }
-            Call::Loads(done) => {
-                let reply = tokio::time::timeout(PATIENCE, self.current.link.ask(Order::Loads)).await;
-                let loads = match reply.ok().flatten().map(|reply| reply.answer) {
-                    Some(Answer::Loads(loads)) => loads,
-                    _ => Vec::new(),
-                };
-                drop(done.send(loads));
-            }
+            Call::Loads(done) => drop(done.send(self.loads().await)),
             Call::Table(done) => drop(done.send(self.table.clone())),
             Call::Reconfigure(config, certificates, done) => {
                 drop(done.send(self.reconfigure(*config, certificates).await));
+            }
+            Call::CertificatesChanged(done) => {
+                self.send_certificates().await;
+                let _ = done.send(());
+            }
+            Call::Tell(order, done) => {
+                // Whoever asked sees that it had no effect.
+                let _ = self.tell(*order).await;
+                let _ = done.send(());
             }
             Call::Leave(done) => {
                 let _ = done.send(());
@@ -139,6 +151,14 @@ impl Keeper {
             }
         }
         Next::On
+    }
+
+    async fn loads(&self) -> Vec<InstanceLoad> {
+        let reply = tokio::time::timeout(PATIENCE, self.current.link.ask(Order::Loads)).await;
+        match reply.ok().flatten().map(|reply| reply.answer) {
+            Some(Answer::Loads(loads)) => loads,
+            _ => Vec::new(),
+        }
     }
 
     async fn set(&mut self, routes: Routes) -> Result<(), RouteRefused> {
@@ -171,7 +191,23 @@ impl Keeper {
         let written = snapshot::write(&self.plan.snapshot, &table, self.plan.user);
         written.map_err(|error| RouteRefused::NoRouter(error.to_string()))?;
         self.table = table;
+        self.tell_hosts();
         self.tell(order).await
+    }
+
+    /// Those that no file of the admin covers and that an authority can know.
+    fn tell_hosts(&self) {
+        if self.plan.acme.is_none() {
+            return;
+        }
+        let covered = certificate_files::names(&certificate_files::read(&self.plan.certificates));
+        let is_covered = |host: &str| {
+            let wildcard = host.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+            covered.contains(host) || wildcard.is_some_and(|wildcard| covered.contains(&wildcard))
+        };
+        let names = self.table.entries().flat_map(|entry| entry.routes.names.iter().map(|name| &name.host));
+        let wanted = names.filter(|host| host.is_public() && !is_covered(host.as_str())).cloned().collect();
+        self.hosts.send_if_modified(|hosts| std::mem::replace(hosts, wanted) != *hosts);
     }
 
     /// A router that died meanwhile has read the snapshot when it is back.
@@ -213,8 +249,10 @@ impl Keeper {
         if self.plan.config.https.is_none() {
             return;
         }
-        self.certificates = certificate_files::stamps(&self.plan.certificates);
-        let texts = certificate_files::read(&self.plan.certificates);
+        let files = self.plan.all_certificates();
+        self.certificates = certificate_files::stamps(&files);
+        let texts = certificate_files::read(&files);
+        self.tell_hosts();
         tracing::info!(count = texts.len(), "certificates are read");
         if let Err(error) = self.tell(Order::Certificates(texts)).await {
             tracing::error!(%error, "the router keeps its certificates");

@@ -1,6 +1,7 @@
 //! Starting a router's process, finding one that runs, and letting one take over from another. Sockets are bound here,
 //! by root, and handed over; this server keeps them open too, so that connections wait while no router is there.
 
+use super::acme::AcmePlan;
 use super::board::Drained;
 use super::certificate_files::{self, CertificateFiles};
 use super::link::Link;
@@ -41,6 +42,15 @@ pub struct Plan {
     pub log: PathBuf,
     pub log_filter: String,
     pub certificates: Vec<CertificateFiles>,
+    pub acme: Option<AcmePlan>,
+}
+
+impl Plan {
+    /// Those of the admin, and those that were obtained.
+    pub fn all_certificates(&self) -> Vec<CertificateFiles> {
+        let obtained = self.acme.iter().flat_map(|acme| certificate_files::below(&acme.store));
+        self.certificates.iter().cloned().chain(obtained).collect()
+    }
 }
 
 /// A router that runs, and its sockets.
@@ -225,7 +235,7 @@ async fn start(plan: &Plan, sockets: BTreeMap<Role, OwnedFd>) -> Result<Launched
         log: plan.log.clone(),
         log_filter: plan.log_filter.clone(),
         build: plan.build.clone(),
-        certificates: certificate_files::read(&plan.certificates),
+        certificates: certificate_files::read(&plan.all_certificates()),
         sockets: sockets.keys().copied().collect(),
     };
     let stream = hand_over(stream, order, &sockets).await.map_err(|error| failed(error.to_string()))?;

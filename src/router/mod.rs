@@ -8,10 +8,12 @@
 
 mod access_log;
 mod account;
+mod acme;
 mod admin;
 mod board;
 mod certificate_files;
 mod certificates;
+mod challenges;
 mod chunks;
 mod connection;
 mod connection_h2;
@@ -36,6 +38,7 @@ mod pool;
 pub mod process;
 mod proxy;
 mod proxy_protocol;
+mod renewal;
 pub mod server;
 pub mod settings;
 mod snapshot;
@@ -47,6 +50,7 @@ mod tests;
 mod tunnel;
 mod wire;
 
+pub use acme::AcmePlan;
 pub use board::{DrainLimits, Drained, InstanceLoad};
 pub use certificate_files::CertificateFiles;
 pub use handle::{Addresses, Router};

@@ -41,6 +41,15 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Whether somebody elsewhere could know it: a name with several labels, not an address.
+    pub fn is_public(&self) -> bool {
+        let last = self.0.rsplit('.').next().unwrap_or_default();
+        let local = matches!(last, "localhost" | "local" | "internal" | "lan");
+        self.0.contains('.') && !self.0.contains(['_', '[']) && !local && !last.bytes().all(|b| b.is_ascii_digit())
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -44,6 +44,11 @@ impl Page {
     }
 }
 
+/// What an authority of certificates asked.
+pub fn challenge(answer: String, account: Account) -> Response<Reply> {
+    plain(StatusCode::OK, answer.into(), "application/octet-stream", account)
+}
+
 /// The same over TLS. The method stays what it is.
 pub fn moved(location: HeaderValue, account: Account) -> Response<Reply> {
     let mut response = plain(

@@ -6,6 +6,7 @@
 
 use super::board::Board;
 use super::certificates::Certificates;
+use super::challenges::Challenges;
 use super::connection::Ending;
 use super::control::{Control, Held};
 use super::server::{Listeners, Server};
@@ -99,7 +100,7 @@ fn serve(begun: Begun) -> io::Result<()> {
 async fn route(begun: Begun) -> io::Result<()> {
     let Begun { start, sockets, server } = begun;
     let board = board_of(&start.snapshot);
-    let certificates = Certificates::default();
+    let (certificates, challenges) = (Certificates::default(), Challenges::default());
     certificates.replace(&start.certificates);
     let listeners = Listeners {
         http: tcp(&sockets, Role::Http)?,
@@ -119,7 +120,7 @@ async fn route(begun: Begun) -> io::Result<()> {
     config.access_log = config.access_log.and_then(|path| path.file_name().map(PathBuf::from));
     // The port that was really taken, for redirects.
     config.https = held.https;
-    let (control, told) = Control::new((board.clone(), certificates), start, (held, sockets));
+    let (control, told) = Control::new((board.clone(), certificates, challenges.clone()), start, (held, sockets));
     server.set_nonblocking(true)?;
     tokio::spawn(Arc::clone(&control).converse(tokio::net::UnixStream::from_std(server)?));
     tokio::spawn(Arc::clone(&control).receive(doors));
@@ -131,7 +132,7 @@ async fn route(begun: Begun) -> io::Result<()> {
             _ = term.recv() => Ending::Politely,
         }
     };
-    let served = Server::new(config, listeners, board).serve(ending).await;
+    let served = Server::new(config, listeners, (board, challenges)).serve(ending).await;
     tracing::info!(pid = std::process::id(), "drained");
     served
 }

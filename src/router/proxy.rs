@@ -3,7 +3,8 @@
 
 use super::access_log::AccessLog;
 use super::account::{Account, Books};
-use super::board::{Answers, Board, Holding, Place, Site};
+use super::board::{Answers, Board, Place, Site};
+use super::challenges::Challenges;
 use super::connection::Ending;
 use super::ejection::Fault;
 use super::encryption;
@@ -31,9 +32,9 @@ use tokio::time::Instant;
 /// What every request of one server may need.
 pub struct Shared {
     pub board: Board,
+    pub challenges: Challenges,
     pub books: Arc<Books>,
     pub config: RouterConfig,
-    pub holding: Holding,
     /// Whether the server stops.
     pub ending: watch::Receiver<Ending>,
     /// Set when tunnels have to end.
@@ -67,9 +68,10 @@ pub async fn answer(
 ) -> Response<Reply> {
     let origin = Origin::of(arrival, request.headers(), &shared.config);
     let account = Account::open(&shared.books, &request, origin.client, InFlight::begin(&conversation));
-    let mut answer = match find(&shared.board, &request) {
+    let mut answer = match find(&shared, &request) {
         _ if request.method().as_str() == REFUSED_METHOD => pages::refused(refusal_of(&conversation), account),
         Found::NoHost => pages::refused(Some(Refusal::Bad("no Host field that names a host")), account),
+        Found::Challenge(answer) => pages::challenge(answer, account),
         Found::Unknown => Page::UnknownHost.response(account),
         Found::Site(site) => serve(&shared, site, (request, origin), account).await,
     };
@@ -116,14 +118,19 @@ fn refusal_of(conversation: &Conversation) -> Option<Refusal> {
 
 enum Found {
     NoHost,
+    Challenge(String),
     Unknown,
     Site(Arc<Site>),
 }
 
-fn find(board: &Board, request: &Request<Incoming>) -> Found {
+fn find(shared: &Shared, request: &Request<Incoming>) -> Found {
     let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).and_then(Host::parse);
     let Some(host) = host else { return Found::NoHost };
-    board.find(&host, request.uri().path()).map_or(Found::Unknown, Found::Site)
+    let path = request.uri().path();
+    if let Some(answer) = shared.challenges.answer(path) {
+        return Found::Challenge(answer);
+    }
+    shared.board.find(&host, path).map_or(Found::Unknown, Found::Site)
 }
 
 async fn serve(
@@ -252,11 +259,11 @@ async fn ask(
     site: Arc<Site>,
     (mut request, upload): (Request<Upload>, Option<Arc<Progress>>),
 ) -> Result<(Exchange, Pass), Unserved> {
-    let until = Instant::now() + shared.holding.time;
+    let until = Instant::now() + shared.config.hold;
     let mut last = ExchangeError::AllOut;
     let mut repeats = 1u32;
     loop {
-        let pass = match shared.board.place(Arc::clone(&site), until, shared.holding.most).await {
+        let pass = match shared.board.place(Arc::clone(&site), until, shared.config.hold_requests).await {
             Place::At(pass) => pass,
             Place::AllOut => return Err(last.into()),
             Place::Elsewhere(site) => return Err(Unserved::Moved(site)),

@@ -2,8 +2,9 @@
 
 use super::access_log::AccessLog;
 use super::account::Books;
-use super::board::{Board, Holding};
+use super::board::Board;
 use super::certificates::Certificates;
+use super::challenges::Challenges;
 use super::connection::{self, Ending};
 use super::guard::Times;
 use super::origin::{Arrival, Scheme};
@@ -26,6 +27,7 @@ pub struct Server {
     config: RouterConfig,
     listeners: Listeners,
     board: Board,
+    challenges: Challenges,
 }
 
 /// The sockets of a router, bound by whoever may.
@@ -37,8 +39,8 @@ pub struct Listeners {
 }
 
 impl Server {
-    pub fn new(config: RouterConfig, listeners: Listeners, board: Board) -> Self {
-        Self { config, listeners, board }
+    pub fn new(config: RouterConfig, listeners: Listeners, (board, challenges): (Board, Challenges)) -> Self {
+        Self { config, listeners, board, challenges }
     }
 
     /// Serves until `told` is ready; then takes no more connections, lets requests under way end, and returns after at
@@ -47,11 +49,10 @@ impl Server {
         let (ending, ended) = watch::channel(Ending::Open);
         let (closing, closed) = watch::channel(false);
         let (alive, mut tunnels) = mpsc::channel(1);
-        let Server { config, listeners, board } = self;
+        let Server { config, listeners, board, challenges } = self;
         let (drain, grace) = (config.drain_timeout, config.tunnel_grace);
         let books = books(&config)?;
-        let holding = Holding { time: config.hold, most: config.hold_requests };
-        let shared = Arc::new(Shared { board, books, config, holding, ending: ended, closing: closed, alive });
+        let shared = Arc::new(Shared { board, challenges, books, config, ending: ended, closing: closed, alive });
         let admin = listeners.admin.map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&shared))));
         let (mut connections, mut encrypted) = (JoinSet::new(), JoinSet::new());
         let floor = Floor::new(Arc::clone(&shared));

@@ -77,6 +77,11 @@ pub enum Order {
     },
     Loads,
     Certificates(Vec<CertificateText>),
+    /// What an authority will ask one of the hosts.
+    Challenge {
+        token: String,
+        answer: String,
+    },
 }
 
 /// What a router answers.

@@ -3,7 +3,7 @@
 use crate::config::ServerConfig;
 use crate::layouts::Places;
 use crate::model::Failure;
-use crate::router::{CertificateFiles, Plan, ProxyProtocol, Router, RouterConfig};
+use crate::router::{AcmePlan, CertificateFiles, Plan, ProxyProtocol, Router, RouterConfig};
 use crate::system::UserIds;
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,6 +26,7 @@ pub async fn start(config: &ServerConfig, places: &Places) -> Result<Router, Fai
         log: places.router_log(),
         log_filter: config.log.filter.clone(),
         certificates: certificates(config),
+        acme: acme(config, places),
     };
     Router::start(plan).await
 }
@@ -60,6 +61,17 @@ pub fn certificates(config: &ServerConfig) -> Vec<CertificateFiles> {
         key: files.key.clone(),
     });
     files.collect()
+}
+
+fn acme(config: &ServerConfig, places: &Places) -> Option<AcmePlan> {
+    let asked = &config.acme;
+    Some(AcmePlan {
+        directory: asked.directory.clone()?,
+        email: asked.email.clone(),
+        roots: asked.roots.clone(),
+        store: places.acme(),
+        every: asked.check,
+    })
 }
 
 /// The last number of the range; projects get those before it.

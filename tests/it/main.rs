@@ -4,6 +4,7 @@
 // Tests start programs as people do.
 #![allow(clippy::disallowed_methods)]
 
+mod acme;
 mod ancestor;
 mod ancestor_locks;
 mod ancestor_rights;

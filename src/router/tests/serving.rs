@@ -34,6 +34,16 @@ async fn a_project_without_a_live_release_gets_503_and_a_removed_host_404() {
 }
 
 #[tokio::test]
+async fn an_authority_gets_its_answer_and_everything_else_is_the_applications() {
+    let (world, application) = (World::new().await, Application::answering(OLD).await);
+    world.route("a.test", application.port);
+    world.challenges.add("token".into(), "token.thumbprint".into());
+    let path = "/.well-known/acme-challenge/";
+    assert!(world.get("a.test", &format!("{path}token")).await.ends_with("\r\n\r\ntoken.thumbprint"));
+    assert!(world.get("a.test", &format!("{path}other")).await.ends_with("old"));
+}
+
+#[tokio::test]
 async fn a_switch_under_load_fails_no_request() {
     let world = Arc::new(World::new().await);
     let (old, new) = (Application::answering(OLD).await, Application::answering(NEW).await);

@@ -3,6 +3,7 @@
 use crate::model::ProjectName;
 use crate::router::board::Board;
 use crate::router::certificates::Certificates;
+use crate::router::challenges::Challenges;
 use crate::router::connection::Ending;
 use crate::router::server::{Listeners, Server};
 use crate::router::{Encryption, Host, InstanceAddress, Name, RouterConfig, Routes, Target};
@@ -20,6 +21,7 @@ pub struct World {
     pub admin: SocketAddr,
     pub https: Option<SocketAddr>,
     pub certificates: Certificates,
+    pub challenges: Challenges,
     pub router: Board,
     stop: Option<oneshot::Sender<Ending>>,
     served: JoinHandle<()>,
@@ -44,15 +46,16 @@ impl World {
         };
         config.https = https.as_ref().map(|listener| listener.local_addr().unwrap());
         let (encrypted, certificates) = (config.https, Certificates::default());
+        let challenges = Challenges::default();
         let https = https.map(|listener| (listener, certificates.clone()));
         let listeners = Listeners { http, https, admin: Some(admin) };
         let (stop, stopped) = oneshot::channel();
         let (address, router) = (listeners.http.local_addr().unwrap(), Board::default());
         let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();
-        let server = Server::new(config, listeners, router.clone());
+        let server = Server::new(config, listeners, (router.clone(), challenges.clone()));
         let told = async move { stopped.await.unwrap_or(Ending::Now) };
         let served = tokio::spawn(async move { server.serve(told).await.unwrap() });
-        Self { address, admin, https: encrypted, certificates, router, stop: Some(stop), served }
+        Self { address, admin, https: encrypted, certificates, challenges, router, stop: Some(stop), served }
     }
 
     pub fn route(&self, host: &str, port: u16) {

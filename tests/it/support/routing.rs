@@ -43,6 +43,7 @@ impl Scene {
             log: path("logs/router.log"),
             log_filter: "info".into(),
             certificates: Vec::new(),
+            acme: None,
         };
         Self { directory, plan, application: application("hello") }
     }
