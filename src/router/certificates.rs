@@ -39,6 +39,8 @@ pub enum CertificateError {
 /// A certificate that was read, and the names it is for: `blog.example.com`, `*.example.com`.
 pub struct Certificate {
     pub names: Vec<String>,
+    /// In seconds since 1970.
+    pub expires: i64,
     key: Arc<CertifiedKey>,
 }
 
@@ -47,12 +49,13 @@ impl Certificate {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.chain.as_bytes()).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(CertificateError::Chain)?;
         let key = PrivateKeyDer::from_pem_slice(text.key.0.as_bytes()).map_err(|_| CertificateError::Key)?;
-        let names = names(chain.first().ok_or(CertificateError::Chain)?);
+        let leaf = chain.first().ok_or(CertificateError::Chain)?;
+        let (names, expires) = (names(leaf), expires(leaf).ok_or(CertificateError::Chain)?);
         let key = CertifiedKey::from_der(chain, key, &ring::default_provider())?;
         if names.is_empty() {
             return Err(CertificateError::Nameless);
         }
-        Ok(Self { names, key: Arc::new(key) })
+        Ok(Self { names, expires, key: Arc::new(key) })
     }
 }
 
@@ -61,9 +64,21 @@ fn names(leaf: &CertificateDer<'_>) -> Vec<String> {
     parsed.map(|leaf| leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()).unwrap_or_default()
 }
 
+fn expires(leaf: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 /// All certificates of one router. Cheap to clone; every clone sees the same ones.
 #[derive(Clone, Default)]
-pub struct Certificates(Arc<RwLock<HashMap<String, Arc<CertifiedKey>>>>);
+pub struct Certificates(Arc<RwLock<HashMap<String, Shown>>>);
+
+/// What is shown for one name.
+#[derive(Clone)]
+struct Shown {
+    key: Arc<CertifiedKey>,
+    expires: i64,
+}
 
 impl Certificates {
     /// Puts these in the place of what was there, for connections that begin from now on. What cannot be read is left
@@ -72,9 +87,9 @@ impl Certificates {
         let mut named = HashMap::new();
         for text in texts {
             match Certificate::read(text) {
-                Ok(Certificate { names, key }) => {
+                Ok(Certificate { names, expires, key }) => {
                     for name in names {
-                        named.entry(name).or_insert_with(|| Arc::clone(&key));
+                        named.entry(name).or_insert_with(|| Shown { key: Arc::clone(&key), expires });
                     }
                 }
                 Err(error) => tracing::error!(%error, "a certificate is left out"),
@@ -92,10 +107,18 @@ impl Certificates {
         Ok(config)
     }
 
+    /// Each name and when its certificate is over, in seconds since 1970; by name.
+    pub fn expiries(&self) -> Vec<(String, i64)> {
+        let named = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = named.iter().map(|(name, shown)| (name.clone(), shown.expires)).collect();
+        all.sort();
+        all
+    }
+
     fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let named = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
-        named.get(name).or_else(|| named.get(&wildcard()?)).cloned()
+        named.get(name).or_else(|| named.get(&wildcard()?)).map(|shown| Arc::clone(&shown.key))
     }
 }
 

@@ -3,7 +3,7 @@
 //! to the router, and are done when it says so. Starting and finding are `launch`'s.
 
 use super::acme;
-use super::board::InstanceLoad;
+use super::board::{Drained, InstanceLoad};
 use super::certificate_files::{self, CertificateFiles, Stamps};
 use super::handle::{Addresses, Call};
 use super::launch::{self, Launched, Plan};
@@ -119,13 +119,7 @@ impl Keeper {
                 drop(done.send(self.tell(Order::IsBack { project, instance }).await));
             }
             Call::Drain { project, instances, limits, done } => {
-                let links: Vec<Link> = self.retired.iter().chain([&self.current.link]).cloned().collect();
-                let order = Order::Drain { project, instances, limits };
-                tokio::spawn(async move {
-                    let drained = launch::drain(links, order).await;
-                    // Who asked may be gone.
-                    let _ = done.send(drained);
-                });
+                self.drain(Order::Drain { project, instances, limits }, done);
             }
             Call::Loads(done) => drop(done.send(self.loads().await)),
             Call::Table(done) => drop(done.send(self.table.clone())),
@@ -151,6 +145,16 @@ impl Keeper {
             }
         }
         Next::On
+    }
+
+    /// At every router that may have requests, while others ask other things.
+    fn drain(&self, order: Order, done: oneshot::Sender<Drained>) {
+        let links: Vec<Link> = self.retired.iter().chain([&self.current.link]).cloned().collect();
+        tokio::spawn(async move {
+            let drained = launch::drain(links, order).await;
+            // Who asked may be gone.
+            let _ = done.send(drained);
+        });
     }
 
     async fn loads(&self) -> Vec<InstanceLoad> {

@@ -12,6 +12,8 @@ pub struct Figures {
     pub instances: Vec<InstanceLoad>,
     /// Requests that wait for an instance, by project.
     pub held: Vec<(String, usize)>,
+    /// By host: when its certificate is over, in seconds since 1970.
+    pub certificates: Vec<(String, i64)>,
     pub connections: i64,
     pub lines_dropped: u64,
 }
@@ -30,6 +32,10 @@ pub fn text(figures: &Figures) -> String {
         let _ = writeln!(to, "commis_http_held{{project=\"{project}\"}} {held}");
     }
     instances(&mut to, &figures.instances);
+    title(&mut to, "commis_cert_expiry_timestamp_seconds", "gauge", "When the certificate of a host is over.");
+    for (host, expires) in &figures.certificates {
+        let _ = writeln!(to, "commis_cert_expiry_timestamp_seconds{{host=\"{host}\"}} {expires}");
+    }
     title(&mut to, "commis_http_connections", "gauge", "Open connections of clients.");
     let _ = writeln!(to, "commis_http_connections {}", figures.connections);
     title(

@@ -104,12 +104,12 @@ async fn route(begun: Begun) -> io::Result<()> {
     certificates.replace(&start.certificates);
     let listeners = Listeners {
         http: tcp(&sockets, Role::Http)?,
-        https: tcp(&sockets, Role::Https).ok().map(|listener| (listener, certificates.clone())),
+        https: tcp(&sockets, Role::Https).ok(),
         admin: tcp(&sockets, Role::Admin).ok(),
     };
     let held = Held {
         http: listeners.http.local_addr()?,
-        https: listeners.https.as_ref().and_then(|(listener, _)| listener.local_addr().ok()),
+        https: listeners.https.as_ref().and_then(|listener| listener.local_addr().ok()),
         admin: listeners.admin.as_ref().and_then(|listener| listener.local_addr().ok()),
     };
     let control_socket = sockets.get(&Role::Control).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
@@ -120,7 +120,8 @@ async fn route(begun: Begun) -> io::Result<()> {
     config.access_log = config.access_log.and_then(|path| path.file_name().map(PathBuf::from));
     // The port that was really taken, for redirects.
     config.https = held.https;
-    let (control, told) = Control::new((board.clone(), certificates, challenges.clone()), start, (held, sockets));
+    let (control, told) =
+        Control::new((board.clone(), certificates.clone(), challenges.clone()), start, (held, sockets));
     server.set_nonblocking(true)?;
     tokio::spawn(Arc::clone(&control).converse(tokio::net::UnixStream::from_std(server)?));
     tokio::spawn(Arc::clone(&control).receive(doors));
@@ -132,7 +133,7 @@ async fn route(begun: Begun) -> io::Result<()> {
             _ = term.recv() => Ending::Politely,
         }
     };
-    let served = Server::new(config, listeners, (board, challenges)).serve(ending).await;
+    let served = Server::new(config, listeners, (board, challenges, certificates)).serve(ending).await;
     tracing::info!(pid = std::process::id(), "drained");
     served
 }

@@ -4,6 +4,7 @@
 use super::access_log::AccessLog;
 use super::account::{Account, Books};
 use super::board::{Answers, Board, Place, Site};
+use super::certificates::Certificates;
 use super::challenges::Challenges;
 use super::connection::Ending;
 use super::ejection::Fault;
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 pub struct Shared {
     pub board: Board,
     pub challenges: Challenges,
+    pub certificates: Certificates,
     pub books: Arc<Books>,
     pub config: RouterConfig,
     /// Whether the server stops.
@@ -53,6 +55,7 @@ impl Shared {
             projects: named.chain([nobody]).collect(),
             instances: self.board.loads(),
             held: sites.iter().map(|site| (site.project.to_string(), site.held())).collect(),
+            certificates: self.certificates.expiries(),
             connections: self.books.connections.load(Ordering::Relaxed),
             lines_dropped: self.books.log.as_ref().map_or(0, AccessLog::dropped),
         }

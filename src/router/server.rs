@@ -28,19 +28,23 @@ pub struct Server {
     listeners: Listeners,
     board: Board,
     challenges: Challenges,
+    certificates: Certificates,
 }
 
 /// The sockets of a router, bound by whoever may.
 pub struct Listeners {
     pub http: TcpListener,
-    /// With what answers there.
-    pub https: Option<(TcpListener, Certificates)>,
+    pub https: Option<TcpListener>,
     pub admin: Option<TcpListener>,
 }
 
 impl Server {
-    pub fn new(config: RouterConfig, listeners: Listeners, (board, challenges): (Board, Challenges)) -> Self {
-        Self { config, listeners, board, challenges }
+    pub fn new(
+        config: RouterConfig,
+        listeners: Listeners,
+        (board, challenges, certificates): (Board, Challenges, Certificates),
+    ) -> Self {
+        Self { config, listeners, board, challenges, certificates }
     }
 
     /// Serves until `told` is ready; then takes no more connections, lets requests under way end, and returns after at
@@ -49,10 +53,11 @@ impl Server {
         let (ending, ended) = watch::channel(Ending::Open);
         let (closing, closed) = watch::channel(false);
         let (alive, mut tunnels) = mpsc::channel(1);
-        let Server { config, listeners, board, challenges } = self;
+        let Server { config, listeners, board, challenges, certificates } = self;
         let (drain, grace) = (config.drain_timeout, config.tunnel_grace);
         let books = books(&config)?;
-        let shared = Arc::new(Shared { board, challenges, books, config, ending: ended, closing: closed, alive });
+        let shared =
+            Arc::new(Shared { board, challenges, certificates, books, config, ending: ended, closing: closed, alive });
         let admin = listeners.admin.map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&shared))));
         let (mut connections, mut encrypted) = (JoinSet::new(), JoinSet::new());
         let floor = Floor::new(Arc::clone(&shared));
@@ -105,13 +110,9 @@ impl Floor {
     }
 
     /// Only returns when the certificates cannot be used at all.
-    async fn accept_encrypted(
-        &self,
-        https: Option<(TcpListener, Certificates)>,
-        connections: &mut JoinSet<()>,
-    ) -> io::Result<()> {
-        let Some((listener, certificates)) = https else { return std::future::pending().await };
-        let tls = certificates.tls().map_err(io::Error::other)?;
+    async fn accept_encrypted(&self, https: Option<TcpListener>, connections: &mut JoinSet<()>) -> io::Result<()> {
+        let Some(listener) = https else { return std::future::pending().await };
+        let tls = self.shared.certificates.tls().map_err(io::Error::other)?;
         self.accept(&listener, Some(TlsAcceptor::from(Arc::new(tls))), connections).await;
         Ok(())
     }

@@ -81,6 +81,10 @@ async fn an_application_hears_that_the_client_speaks_tls() {
     assert!(seen.contains("x-forwarded-proto: https\r\n") && seen.contains("proto=https\r\n"), "{seen}");
     let port = world.https.unwrap().port();
     assert!(seen.contains(&format!("x-forwarded-port: {port}\r\n")), "{seen}");
+    let metrics = world.admin("/metrics").await;
+    let expiry = "commis_cert_expiry_timestamp_seconds{host=\"*.wild.test\"} ";
+    let at = metrics.split(expiry).nth(1).and_then(|rest| rest.lines().next()?.parse::<i64>().ok());
+    assert!(at.is_some_and(|at| at > 1_800_000_000), "{metrics}");
 }
 
 #[tokio::test]

@@ -47,12 +47,11 @@ impl World {
         config.https = https.as_ref().map(|listener| listener.local_addr().unwrap());
         let (encrypted, certificates) = (config.https, Certificates::default());
         let challenges = Challenges::default();
-        let https = https.map(|listener| (listener, certificates.clone()));
         let listeners = Listeners { http, https, admin: Some(admin) };
         let (stop, stopped) = oneshot::channel();
         let (address, router) = (listeners.http.local_addr().unwrap(), Board::default());
         let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();
-        let server = Server::new(config, listeners, (router.clone(), challenges.clone()));
+        let server = Server::new(config, listeners, (router.clone(), challenges.clone(), certificates.clone()));
         let told = async move { stopped.await.unwrap_or(Ending::Now) };
         let served = tokio::spawn(async move { server.serve(told).await.unwrap() });
         Self { address, admin, https: encrypted, certificates, challenges, router, stop: Some(stop), served }
