@@ -60,7 +60,8 @@
 //!    - `execute/switch.rs`: [`archives::unpack`](mod@archives::unpack) below `deploy/` (a rollback to the release before takes
 //!      the tree that [`pipeline::kept`] found, `execute/take.rs`), the branch's lock, the `release:` line, the exchange
 //!      with `run/` (journaled before and after), [`runtime::supervisor`] starts the processes beside the old ones,
-//!      [`pipeline::health`] asks them, [`router`] sends requests to them, the branch moves.
+//!      [`pipeline::health`] asks them, [`router`] sends requests to them, the branch moves. The router is a process of its own
+//!      ([`router::process`]); what the others hold is a handle that tells it.
 //! 7. Not well: [`pipeline::rollback`] turns the steps that were begun into those that undo them, and
 //!    `execute/undo.rs` does them; `execute/restore.rs` puts data back when it was touched. The failure has a [`model::Code`]; [`operations::outcome`] says which exit code.
 //! 8. The verdict goes back the same way: `ok`, or `ng` with the code, and git prints it and exits 0 or 1.

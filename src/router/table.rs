@@ -1,5 +1,5 @@
 //! Which name leads to which project, and what answers for it. Pure: a value that is copied, changed and put in place
-//! whole by [`super::board`]. A host belongs to one project; there is no default route, so an unknown host can never
+//! whole by `board`. A host belongs to one project; there is no default route, so an unknown host can never
 //! reach anybody's application.
 
 use super::names::{Host, Name, Prefix};

@@ -147,11 +147,15 @@ impl World {
 
     /// kill -9, as a power cut would, but for the disk.
     pub fn kill(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            signal(server.id(), nix::sys::signal::Signal::SIGKILL);
-            let _ = server.wait();
-            leftovers::end_router(self.root.path());
-        }
+        self.kill_server();
+        leftovers::end_router(self.root.path());
+    }
+
+    /// kill -9 of the server alone.
+    pub fn kill_server(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        signal(server.id(), nix::sys::signal::Signal::SIGKILL);
+        let _ = server.wait();
     }
 
     pub fn reload(&self) {
