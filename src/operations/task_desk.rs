@@ -109,22 +109,15 @@ impl TaskDesk {
         }
     }
 
-    /// What a release declares, read once for each time that it becomes live.
-    pub(super) fn declared<E>(
-        &self,
-        project: &ProjectName,
-        release: &ReleaseRecord,
-        read: impl FnOnce() -> Result<Vec<Task>, E>,
-    ) -> Result<Arc<Vec<Task>>, E> {
-        let source = (release.version, release.served.map(|number| number.0));
-        if let Some((known, tasks)) = self.lock().declared.get(project)
-            && *known == source
-        {
-            return Ok(tasks.clone());
-        }
-        let tasks = Arc::new(read()?);
-        self.lock().declared.insert(project.clone(), (source, tasks.clone()));
-        Ok(tasks)
+    /// What a release declares, when that was read since it became live.
+    pub(super) fn declared(&self, project: &ProjectName, release: &ReleaseRecord) -> Option<Arc<Vec<Task>>> {
+        let state = self.lock();
+        let (source, tasks) = state.declared.get(project)?;
+        (*source == source_of(release)).then(|| tasks.clone())
+    }
+
+    pub(super) fn remember(&self, project: &ProjectName, release: &ReleaseRecord, tasks: Arc<Vec<Task>>) {
+        self.lock().declared.insert(project.clone(), (source_of(release), tasks));
     }
 
     /// Told when a run has ended.
@@ -135,6 +128,10 @@ impl TaskDesk {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn source_of(release: &ReleaseRecord) -> Source {
+    (release.version, release.served.map(|number| number.0))
 }
 
 impl RunPlace {

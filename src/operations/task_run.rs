@@ -2,14 +2,14 @@
 //! its row. When it starts is `timekeeper`'s; who asked for it by hand is in `tasks`.
 
 use super::task_desk::RunPlace;
-use super::{Platform, Talk};
+use super::{Platform, Talk, Told};
 use crate::config::Task as Declared;
 use crate::model::{Exit, Failure, ProjectName, TaskName, Time};
 use crate::notify::clean_line;
 use crate::notify::events::{self, Event};
 use crate::pipeline::instances::{self, Running};
 use crate::pipeline::launch;
-use crate::sandbox::{Running as Started, Stream, Task, Whom};
+use crate::sandbox::{Cancel, Running as Started, Stream, Task, Whom};
 use crate::store::{ProjectRecord, ReleaseRecord, TaskClock, TaskRunRecord, TaskState};
 use crate::system::clock;
 use crate::tasks::BoundedLog;
@@ -48,7 +48,8 @@ impl Platform {
         let name = run.project.name.clone();
         let path = self.context.project_places(&name).task_log(run.id);
         let log = BoundedLog::create(&path, self.context.config().tasks.log_max);
-        let mut lines = Lines { log: log.inspect_err(|error| lost(&name, error)).ok(), listener };
+        let log = log.inspect_err(|error| lost(&name, error)).ok();
+        let mut lines = Lines { log, listener, cancel: run.place.cancel.clone() };
         let end = match self.context.sandbox.start(self.task_of(&run)).await {
             Ok(started) => self.follow_task(started, &run, &mut lines).await,
             Err(exit) => End::Exit(exit),
@@ -158,6 +159,8 @@ impl Platform {
 struct Lines<'a> {
     log: Option<BoundedLog>,
     listener: Option<&'a Talk>,
+    /// Once told to end, nothing waits for whoever reads slowly.
+    cancel: Cancel,
 }
 
 impl Lines<'_> {
@@ -167,16 +170,20 @@ impl Lines<'_> {
         let _ = self.log.as_mut().map(|log| log.line(&line));
         if let Some(talk) = self.listener {
             let bytes = format!("{line}\n").into_bytes();
-            // Who has left is noticed elsewhere.
-            let _ = match stream {
-                Stream::Out => talk.out(bytes).await,
-                Stream::Err => talk.err(bytes).await,
+            let told = match stream {
+                Stream::Out => Told::Out(bytes),
+                Stream::Err => Told::Err(bytes),
             };
+            tokio::select! {
+                // Who has left is noticed elsewhere.
+                _ = talk.0.send(told) => {}
+                () = self.cancel.cancelled() => {}
+            }
         }
     }
 }
 
-async fn closed(listener: &Option<mpsc::Sender<super::Told>>) {
+async fn closed(listener: &Option<mpsc::Sender<Told>>) {
     match listener {
         Some(listener) => listener.closed().await,
         None => std::future::pending().await,

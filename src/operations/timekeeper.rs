@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How often the clock is looked at: one that was set is noticed in time.
 const GLANCE: Duration = Duration::from_secs(20);
+/// Between one look and the next.
+const BREATH: Duration = Duration::from_millis(100);
 /// What an earlier life left running.
 pub(super) const SERVER_GONE: &str = "the server ended while it ran";
 const FOR_THE_NEXT: &str = "ended for its next run";
@@ -38,6 +40,8 @@ impl Platform {
             let wake = tokio::task::block_in_place(|| self.look_at_tasks());
             let until =
                 wake.map_or(GLANCE, |wake| Duration::from_millis(wake.0.saturating_sub(clock::now().0).max(1) as u64));
+            // Much that is deployed at once is one reason to look.
+            tokio::time::sleep(BREATH).await;
             tokio::select! {
                 () = tokio::time::sleep(until.min(GLANCE)) => {}
                 // Something may have been waited for.
@@ -64,9 +68,11 @@ impl Platform {
 
     fn look_at_tasks_of(&self, project: ProjectRecord) -> Result<Option<Time>, Failure> {
         let Some((release, tasks)) = self.declared_tasks(&project)? else { return Ok(None) };
-        let name = &project.name;
-        let now = clock::now();
-        let clocks = self.settle_clocks(name, &tasks, now)?;
+        if tasks.is_empty() || self.task_desk.declared(&project.name, &release).is_none() {
+            return Ok(None);
+        }
+        let (name, now) = (&project.name, clock::now());
+        let clocks = self.context.store.task_clocks(name)?;
         let known: Vec<Known<'_>> = tasks
             .iter()
             .map(|task| Known {
@@ -79,9 +85,6 @@ impl Platform {
                 held: self.task_desk.held(name, &task.name),
             })
             .collect();
-        if known.is_empty() {
-            return Ok(None);
-        }
         let decision = decide(&known, &self.readiness(&project)?, now);
         let live = Live { release, tasks: tasks.clone(), project };
         for act in decision.acts {
@@ -94,23 +97,22 @@ impl Platform {
     pub(super) fn declared_tasks(&self, project: &ProjectRecord) -> Result<Option<Declared>, Failure> {
         let Some(version) = project.live else { return Ok(None) };
         let Some(release) = self.context.store.release(&project.name, version)? else { return Ok(None) };
-        let run = self.context.project_places(&project.name).run();
-        // Between switch and verdict `run/` is another release's: what is read then is not remembered as this one's.
-        if self.in_hand(&project.name)?.is_some() {
-            let tasks = read_tasks(&run).unwrap_or_default();
-            return Ok(Some((release, Arc::new(tasks))));
+        if let Some(tasks) = self.task_desk.declared(&project.name, &release) {
+            return Ok(Some((release, tasks)));
         }
-        let tasks = self.task_desk.declared(&project.name, &release, || read_tasks(&run))?;
+        let tasks = Arc::new(read_tasks(&self.context.project_places(&project.name).run())?);
+        // Between switch and verdict `run/` is another release's: what was read then is not remembered as this one's.
+        if self.in_hand(&project.name)?.is_none() {
+            self.settle_clocks(&project.name, &tasks, clock::now())?;
+            self.task_desk.remember(&project.name, &release, tasks.clone());
+        }
         Ok(Some((release, tasks)))
     }
 
     /// A clock for every task: a new one, and one with another schedule, counts from now.
-    fn settle_clocks(&self, project: &ProjectName, tasks: &[Task], now: Time) -> Result<Vec<TaskClock>, Failure> {
+    fn settle_clocks(&self, project: &ProjectName, tasks: &[Task], now: Time) -> Result<(), Failure> {
         let store = &self.context.store;
-        let mut clocks = store.task_clocks(project)?;
-        if self.in_hand(project)?.is_some() {
-            return Ok(clocks);
-        }
+        let clocks = store.task_clocks(project)?;
         for gone in clocks.iter().filter(|clock| tasks.iter().all(|task| task.name.as_str() != clock.task)) {
             store.forget_task_clock(project, &gone.task)?;
         }
@@ -121,10 +123,8 @@ impl Platform {
             }
             let fresh = TaskClock { task: task.name.to_string(), schedule, reckoned: now };
             store.set_task_clock(project, &fresh)?;
-            clocks.retain(|clock| clock.task != fresh.task);
-            clocks.push(fresh);
         }
-        Ok(clocks)
+        Ok(())
     }
 
     /// Whether tasks of the project may start.
