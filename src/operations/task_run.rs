@@ -92,7 +92,10 @@ impl Platform {
         let listener = lines.listener.map(|talk| talk.0.clone());
         let end = loop {
             tokio::select! {
-                Some((stream, line)) = output.recv() => lines.take(stream, &line).await,
+                Some((stream, line)) = output.recv() => tokio::select! {
+                    () = lines.take(stream, &line) => {}
+                    () = &mut deadline => break End::Exit(Exit::TimedOut { after: timeout.as_secs() }),
+                },
                 exit = started.wait() => break End::Exit(exit),
                 () = &mut deadline => break End::Exit(Exit::TimedOut { after: timeout.as_secs() }),
                 () = run.place.cancel.cancelled() => break End::Told(run.place.why().unwrap_or("ended")),

@@ -137,7 +137,10 @@ pub fn decide(tasks: &[Known<'_>], readiness: &Readiness, now: Time) -> Decision
         Readiness::Soon | Readiness::Closed(_) => 0,
     };
     let mut decision = Decision::default();
-    for known in tasks {
+    // Who waits longest comes first: where few may run at once, none is passed over for ever.
+    let mut order: Vec<&Known<'_>> = tasks.iter().collect();
+    order.sort_by_key(|known| known.held.as_ref().map_or(now, |held| held.due));
+    for known in order {
         let act = act(known, readiness, (now, free));
         if matches!(act, Some(Act::Start { .. })) {
             free = free.saturating_sub(1);
@@ -308,6 +311,21 @@ mod tests {
             starts == 2 && matches!(&acts[2], Act::Hold { held, .. } if held.because == Because::Crowd),
             "{acts:?}"
         );
+    }
+
+    #[test]
+    fn who_waits_longest_comes_first() {
+        let (every, daily) = (every_five(Overlap::Skip), task("@daily", Overlap::Skip, Missed::Run));
+        let daily = Task { name: TaskName::parse("daily").unwrap(), ..daily };
+        let held = |due: i64| Some(Held { due: Time(due), because: Because::Crowd, cause: Cause::Schedule });
+        let day = START + 24 * HOUR;
+        let waiting = [
+            Known { held: held(day + 5 * MINUTE), ..known(&every, START) },
+            Known { held: held(day), ..known(&daily, START) },
+        ];
+        let acts = decide(&waiting, &Readiness::Ready { free: 1 }, Time(day + 6 * MINUTE)).acts;
+        assert!(matches!(&acts[0], Act::Start { task, .. } if task.as_str() == "daily"), "{acts:?}");
+        assert!(matches!(&acts[1], Act::Hold { .. }), "{acts:?}");
     }
 
     proptest! {
