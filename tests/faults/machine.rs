@@ -177,7 +177,7 @@ impl Machine {
         below.iter().for_each(|process| children::signal(process.pid, Signal::SIGKILL));
         children::until(Duration::from_secs(10), || {
             // Shims first: they start again what ends.
-            let own = [self.shims(), self.processes()].concat();
+            let own = [self.shims(), self.routers(), self.processes()].concat();
             own.iter().for_each(|process| children::signal(process.pid, Signal::SIGKILL));
             own.is_empty()
         });
@@ -187,10 +187,18 @@ impl Machine {
         self.id.iter().for_each(|id| super::ground::remove_cgroups(id));
     }
 
-    /// Processes of this server's users.
+    /// Processes of this server's users, the router left out.
     pub fn processes(&self) -> Vec<children::Process> {
         let users = self.first_user..self.first_user + USERS;
-        children::processes().into_iter().filter(|process| users.contains(&process.user)).collect()
+        let routers: Vec<u32> = self.routers().iter().map(|router| router.pid).collect();
+        let is_theirs = |process: &children::Process| users.contains(&process.user) && !routers.contains(&process.pid);
+        children::processes().into_iter().filter(is_theirs).collect()
+    }
+
+    /// The router of this server, whichever life of it started that; two while one takes over.
+    pub fn routers(&self) -> Vec<children::Process> {
+        let command = format!("router-process {}/", self.roots.runtime.display());
+        children::processes().into_iter().filter(|process| process.command.contains(&command)).collect()
     }
 
     /// Those that look after the instances of this server, whichever life of it started them.
