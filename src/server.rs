@@ -137,6 +137,7 @@ fn restart_policy(config: &ServerConfig) -> RestartPolicy {
         delay: config.apps.restart_delay,
         delay_max: config.apps.restart_delay_max,
         stop_grace: config.apps.stop_grace,
+        keep_crashed: config.apps.keep_crashed,
     }
 }
 

@@ -78,6 +78,7 @@ pub struct Apps {
     pub memory: u64,
     pub pids: u32,
     pub stop_grace: Duration,
+    pub keep_crashed: Duration,
     pub restart_delay: Duration,
     pub restart_delay_max: Duration,
 }
@@ -236,6 +237,7 @@ impl Apps {
             memory: from.need("apps.memory", memory())?,
             pids: from.need("apps.pids", count(8, 1_000_000))?,
             stop_grace: from.need("apps.stop_grace", duration(0, HOUR))?,
+            keep_crashed: from.need("apps.keep_crashed", duration(0, 7 * DAY))?,
             restart_delay: from.need("apps.restart_delay", duration(10, HOUR))?,
             restart_delay_max: from.need("apps.restart_delay_max", duration(10, DAY))?,
         })

@@ -31,6 +31,7 @@ mod going_on;
 mod housekeeping;
 mod incoming;
 mod input;
+mod inside;
 mod keys;
 mod logs;
 mod look;

@@ -15,7 +15,14 @@ use crate::pipeline::launch::{self, Bash};
 use crate::sandbox::{Attached, NotStarted, Task, Wires};
 use crate::store::{ProjectRecord, ReleaseRecord};
 use crate::verbs::{RunWords, ShellWords};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// What a process of the application sees, instead of a view of one's own.
+pub(super) struct Within {
+    pub release: ReleaseVersion,
+    /// Its mount namespace.
+    pub namespace: PathBuf,
+}
 
 /// What is asked for.
 enum What {
@@ -32,10 +39,9 @@ impl Platform {
         talk: &Talk,
     ) -> Result<Reply, Failure> {
         let project = self.project(actor, Action::Run, &words.project)?;
-        self.one_off(&project, What::Command(words.command), (input, talk)).await
+        self.one_off(&project, (What::Command(words.command), None), (input, talk)).await
     }
 
-    /// The place for `--ps web.1` and `--crashed web.1`: other trees and other views than those of [`Platform::startable`].
     pub(super) async fn shell(
         &self,
         actor: &Actor,
@@ -51,20 +57,29 @@ impl Platform {
                 .hint(format!("without a terminal: commis run {} -- CMD", project.name)));
         }
         let bash = if Path::new("/bin/bash").exists() { Bash::There } else { Bash::Missing };
-        self.one_off(&project, What::Shell(bash), (input, talk)).await
+        let within = match (&words.ps, &words.crashed) {
+            (Some(process), _) => Some(self.inside_of(&project, process)?),
+            (None, Some(process)) => Some(self.inside_of_crashed(&project, process, talk).await?),
+            (None, None) => None,
+        };
+        self.one_off(&project, (What::Shell(bash), within), (input, talk)).await
     }
 
     async fn one_off(
         &self,
         project: &ProjectRecord,
-        what: What,
+        (what, within): (What, Option<Within>),
         (input, talk): (Input, &Talk),
     ) -> Result<Reply, Failure> {
         self.recovered(&project.name).await;
         let config = self.context.config();
         let place = self.one_offs.take(&project.name, config.run.at_once)?;
-        let (project, release) = self.startable(project)?;
-        let task = self.one_off_task(&project, &release, (&what, &place), input.terminal());
+        let (project, release) = match &within {
+            None => self.startable(project)?,
+            Some(within) => (project.clone(), self.release_of(project, within)?),
+        };
+        let mut task = self.one_off_task(&project, &release, (&what, &place), input.terminal());
+        task.job.view.inside = within.as_ref().map(|within| within.namespace.clone());
         let wires = input.terminal().map_or(Wires::Pipes, |terminal| Wires::Terminal(*terminal.window.borrow()));
         let attached = match self.context.sandbox.attach(task, wires).await {
             Ok(attached) => attached,
@@ -73,7 +88,10 @@ impl Platform {
                 return Ok(Reply::Ended { exit: status });
             }
         };
-        let attached = self.still_live(&project, release.version, attached).await?;
+        let attached = match within {
+            None => self.still_live(&project, release.version, attached).await?,
+            Some(_) => attached,
+        };
         let ears = Ears { talk, cancel: &place.cancel, grace: config.apps.stop_grace };
         let exit = converse::converse(attached, input, &ears).await;
         let stopped = place.cancel.is_cancelled();
@@ -119,10 +137,14 @@ impl Platform {
     ///
     /// # Errors
     /// `NotFound` when nothing was deployed, `NeedsAdmin` when nobody knows what serves, `Busy` between a switch and
-    /// its verdict. A project that is stopped, or in maintenance, is refused here too, once there are such words.
+    /// its verdict, `NeedsAdmin` for a project that is stopped.
     pub(super) fn startable(&self, project: &ProjectRecord) -> Result<(ProjectRecord, ReleaseRecord), Failure> {
         let name = &project.name;
         let project = self.context.store.project(name)?.ok_or_else(|| no_project(name.as_str()))?;
+        if project.stopped {
+            let failure = Failure::new(Code::NeedsAdmin, format!("{name} is stopped"));
+            return Err(failure.hint(format!("commis start {name}")));
+        }
         if let Some(trouble) = project.trouble.as_ref().filter(|_| self.context.serving(&project).is_none()) {
             return Err(Failure::new(Code::NeedsAdmin, format!("{name} needs an admin: {trouble}"))
                 .hint(format!("commis rescue {name}")));

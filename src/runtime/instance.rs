@@ -11,6 +11,7 @@ use crate::model::Exit;
 use crate::sandbox::{Running, Sandbox, Stream, Task, Whom};
 use crate::system::clock;
 use nix::sys::signal::Signal;
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +45,8 @@ struct Life {
     starts: u32,
     report: Report,
     process: Option<(Running, JoinHandle<()>)>,
+    /// What the process sees.
+    namespace: Option<File>,
 }
 
 impl Instance {
@@ -51,8 +54,15 @@ impl Instance {
     pub async fn live(self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let before = self.charge.before;
         let report = self.reports.now();
-        let mut life =
-            Life { instance: self, began: Instant::now(), alarm: None, starts: before.starts, report, process: None };
+        let mut life = Life {
+            instance: self,
+            began: Instant::now(),
+            alarm: None,
+            starts: before.starts,
+            report,
+            process: None,
+            namespace: None,
+        };
         let (mut state, mut actions) = machine::begin(before.failures);
         while state != ProcessState::Stopped {
             let event = match life.perform(actions).await {
@@ -96,6 +106,8 @@ impl Life {
                 let output = running.take_output();
                 let (process, reports) = (identity.process.clone(), self.instance.reports.clone());
                 let heard = tokio::spawn(hear(output, process, (reports, self.instance.log.clone())));
+                // One that has ended by now is looked at by its log alone.
+                self.namespace = File::open(format!("/proc/{}/ns/mnt", running.pid)).ok();
                 self.process = Some((running, heard));
                 ProcessEvent::Started
             }
@@ -148,7 +160,19 @@ impl Life {
             }
         }
         self.note(exit.clone()).await;
+        self.keep_crashed(&exit);
         ProcessEvent::Exited(exit)
+    }
+
+    /// Whoever wants to know why it ended finds what it saw.
+    fn keep_crashed(&mut self, exit: &Exit) {
+        let Some(namespace) = self.namespace.take().filter(|_| self.report.condition != Condition::Stopping) else {
+            return;
+        };
+        let Charge { job, policy, .. } = &self.instance.charge;
+        let environment = job.env.iter().map(|(name, _)| name.clone()).collect();
+        let ended = (clock::now(), Ended::from(exit.clone()));
+        self.instance.reports.keep(ended, environment, (namespace, policy.keep_crashed));
     }
 
     /// Told to others together with the condition that follows from it.

@@ -5,7 +5,7 @@ use super::link::{Link, Question, Starter};
 use super::machine::{self, Action, ProcessEvent, ProcessState, RestartPolicy, Restarts, Rules};
 use super::status::{Condition, SetStatus};
 use super::supervisor::InstanceSpec;
-use super::wire::{Asked, Before, Charge, Ended, Identity, Line, Report};
+use super::wire::{Asked, Before, Charge, Crash, Ended, Identity, Line, Report};
 use crate::model::{Exit, ProcessName, ReleaseVersion};
 use crate::system::clock;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub enum Order {
     Furnish(Box<InstanceSpec>),
     Ports(oneshot::Sender<Vec<u16>>),
     Recent(usize, oneshot::Sender<Vec<Line>>),
+    Crashed(oneshot::Sender<Option<Crash>>),
 }
 
 pub struct Keeper {
@@ -167,6 +168,7 @@ impl Keeping {
             }
             Order::Ports(answer) => self.ask(Question::Ports(answer)).await,
             Order::Recent(lines, answer) => self.ask(Question::Recent(lines, answer)).await,
+            Order::Crashed(answer) => self.ask(Question::Crashed(answer)).await,
         }
     }
 

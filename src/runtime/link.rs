@@ -1,7 +1,7 @@
 //! The server's end of the conversation with one shim: a shim is started or found, asked, heard, and its end is noticed.
 //! When a shim is needed is `super::keeper`'s to say.
 
-use super::wire::{self, Asked, Charge, Identity, Line, Report, Told};
+use super::wire::{self, Asked, Charge, Crash, Identity, Line, Report, Told};
 use crate::model::Exit;
 use crate::system::{Cgroups, Group};
 use nix::sys::signal::{Signal, kill};
@@ -38,6 +38,7 @@ pub struct Starter {
 pub enum Question {
     Ports(oneshot::Sender<Vec<u16>>),
     Recent(usize, oneshot::Sender<Vec<Line>>),
+    Crashed(oneshot::Sender<Option<Crash>>),
 }
 
 /// A connection to a shim that said who it is.
@@ -170,6 +171,11 @@ impl Link {
                         let _ = answer.send(ports);
                     }
                 }
+                Told::Crashed(crash) => {
+                    if let Some(Question::Crashed(answer)) = self.questions.pop_front() {
+                        let _ = answer.send(crash);
+                    }
+                }
                 Told::Recent(lines) => {
                     if let Some(Question::Recent(_, answer)) = self.questions.pop_front() {
                         let _ = answer.send(lines);
@@ -188,6 +194,7 @@ impl Link {
         let asked = match &question {
             Question::Ports(_) => Asked::Ports,
             Question::Recent(lines, _) => Asked::Recent(*lines),
+            Question::Crashed(_) => Asked::Crashed,
         };
         self.questions.push_back(question);
         self.order(asked).await;

@@ -19,6 +19,9 @@ pub struct RestartPolicy {
     pub delay_max: Duration,
     /// From SIGTERM to the end of the whole cgroup.
     pub stop_grace: Duration,
+    /// How long what a process saw that ended by itself can be looked at.
+    #[serde(default)]
+    pub keep_crashed: Duration,
 }
 
 /// What an exit leads to.
@@ -173,7 +176,8 @@ mod tests {
     use ProcessState as S;
     use proptest::prelude::*;
 
-    const POLICY: RestartPolicy = RestartPolicy { delay: secs(1), delay_max: secs(8), stop_grace: secs(10) };
+    const POLICY: RestartPolicy =
+        RestartPolicy { delay: secs(1), delay_max: secs(8), stop_grace: secs(10), keep_crashed: secs(60) };
     const KEEP: Rules = Rules { policy: POLICY, restarts: Restarts::BackOff };
     const TRY: Rules = Rules { policy: POLICY, restarts: Restarts::Never };
 

@@ -26,3 +26,4 @@ pub use machine::{RestartPolicy, Restarts};
 pub use ports::free_port;
 pub use status::{Condition, InstanceStatus, SetStatus};
 pub use supervisor::{InstanceSpec, SetId, Supervisor};
+pub use wire::Crash;

@@ -2,28 +2,41 @@
 //! What there is to know comes from `super::instance`.
 
 use super::instance::Order;
-use super::wire::{self, Asked, Identity, Line, Report, Told};
+use super::wire::{self, Asked, Crash, Ended, Identity, Line, Report, Told};
 use crate::model::Time;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Lines that are kept for failure messages.
 const RECENT: usize = 500;
+/// Lines that are kept of a process that ended by itself.
+const LAST_WORDS: usize = 40;
 
 /// Cheap to clone; every clone tells the same listeners.
 #[derive(Clone)]
 pub struct Reports {
     now: Arc<watch::Sender<Report>>,
     recent: Arc<Mutex<VecDeque<Line>>>,
+    crashed: Arc<Mutex<Option<Kept>>>,
+}
+
+/// What is kept of a process that ended by itself.
+struct Kept {
+    crash: Crash,
+    /// Holds what it saw.
+    _namespace: File,
 }
 
 impl Reports {
     pub fn new(first: Report) -> Self {
-        Self { now: Arc::new(watch::channel(first).0), recent: Arc::default() }
+        Self { now: Arc::new(watch::channel(first).0), recent: Arc::default(), crashed: Arc::default() }
     }
 
     pub fn now(&self) -> Report {
@@ -41,6 +54,27 @@ impl Reports {
             recent.pop_front();
         }
         recent.push_back(Line { at: at.0, number, text: text.to_owned() });
+    }
+
+    /// Keeps what a process saw for a while; what was kept of an earlier one goes.
+    pub fn keep(&self, (at, exit): (Time, Ended), environment: Vec<String>, (namespace, time): (File, Duration)) {
+        let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd()).into();
+        let crash = Crash { at: at.0, exit, environment, namespace: path, lines: self.last(LAST_WORDS) };
+        let kept = Kept { crash: crash.clone(), _namespace: namespace };
+        *self.crashed.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        let crashed = Arc::clone(&self.crashed);
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            let mut crashed = crashed.lock().unwrap_or_else(PoisonError::into_inner);
+            if crashed.as_ref().is_some_and(|kept| kept.crash == crash) {
+                *crashed = None;
+            }
+        });
+    }
+
+    fn crash(&self) -> Option<Crash> {
+        let crashed = self.crashed.lock().unwrap_or_else(PoisonError::into_inner);
+        crashed.as_ref().map(|kept| kept.crash.clone())
     }
 
     fn last(&self, lines: usize) -> Vec<Line> {
@@ -100,6 +134,7 @@ impl Desk {
             Asked::Keep => drop(self.orders.send(Order::Keep)),
             Asked::Stop => drop(self.orders.send(Order::Stop)),
             Asked::Recent(lines) => return Some(Told::Recent(self.reports.last(lines))),
+            Asked::Crashed => return Some(Told::Crashed(self.reports.crash())),
             Asked::Ports => {
                 let (answer, ports) = oneshot::channel();
                 let asked = self.orders.send(Order::ListeningPorts(answer));

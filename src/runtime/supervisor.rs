@@ -5,7 +5,7 @@ use super::keeper::{Keeper, Order};
 use super::link::{self, Link, Starter};
 use super::machine::{RestartPolicy, Restarts};
 use super::status::{Condition, InstanceStatus, SetStatus};
-use super::wire::{self, Identity, Line, Report};
+use super::wire::{self, Crash, Identity, Line, Report};
 use crate::model::{ProcessName, ProjectName, ReleaseVersion, Time};
 use crate::sandbox::Sandbox;
 use crate::system::{GroupLimits, Job, clock};
@@ -305,6 +305,19 @@ impl Supervisor {
     /// TCP ports on which each instance listens.
     pub async fn listening_ports(&self, set: SetId) -> Vec<(ProcessName, Vec<u16>)> {
         self.ask_all(set, Order::Ports).await
+    }
+
+    /// How an instance ended last by itself, if what it saw is still kept: the newest of that name.
+    pub async fn crashed(&self, project: &ProjectName, process: &ProcessName) -> Option<Crash> {
+        let mut newest = None;
+        for set in self.sets_of(project).into_iter().rev() {
+            let Some(member) = self.member(set, process) else { continue };
+            let (answer, answered) = oneshot::channel();
+            if member.orders.send(Order::Crashed(answer)).is_ok() {
+                newest = newest.or(answered.await.ok().flatten());
+            }
+        }
+        newest
     }
 
     /// What each instance answers; one that cannot is asked for nothing.

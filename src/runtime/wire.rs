@@ -67,6 +67,8 @@ pub enum Asked {
     Ports,
     /// Its last lines of output.
     Recent(usize),
+    /// How it ended last by itself, and what it saw.
+    Crashed,
 }
 
 /// What a shim tells.
@@ -80,6 +82,21 @@ pub enum Told {
     Ports(Vec<u16>),
     /// Oldest first.
     Recent(Vec<Line>),
+    Crashed(Option<Crash>),
+}
+
+/// A process that ended by itself, while what it saw can still be entered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Crash {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    pub exit: Ended,
+    /// Names of its variables.
+    pub environment: Vec<String>,
+    /// Its mount namespace, as long as its shim holds that: `/proc/4711/fd/12`.
+    pub namespace: PathBuf,
+    /// Its last lines of output, oldest first.
+    pub lines: Vec<Line>,
 }
 
 /// A line of output.

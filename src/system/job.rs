@@ -40,6 +40,9 @@ pub struct View {
     /// Which network the job reaches.
     #[serde(default)]
     pub network: Network,
+    /// A mount namespace that is there (`/proc/<pid>/ns/mnt`): it is entered, and nothing else of this is built.
+    #[serde(default)]
+    pub inside: Option<PathBuf>,
 }
 
 /// Which network a job reaches. Sockets that have a path are files, and follow the view instead.

@@ -92,7 +92,9 @@ pub enum Verb {
     )]
     Run(RunWords),
     /// A shell beside the application, at a terminal
-    #[command(after_help = "Examples:\n  commis shell blog\n  ssh -t -p PORT commis@HOST shell blog")]
+    #[command(
+        after_help = "Examples:\n  commis shell blog\n  commis shell blog --crashed web.1\n  ssh -t -p PORT commis@HOST shell blog"
+    )]
     Shell(ShellWords),
     /// What runs by the clock: cron of app.json, task of .commis/project.toml
     Task {

@@ -16,6 +16,14 @@ pub struct RunWords {
 pub struct ShellWords {
     /// Name of the project
     pub project: String,
+    /// Inside what this running process sees, its /tmp included
+    #[arg(long, value_name = "PROCESS", conflicts_with = "crashed")]
+    #[serde(default)]
+    pub ps: Option<String>,
+    /// Inside what this process saw when it ended by itself
+    #[arg(long, value_name = "PROCESS")]
+    #[serde(default)]
+    pub crashed: Option<String>,
 }
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]

@@ -29,6 +29,7 @@ mod housekeeping;
 mod interrupted;
 mod job_ends;
 mod kept;
+mod looking_inside;
 mod measuring;
 mod mounts_below;
 mod outliving;

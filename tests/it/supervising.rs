@@ -23,7 +23,8 @@ impl World {
     fn new() -> Self {
         let bench = Bench::new();
         let (delay, delay_max) = (Duration::from_millis(20), Duration::from_millis(100));
-        let policy = RestartPolicy { delay, delay_max, stop_grace: Duration::from_millis(500) };
+        let (stop_grace, keep_crashed) = (Duration::from_millis(500), Duration::from_secs(60));
+        let policy = RestartPolicy { delay, delay_max, stop_grace, keep_crashed };
         let supervisor = Supervisor::new(&bench.sandbox, policy, bench.instances());
         Self { bench, supervisor, blog: ProjectName::parse("blog").unwrap() }
     }
