@@ -74,10 +74,7 @@ impl Platform {
         self.recovered(&project.name).await;
         let config = self.context.config();
         let place = self.one_offs.take(&project.name, config.run.at_once)?;
-        let (project, release) = match &within {
-            None => self.startable(project)?,
-            Some(within) => (project.clone(), self.release_of(project, within)?),
-        };
+        let (project, release) = self.begun_from(project, within.as_ref())?;
         let mut task = self.one_off_task(&project, &release, (&what, &place), input.terminal());
         task.job.view.inside = within.as_ref().map(|within| within.namespace.clone());
         let wires = input.terminal().map_or(Wires::Pipes, |terminal| Wires::Terminal(*terminal.window.borrow()));
@@ -105,6 +102,17 @@ impl Platform {
             return Err(Failure::new(Code::Cancelled, "ended: the server or the project is being stopped"));
         }
         Ok(Reply::Ended { exit: exit.status() })
+    }
+
+    fn begun_from(
+        &self,
+        project: &ProjectRecord,
+        within: Option<&Within>,
+    ) -> Result<(ProjectRecord, ReleaseRecord), Failure> {
+        match within {
+            None => self.startable(project),
+            Some(within) => Ok((project.clone(), self.release_of(project, within)?)),
+        }
     }
 
     fn one_off_task(
