@@ -60,7 +60,8 @@
 //!    - `execute/switch.rs`: [`archives::unpack`](mod@archives::unpack) below `deploy/` (a rollback to the release before takes
 //!      the tree that [`pipeline::kept`] found, `execute/take.rs`), the branch's lock, the `release:` line, the exchange
 //!      with `run/` (journaled before and after), [`runtime::supervisor`] starts the processes beside the old ones,
-//!      [`pipeline::health`] asks them, [`router`] sends requests to them, the branch moves.
+//!      [`pipeline::health`] asks them, [`router`] sends requests to them, the branch moves. The router is a process of its own
+//!      ([`router::process`]); what the others hold is a handle that tells it.
 //! 7. Not well: [`pipeline::rollback`] turns the steps that were begun into those that undo them, and
 //!    `execute/undo.rs` does them; `execute/restore.rs` puts data back when it was touched. The failure has a [`model::Code`]; [`operations::outcome`] says which exit code.
 //! 8. The verdict goes back the same way: `ok`, or `ng` with the code, and git prints it and exits 0 or 1.
@@ -68,6 +69,10 @@
 //!    only the next deployment waits for it.
 //! 9. The power went out in between: at the next start `operations/recover.rs` ends what was unfinished. Before the
 //!    switch that is undoing; after it, what the branch says decides.
+//!
+//! Beside all that, `operations/timekeeper.rs` asks [`tasks`] what of the live releases' scheduled tasks is due and starts it,
+//! and `operations/one_off.rs` runs what somebody wants to run now. Neither starts anything between a switch and its verdict
+//! ([`pipeline::between`]).
 //!
 //! What the pusher reads is written in [`notify::words`], sent by [`notify::live`], and the same bytes are the log file.
 //!
@@ -128,6 +133,8 @@ pub mod store;
 pub mod notify;
 
 pub mod upstream;
+
+pub mod tasks;
 
 // One deployment, then everything that can be asked for.
 pub mod pipeline;

@@ -1,4 +1,4 @@
-//! The one binary: `serve` is the server, everything else its client; three hidden uses come first, before any thread.
+//! The one binary: `serve` is the server, everything else its client; hidden uses come first, before any thread.
 
 use commis::git::{install, relay};
 use std::process::exit;
@@ -21,6 +21,13 @@ fn main() {
     if is(1, "sandbox-init") {
         // This process is about to become somebody else's program.
         exit(commis::sandbox::init::run());
+    }
+    if is(1, "shim") {
+        exit(commis::runtime::shim::run(args.get(2).map(std::path::PathBuf::from)).into());
+    }
+    if is(1, "router-process") {
+        // Its user and its session are changed before there are threads.
+        exit(commis::router::process::run());
     }
     if is(1, "static") {
         exit(commis::runtime::static_site::run(args.get(2), commis::config::load::port()));

@@ -1,10 +1,12 @@
 //! The roof: builds every room's handle, opens the doors, and closes them in reverse order. No other file knows all rooms.
 //!
-//! `commis serve --config FILE`: SIGTERM and SIGINT drain (running deployments end, then the applications), SIGHUP
-//! reads the configuration again for what starts from then on.
+//! `commis serve --config FILE`: SIGTERM and SIGINT drain (running deployments end). After SIGTERM the applications go on, and
+//! the next server takes them up; SIGINT ends them too. SIGHUP reads the configuration again for what starts from then on.
 
+mod at_terminal;
 mod doors;
 mod reception;
+mod routing;
 
 use crate::archives::signing::SigningKey;
 use crate::config::{self, ServerConfig};
@@ -13,7 +15,6 @@ use crate::layouts::Places;
 use crate::model::{Code, Failure};
 use crate::operations::{Platform, outcome};
 use crate::pipeline::{Context, Handles};
-use crate::router;
 use crate::runtime::{RestartPolicy, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::ssh::{self, FirstStart};
@@ -28,7 +29,8 @@ use std::sync::Arc;
 const AFTER: &str = "\
 When every port listens it prints:  commis: ready ssh=HOST:PORT http=HOST:PORT
 When every application is started again:  commis: recovery over in N s
-Ctrl-C or SIGTERM: running deployments end, then the applications. SIGHUP: read the configuration again.
+SIGTERM: running deployments end, then the server; applications go on, and the next server takes them up.
+Ctrl-C: the same, and the applications end too. SIGHUP: read the configuration again.
 
 Examples:
   commis config template > commis.toml
@@ -97,10 +99,8 @@ async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -
     let git = prepare_git(&config, &places, &exe).await?;
     crate::buildpacks::install(&places.buildpacks()).map_err(|e| Failure::internal("unpack the buildpacks", &e))?;
     let sandbox = Sandbox::new(exe.clone(), cgroups);
-    let supervisor = Supervisor::new(sandbox.clone(), restart_policy(&config));
-    let router = router::Router::new();
+    let supervisor = supervisor(&sandbox, &config, &places).await?;
     let doors = doors::Doors {
-        http: doors::bind_http(&config, &router).await?,
         ssh: ssh::bind(doors::ssh_config(&config, &places), first_start).await?,
         hook: git::HookListener::bind(&places.hook_socket(), git.user)
             .map_err(|error| Failure::internal("bind the hook's socket", &error))?,
@@ -108,12 +108,23 @@ async fn serve_from(state: State, config: ServerConfig, file: Option<PathBuf>) -
     };
     let signing = signing_key(&store, &places)?;
     store.set_meta("started", "yes")?;
-    let addresses = doors.addresses();
-    let (http, ssh) = (addresses.http, addresses.ssh);
     let upstream_key = Key::load_or_create(&places.upstream_key())?;
+    // Last, because it stays when this server comes to nothing.
+    let router = routing::start(&config, &places).await?;
+    let addresses = doors.addresses(router.http());
+    let (http, ssh) = (addresses.http, addresses.ssh);
     let handles = Handles { places, store, git, sandbox, supervisor, router, signing, exe, http, ssh, upstream_key };
     let platform = Platform::new(Context::new(config, handles), addresses);
     doors::serve(platform, doors, file).await
+}
+
+/// With everything that went on while no server was there.
+async fn supervisor(sandbox: &Sandbox, config: &ServerConfig, places: &Places) -> Result<Supervisor, Failure> {
+    let directory = places.instances();
+    files::create_directory(&directory, 0o700, Some(UserIds::of(0)))?;
+    let supervisor = Supervisor::new(sandbox, restart_policy(config), directory);
+    supervisor.take_over().await.map_err(|error| Failure::internal("look for running instances", &error))?;
+    Ok(supervisor)
 }
 
 fn places_of(config: &ServerConfig) -> Places {
@@ -126,6 +137,7 @@ fn restart_policy(config: &ServerConfig) -> RestartPolicy {
         delay: config.apps.restart_delay,
         delay_max: config.apps.restart_delay_max,
         stop_grace: config.apps.stop_grace,
+        keep_crashed: config.apps.keep_crashed,
     }
 }
 

@@ -2,12 +2,15 @@
 
 use super::wire::Frame;
 use crate::model::{Actor, Code, Failure, Heard};
+use crate::operations::records::Reply;
 use crate::operations::{Input, Platform, Request, Talk, Told, outcome, show};
 use crate::verbs::{self, Gives, Invocation};
 use tokio::sync::mpsc;
 
 /// Frames that may wait for a slow reader.
 const QUEUE: usize = 64;
+/// Exit code of a task that was ended before its end.
+const INTERRUPTED: u8 = 130;
 
 /// Performs a verb; frames come as they arise, [`Frame::Exit`] last.
 pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: Input) -> mpsc::Receiver<Frame> {
@@ -15,7 +18,7 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: I
     tokio::spawn(async move {
         let json = invocation.output.json;
         if json && verbs::gives(&invocation.verb) == Gives::Bytes {
-            return refuse(&frames, "the bytes of a release are not JSON").await;
+            return refuse(&frames, "what this verb gives is bytes, and not JSON").await;
         }
         let (talk, told) = mpsc::channel(QUEUE);
         let request = Request { actor, verb: invocation.verb, input, talk: Talk(talk) };
@@ -28,6 +31,7 @@ pub fn answer(platform: Platform, actor: Actor, invocation: Invocation, input: I
             while let Some(told) = next_told(&mut told, &to_listener).await {
                 let frame = match told {
                     Told::Raw(bytes) => Some(Frame::Raw(bytes)),
+                    Told::RawErr(bytes) => Some(Frame::RawErr(bytes)),
                     Told::Out(bytes) => whole.take(&bytes).map(|text| Frame::Out(data(text, json))),
                     Told::Err(bytes) => whole.take(&bytes).map(Frame::Err),
                 };
@@ -84,11 +88,20 @@ async fn next_told(told: &mut mpsc::Receiver<Told>, listener: &mpsc::Sender<Fram
     }
 }
 
-fn last_frames(result: Result<crate::operations::records::Reply, Failure>, json: bool) -> Vec<Frame> {
+fn pretty(reply: &Reply) -> String {
+    format!("{}\n", serde_json::to_string_pretty(reply).unwrap_or_default())
+}
+
+fn last_frames(result: Result<Reply, Failure>, json: bool) -> Vec<Frame> {
     match result {
-        Ok(crate::operations::records::Reply::Nothing {}) => vec![Frame::Exit(0)],
+        Ok(Reply::Nothing {}) => vec![Frame::Exit(0)],
+        Ok(Reply::Ended { exit }) => vec![Frame::Exit(exit)],
+        Ok(Reply::TaskRun(run)) => {
+            let exit = Frame::Exit(run.exit.unwrap_or(INTERRUPTED));
+            if json { vec![Frame::Out(pretty(&Reply::TaskRun(run))), exit] } else { vec![exit] }
+        }
         Ok(reply) if json => {
-            vec![Frame::Out(format!("{}\n", serde_json::to_string_pretty(&reply).unwrap_or_default())), Frame::Exit(0)]
+            vec![Frame::Out(pretty(&reply)), Frame::Exit(0)]
         }
         Ok(reply) => vec![Frame::Out(show::human(&reply)), Frame::Exit(0)],
         Err(failure) => {

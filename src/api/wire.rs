@@ -1,5 +1,6 @@
 //! The serialised shapes of the control API. Keys are only ever added.
 
+use super::keyboard::TerminalWords;
 use crate::verbs::Invocation;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,9 @@ pub struct Call {
     /// What was piped into the client.
     #[serde(default)]
     pub input: String,
+    /// The terminal at which the client sits, when what follows is what is typed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalWords>,
 }
 
 /// One piece of the answer.
@@ -22,17 +26,20 @@ pub enum Frame {
     Err(String),
     /// Bytes for standard output, as they are.
     Raw(Vec<u8>),
+    /// Bytes for standard error, as they are.
+    RawErr(Vec<u8>),
     /// The end: the exit code.
     Exit(u8),
 }
 
-/// One line of the answer; after `raw` come so many bytes that are no line.
+/// One line of the answer; after `raw` and `rawerr` come so many bytes that are no line.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
     Out(String),
     Err(String),
     Raw(usize),
+    RawErr(usize),
     Exit(u8),
 }
 
@@ -43,6 +50,7 @@ impl Frame {
             Frame::Out(text) => (Line::Out(text), Vec::new()),
             Frame::Err(text) => (Line::Err(text), Vec::new()),
             Frame::Raw(bytes) => (Line::Raw(bytes.len()), bytes),
+            Frame::RawErr(bytes) => (Line::RawErr(bytes.len()), bytes),
             Frame::Exit(code) => (Line::Exit(code), Vec::new()),
         };
         let mut wire = serde_json::to_vec(&line).unwrap_or_default();
@@ -56,11 +64,8 @@ impl Frame {
         loop {
             let end = pending.iter().position(|byte| *byte == b'\n')? + 1;
             let frame = match serde_json::from_slice(pending.get(..end).unwrap_or_default()) {
-                Ok(Line::Raw(length)) => {
-                    let bytes = pending.get(end..end.checked_add(length)?)?.to_vec();
-                    pending.drain(..end + length);
-                    return Some(Frame::Raw(bytes));
-                }
+                Ok(Line::Raw(length)) => return take_bytes(pending, (end, length)).map(Frame::Raw),
+                Ok(Line::RawErr(length)) => return take_bytes(pending, (end, length)).map(Frame::RawErr),
                 Ok(Line::Out(text)) => Some(Frame::Out(text)),
                 Ok(Line::Err(text)) => Some(Frame::Err(text)),
                 Ok(Line::Exit(code)) => Some(Frame::Exit(code)),
@@ -74,6 +79,13 @@ impl Frame {
     }
 }
 
+/// The bytes after a line that ends here, when all of them are there; takes both away then.
+fn take_bytes(pending: &mut Vec<u8>, (end, length): (usize, usize)) -> Option<Vec<u8>> {
+    let bytes = pending.get(end..end.checked_add(length)?)?.to_vec();
+    pending.drain(..end + length);
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +95,7 @@ mod tests {
         let frames = [
             Frame::Err("a\n".into()),
             Frame::Raw(b"\n{\"exit\":3}\n\xff".to_vec()),
+            Frame::RawErr(vec![0xfe]),
             Frame::Out("ü".into()),
             Frame::Exit(1),
         ];

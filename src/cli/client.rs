@@ -1,5 +1,7 @@
 //! One call over the control socket.
 
+use super::terminal;
+use crate::api::keyboard::TerminalWords;
 use crate::api::wire::{Call, Frame};
 use crate::config;
 use crate::layouts::Places;
@@ -11,14 +13,17 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Bytes that are read and sent at a time.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// What is piped into a verb.
 pub enum Piped {
     Text(String),
     Stream(Box<dyn AsyncRead + Send + Unpin>),
+    /// What is typed at this terminal.
+    Typed(TerminalWords),
 }
 
 /// Sends a verb to the server named by the configuration; frames are handed over as they come. Returns the exit code.
@@ -31,10 +36,26 @@ pub fn call(invocation: Invocation, input: Piped, print: &mut dyn FnMut(&Frame))
     let places = Places { projects: paths.projects, state: paths.state, runtime: paths.runtime, logs: paths.logs };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::internal("start", &error))?;
-    let ended = runtime.block_on(talk(&places, (invocation, input), print));
+    let at_terminal = matches!(input, Piped::Typed(_));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = talk(&places, (invocation, input), print) => ended,
+            ended = told_to_end(), if at_terminal => ended,
+        }
+    });
     // Somebody's keyboard may still be read; nobody waits for it.
     runtime.shutdown_background();
     ended
+}
+
+/// Whoever ends us at a terminal finds it as it was.
+async fn told_to_end() -> Result<u8, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::internal("listen for signals", &error));
+    let (mut term, mut hup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    tokio::select! {
+        _ = term.recv() => Ok(143),
+        _ = hup.recv() => Ok(129),
+    }
 }
 
 async fn talk(places: &Places, call: (Invocation, Piped), print: &mut dyn FnMut(&Frame)) -> Result<u8, Failure> {
@@ -76,18 +97,37 @@ fn encode(
     (invocation, input): (Invocation, Piped),
 ) -> Result<(&'static str, UnsyncBoxBody<Bytes, std::io::Error>), Failure> {
     let encode = |call: &Call| serde_json::to_vec(call).map_err(|error| Failure::internal("encode the verb", &error));
-    let stream = match input {
-        Piped::Text(input) => {
-            let body = Full::new(Bytes::from(encode(&Call { invocation, input })?));
-            return Ok(("/v1/verbs", body.map_err(|never| match never {}).boxed_unsync()));
-        }
-        Piped::Stream(stream) => stream,
+    let call = |input, terminal| Call { invocation: invocation.clone(), input, terminal };
+    let first = |terminal| {
+        let mut line = encode(&call(String::new(), terminal))?;
+        line.push(b'\n');
+        Ok::<_, Failure>(Bytes::from(line))
     };
-    let mut line = encode(&Call { invocation, input: String::new() })?;
-    line.push(b'\n');
+    match input {
+        Piped::Text(input) => {
+            let body = Full::new(Bytes::from(encode(&call(input, None))?));
+            Ok(("/v1/verbs", body.map_err(|never| match never {}).boxed_unsync()))
+        }
+        Piped::Stream(stream) => Ok(("/v1/streams", pieces(first(None)?, stream))),
+        Piped::Typed(words) => Ok(("/v1/streams", keys(first(Some(words))?))),
+    }
+}
+
+fn keys(line: Bytes) -> UnsyncBoxBody<Bytes, std::io::Error> {
+    let lines = futures_util::stream::unfold((Some(line), terminal::typed()), |(line, mut typed)| async move {
+        let piece = match line {
+            Some(line) => line,
+            None => typed.recv().await?,
+        };
+        Some((Ok(body::Frame::data(piece)), (None, typed)))
+    });
+    BodyExt::boxed_unsync(StreamBody::new(Box::pin(lines)))
+}
+
+fn pieces(line: Bytes, stream: Box<dyn AsyncRead + Send + Unpin>) -> UnsyncBoxBody<Bytes, std::io::Error> {
     let pieces = futures_util::stream::unfold((Some(line), stream), |(line, mut stream)| async move {
         if let Some(line) = line {
-            return Some((Ok(body::Frame::data(Bytes::from(line))), (None, stream)));
+            return Some((Ok(body::Frame::data(line)), (None, stream)));
         }
         let mut piece = vec![0; PIECE];
         match stream.read(&mut piece).await {
@@ -99,7 +139,7 @@ fn encode(
             Err(error) => Some((Err(error), (None, stream))),
         }
     });
-    Ok(("/v1/streams", BodyExt::boxed_unsync(StreamBody::new(Box::pin(pieces)))))
+    BodyExt::boxed_unsync(StreamBody::new(Box::pin(pieces)))
 }
 
 /// Hands over whole frames; the exit code when it was among them.

@@ -4,14 +4,16 @@
 
 pub mod client;
 pub mod local;
+mod terminal;
 
 use crate::api::answer;
 use crate::api::wire::Frame;
 use crate::model::{Code, Failure};
 use crate::operations::outcome;
-use crate::verbs::{self, ConfigVerb, Said, Takes, Verb};
+use crate::verbs::{self, ConfigVerb, Invocation, Said, Takes, Verb};
 use client::Piped;
 use std::io::{IsTerminal, Read, Write};
+use terminal::Seat;
 
 /// Larger input is refused.
 const INPUT_MAX: u64 = 1 << 20;
@@ -25,7 +27,7 @@ pub fn run(words: Vec<String>) -> u8 {
             return 0;
         }
         Said::Wrong(text) => {
-            err(&text);
+            err(text.as_bytes());
             return 64;
         }
     };
@@ -39,15 +41,32 @@ pub fn run(words: Vec<String>) -> u8 {
             out(crate::config::docs::template());
             Ok(0)
         }
-        verb => read_input(verb).and_then(|input| client::call(invocation.clone(), input, &mut print)),
+        verb => talk(verb, &invocation),
     };
     result.unwrap_or_else(|failure| {
         match json {
             true => out(&answer::failure_json(&failure)),
-            false => err(&answer::failure_text(&failure)),
+            false => err(answer::failure_text(&failure).as_bytes()),
         }
         outcome::exit_code(failure.code)
     })
+}
+
+/// Sends the verb and prints the answer; at a terminal of its own where the verb wants one.
+fn talk(verb: &Verb, invocation: &Invocation) -> Result<u8, Failure> {
+    let seat = match verbs::takes(verb) {
+        Takes::Keys => Seat::take(crate::config::load::terminal_name())?,
+        Takes::Nothing | Takes::Text | Takes::Stream => None,
+    };
+    let Some(seat) = seat else {
+        return client::call(invocation.clone(), read_input(verb)?, &mut print);
+    };
+    let mut print_raw = |frame: &Frame| match frame {
+        Frame::Out(text) => out(&text.replace('\n', "\r\n")),
+        Frame::Err(text) => err(text.replace('\n', "\r\n").as_bytes()),
+        frame => print(frame),
+    };
+    client::call(invocation.clone(), Piped::Typed(seat.words.clone()), &mut print_raw)
 }
 
 /// Standard input, for the verbs that take any.
@@ -60,12 +79,13 @@ fn read_input(verb: &Verb) -> Result<Piped, Failure> {
         let unreadable = |error| Failure::new(Code::Usage, format!("{}: {error}", path.display()));
         let file = std::fs::File::open(path).map_err(unreadable)?;
         return match takes {
-            Takes::Stream => Ok(Piped::Stream(Box::new(tokio::fs::File::from_std(file)))),
+            Takes::Stream | Takes::Keys => Ok(Piped::Stream(Box::new(tokio::fs::File::from_std(file)))),
             Takes::Nothing | Takes::Text => text(file).map(Piped::Text),
         };
     }
     let stdin = std::io::stdin();
     match takes {
+        Takes::Keys => Ok(Piped::Stream(Box::new(tokio::io::stdin()))),
         _ if stdin.is_terminal() => Ok(Piped::Text(String::new())),
         Takes::Stream => Ok(Piped::Stream(Box::new(tokio::io::stdin()))),
         Takes::Nothing | Takes::Text => text(stdin.lock()).map(Piped::Text),
@@ -82,7 +102,8 @@ fn print(frame: &Frame) {
     match frame {
         Frame::Out(text) => out(text),
         Frame::Raw(bytes) => raw(bytes),
-        Frame::Err(text) => err(text),
+        Frame::RawErr(bytes) => err(bytes),
+        Frame::Err(text) => err(text.as_bytes()),
         Frame::Exit(_) => {}
     }
 }
@@ -97,6 +118,6 @@ fn raw(bytes: &[u8]) {
     let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
-fn err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+fn err(bytes: &[u8]) {
+    let _ = std::io::stderr().lock().write_all(bytes);
 }

@@ -1,9 +1,11 @@
-//! `app.json`: the parts of other platforms' file that we read: the health check of `web` and how many of each process.
+//! `app.json`: the parts of other platforms' file that we read: the health check of `web`, how many of each process, and
+//! what runs by the clock.
 //!
 //! Pure. The file belongs to others as well, so keys that we do not know are left alone and `//` comments are taken.
 //! Our own settings stand in `.commis/project.toml`, which wins where both say something.
 
 use super::project::is_health_path;
+use super::tasks::{self, Task};
 use crate::model::{Code, Failure, ProcessType};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,6 +18,8 @@ pub struct AppJson {
     pub health: Option<HealthCheck>,
     /// `formation.<type>.quantity`.
     pub formation: BTreeMap<ProcessType, u32>,
+    /// `cron`, in its order.
+    pub cron: Vec<Task>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,7 +44,7 @@ impl AppJson {
         if !root.is_object() {
             return Err(Failure::new(Code::BadConfig, "app.json: should be an object at the top"));
         }
-        Ok(Self { health: health(&root)?, formation: formation(&root)? })
+        Ok(Self { health: health(&root)?, formation: formation(&root)?, cron: tasks::of_app_json(&root)? })
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
     fn a_section_is_printed_with_its_comments() {
         let router = section("router").unwrap();
         assert!(router.starts_with("# The door for browsers"), "{router}");
-        assert!(router.contains("\n[router]\nhttp = ") && router.ends_with("response_timeout = \"60s\"\n"), "{router}");
+        assert!(router.contains("\n[router]\nhttp = ") && router.contains("response_timeout = \"60s\"\n"), "{router}");
         assert!(section("builds").unwrap().contains("[builds.env]"), "with the sections inside");
         assert!(section("platform").unwrap().ends_with("platform = \"staging\"\n"));
         assert_eq!(section("nothing"), None);
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn every_section_can_be_printed() {
         let names = sections();
-        assert_eq!(names.len(), 20);
+        assert_eq!(names.len(), 24);
         for name in names {
             assert!(section(name).is_some(), "{name}");
         }

@@ -3,6 +3,7 @@
 //! Pure. Ranges and shapes stand here; which key has which kind stands in `server` and `project`, and where a
 //! value was written stands in `settings`.
 
+use ipnet::IpNet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Component, PathBuf};
 use std::time::Duration;
@@ -153,6 +154,26 @@ pub fn socket_address() -> Kind<SocketAddr> {
             Some(port) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, parse_port(port)?))),
             None => text.parse().ok(),
         }
+    })
+}
+
+/// An address, or empty for none.
+pub fn socket_address_or_empty() -> Kind<Option<SocketAddr>> {
+    let address = socket_address();
+    kind(format!("{}, or empty", address.should), move |raw| match raw.text() {
+        Some("") => Some(None),
+        _ => (address.read)(raw).map(Some),
+    })
+}
+
+/// Networks such as `10.0.0.0/8`, or single addresses; the list may be empty.
+pub fn networks() -> Kind<Vec<IpNet>> {
+    let network = |text: &str| text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
+    kind("a list of networks such as \"10.0.0.0/8\"", move |raw| match raw {
+        Raw::List(items) => items.iter().map(|item| network(item.text()?)).collect(),
+        Raw::Loose(text) if text.trim().is_empty() => Some(Vec::new()),
+        Raw::Loose(text) => text.split(',').map(|item| network(item.trim())).collect(),
+        Raw::Text(_) | Raw::Integer(_) | Raw::Bool(_) | Raw::Other(_) => None,
     })
 }
 

@@ -44,6 +44,11 @@ pub fn port() -> Option<u16> {
     std::env::var_os("PORT")?.to_str()?.parse().ok()
 }
 
+/// `$TERM` of whoever sits at a terminal.
+pub fn terminal_name() -> Option<String> {
+    std::env::var_os("TERM")?.into_string().ok()
+}
+
 /// What a test wants to happen at which points.
 #[cfg(feature = "failpoints")]
 pub fn failpoints() -> String {

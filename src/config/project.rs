@@ -6,6 +6,7 @@
 use super::kinds::{self, Kind, duration, text};
 use super::sections::{Network, memory, network};
 use super::settings::{Schema, Settings};
+use super::tasks::{self, Task};
 use crate::model::{Code, Failure, Mode, RollbackClass};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct ProjectConfig {
     pub data: Data,
     /// What hooks from deploy on and the `release:` line reach; never more than the server allows.
     pub network: Option<Network>,
+    /// `[[task]]`, in their order.
+    pub tasks: Vec<Task>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,6 +113,7 @@ impl Default for ProjectConfig {
             static_root: None,
             data: Data::default(),
             network: None,
+            tasks: Vec::new(),
         }
     }
 }
@@ -139,6 +143,7 @@ impl ProjectConfig {
                 rollback: from.maybe("data.rollback", rollback())?,
             },
             network: from.maybe("network.deployment", network())?,
+            tasks: tasks::read(&from)?,
         })
     }
 }
@@ -159,7 +164,13 @@ pub(super) fn is_health_path(text: &str) -> bool {
 }
 
 fn schema() -> Schema {
-    Schema { keys: KEYS.map(String::from).into(), open: &[], families: &[], code: Code::BadConfig }
+    Schema {
+        keys: KEYS.map(String::from).into(),
+        open: &[],
+        families: &[],
+        lists: &[tasks::LIST],
+        code: Code::BadConfig,
+    }
 }
 
 fn installer() -> Kind<String> {

@@ -32,15 +32,6 @@ pub struct Ssh {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Router {
-    pub http: SocketAddr,
-    /// Lower case; project `p` answers at `p.<domain>`.
-    pub domain: String,
-    pub header_timeout: Duration,
-    pub response_timeout: Duration,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Git {
     pub program: PathBuf,
     /// Branch names without `refs/heads/`; at least one.
@@ -87,6 +78,7 @@ pub struct Apps {
     pub memory: u64,
     pub pids: u32,
     pub stop_grace: Duration,
+    pub keep_crashed: Duration,
     pub restart_delay: Duration,
     pub restart_delay_max: Duration,
 }
@@ -155,11 +147,11 @@ pub struct Log {
     pub filter: String,
 }
 
-const SECOND: u64 = 1_000;
-const HOUR: u64 = 3_600 * SECOND;
-const DAY: u64 = 24 * HOUR;
-const MEGABYTE: u64 = 1_000_000;
-const TERABYTE: u64 = 1_000_000 * MEGABYTE;
+pub(super) const SECOND: u64 = 1_000;
+pub(super) const HOUR: u64 = 3_600 * SECOND;
+pub(super) const DAY: u64 = 24 * HOUR;
+pub(super) const MEGABYTE: u64 = 1_000_000;
+pub(super) const TERABYTE: u64 = 1_000_000 * MEGABYTE;
 
 impl Paths {
     pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
@@ -181,17 +173,6 @@ impl Ssh {
             max_unauthenticated_per_source: from.need("ssh.max_unauthenticated_per_source", count(1, 100_000))?,
             max_channels: from.need("ssh.max_channels", count(1, 1_000))?,
             keepalive: from.need("ssh.keepalive", duration(SECOND, HOUR))?,
-        })
-    }
-}
-
-impl Router {
-    pub(super) fn read(from: &Settings) -> Result<Self, Failure> {
-        Ok(Self {
-            http: from.need("router.http", kinds::socket_address())?,
-            domain: from.need("router.domain", text("a host name in lower case", is_domain))?,
-            header_timeout: from.need("router.header_timeout", duration(100, HOUR))?,
-            response_timeout: from.need("router.response_timeout", duration(100, DAY))?,
         })
     }
 }
@@ -256,6 +237,7 @@ impl Apps {
             memory: from.need("apps.memory", memory())?,
             pids: from.need("apps.pids", count(8, 1_000_000))?,
             stop_grace: from.need("apps.stop_grace", duration(0, HOUR))?,
+            keep_crashed: from.need("apps.keep_crashed", duration(0, 7 * DAY))?,
             restart_delay: from.need("apps.restart_delay", duration(10, HOUR))?,
             restart_delay_max: from.need("apps.restart_delay_max", duration(10, DAY))?,
         })
@@ -348,13 +330,4 @@ pub(super) fn network() -> Kind<Network> {
         "host" => Some(Network::Host),
         _ => None,
     })
-}
-
-/// Labels of letters, digits and dashes with dots between them, in lower case.
-fn is_domain(text: &str) -> bool {
-    let label_ok = |label: &str| {
-        let plain = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    text.len() <= 200 && text.split('.').all(label_ok)
 }

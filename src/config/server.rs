@@ -5,12 +5,13 @@
 
 use super::kinds;
 use super::settings::{Schema, Settings};
-use super::upstreams;
+use super::{router, upstreams};
 use crate::model::{Code, Failure, Mode};
 
+pub use super::router::{Acme, CertificateFiles, Router};
+pub use super::running::{Run, Tasks};
 pub use super::sections::{
-    Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Router, Ssh,
-    Trees, Users,
+    Apps, Archives, Backups, Builds, Final, Git, Health, Hooks, Log, Network, Paths, Queue, Releases, Ssh, Trees, Users,
 };
 pub use super::upkeep::{Housekeeping, Storage, Trash};
 pub use super::upstreams::Upstream;
@@ -33,6 +34,8 @@ pub struct ServerConfig {
     pub users: Users,
     pub builds: Builds,
     pub apps: Apps,
+    pub run: Run,
+    pub tasks: Tasks,
     pub hooks: Hooks,
     pub health: Health,
     pub releases: Releases,
@@ -46,6 +49,9 @@ pub struct ServerConfig {
     pub finals: Final,
     /// Other servers whose releases are deployed here, by the names of their environments.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// What the router shows to clients, by names of the admin's own.
+    pub certificates: BTreeMap<String, CertificateFiles>,
+    pub acme: Acme,
 }
 
 /// What this machine is for.
@@ -89,6 +95,8 @@ impl ServerConfig {
             users: Users::read(from)?,
             builds: Builds::read(from)?,
             apps: Apps::read(from)?,
+            run: Run::read(from)?,
+            tasks: Tasks::read(from)?,
             hooks: Hooks::read(from)?,
             health: Health::read(from)?,
             releases: Releases::read(from)?,
@@ -101,6 +109,8 @@ impl ServerConfig {
             trash: Trash::read(from)?,
             finals: Final::read(from)?,
             upstreams: upstreams::read(from)?,
+            certificates: router::certificates(from)?,
+            acme: Acme::read(from)?,
         };
         config.agrees_with_itself(from)?;
         Ok(config)
@@ -134,7 +144,8 @@ pub(super) fn schema() -> Schema {
     Schema {
         keys: Settings::keys_of(TEMPLATE),
         open: &["builds.env"],
-        families: &[("upstreams", &upstreams::KEYS)],
+        families: &[("upstreams", &upstreams::KEYS), ("certificates", &router::CERTIFICATE_KEYS)],
+        lists: &[],
         code: Code::ServerConfig,
     }
 }

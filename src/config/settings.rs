@@ -17,6 +17,8 @@ pub struct Schema {
     pub open: &'static [&'static str],
     /// Sections that hold one section for each of something, with these keys: `upstreams` has `upstreams.staging.url`.
     pub families: &'static [(&'static str, &'static [&'static str])],
+    /// Lists of sections, with the keys of each: `[[task]]` has `task[1].run`.
+    pub lists: &'static [(&'static str, &'static [&'static str])],
     /// What a failure is called.
     pub code: Code,
 }
@@ -100,6 +102,13 @@ impl Settings {
         inside.map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// The items of a list of sections, as keys begin: `task[1]`.
+    pub fn items(&self, list: &str) -> Vec<String> {
+        let item = |at: usize| format!("{list}[{at}]");
+        let is_there = |item: &String| self.values.keys().any(|key| key.starts_with(&format!("{item}.")));
+        (1..).map(item).take_while(is_there).collect()
+    }
+
     /// A failure about a key, with the place it was written.
     pub fn refuse(&self, path: &str, phrase: &str) -> Failure {
         let what = match self.values.get(path) {
@@ -134,6 +143,11 @@ impl Schema {
         self.families
             .iter()
             .any(|(family, keys)| keys.contains(&key) && member.strip_prefix(family).is_some_and(is_name_after_dot))
+    }
+
+    /// A key of an item of a list, or the list itself.
+    fn list_of(&self, path: &str) -> Option<&'static [&'static str]> {
+        self.lists.iter().find(|(list, _)| *list == path).map(|(_, keys)| *keys)
     }
 
     fn sections(&self) -> impl Iterator<Item = &str> {
@@ -178,6 +192,10 @@ impl Reader<'_> {
             let refuse = |phrase: &str| {
                 Err(Failure::new(self.schema.code, format!("{place}: {}: {phrase}", path.escape_debug())))
             };
+            if let Some(keys) = self.schema.list_of(&path) {
+                self.list((&path, keys), value.get_ref(), &place)?;
+                continue;
+            }
             match value.get_ref() {
                 DeValue::Table(inner) if !known && self.schema.is_section(&path) => self.table(&path, inner)?,
                 other if known => {
@@ -187,6 +205,31 @@ impl Reader<'_> {
                     return refuse(&format!("should be a section, found {}", raw(other).shown()));
                 }
                 _ => return refuse(&self.schema.unknown(&path)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    fn list(&mut self, (path, keys): (&str, &[&str]), value: &DeValue<'_>, at: &str) -> Result<(), Failure> {
+        let refuse = |place: &str, path: &str, phrase: &str| {
+            Err(Failure::new(self.schema.code, format!("{place}: {}: {phrase}", path.escape_debug())))
+        };
+        let DeValue::Array(items) = value else {
+            return refuse(at, path, &format!("should be a list of sections, [[{path}]]"));
+        };
+        for (number, item) in (1..).zip(items.iter()) {
+            let DeValue::Table(item) = item.get_ref() else {
+                return refuse(at, path, &format!("should be a list of sections, [[{path}]]"));
+            };
+            for (key, value) in item {
+                let (place, inner) =
+                    (place(self.file_name, self.text, key.span().start), format!("{path}[{number}].{}", key.get_ref()));
+                if !keys.contains(&key.get_ref().as_ref()) {
+                    return refuse(&place, &inner, &format!("unknown key; there are {}", keys.join(", ")));
+                }
+                self.values.insert(inner, Written { raw: raw(value.get_ref()), place });
             }
         }
         Ok(())
@@ -258,7 +301,7 @@ mod tests {
 
     fn schema() -> Schema {
         let keys = ["platform", "router.http", "router.domain", "builds.memory"].map(String::from).into();
-        Schema { keys, open: &["builds.env"], families: &[], code: Code::ServerConfig }
+        Schema { keys, open: &["builds.env"], families: &[], lists: &[], code: Code::ServerConfig }
     }
 
     fn error(text: &str) -> String {

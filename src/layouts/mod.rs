@@ -2,5 +2,7 @@
 
 pub mod catalogue;
 pub mod places;
+mod router_places;
+pub mod spelled;
 
 pub use places::{Places, ProjectPlaces};

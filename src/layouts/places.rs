@@ -12,7 +12,7 @@
 //!               /archives/<id>/{run,data,dumps}       what was live before;  <id>.failed: what did not work
 //!               /cache/                               caches of buildpacks
 //! <projects>/.trash/<p>-<UTC datetime>/               destroyed projects, until they are purged
-//! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log
+//! <state>   state.db, ssh_host_ed25519_key, release_ed25519_key, tools/    <logs>/<p>/42.log, app.log, task-7.log
 //! <runtime> control.sock, hook.sock, <p>/             <state>/hooks/ git hooks
 //! ```
 
@@ -88,6 +88,11 @@ impl Places {
     /// Logs of destroyed projects.
     pub fn trashed_logs(&self, directory: &str) -> PathBuf {
         self.logs.join(".trash").join(directory)
+    }
+
+    /// Sockets of instances.
+    pub fn instances(&self) -> PathBuf {
+        self.runtime.join("instances")
     }
 
     pub fn control_socket(&self) -> PathBuf {
@@ -296,6 +301,11 @@ impl ProjectPlaces {
         self.logs.join(format!("{}.log", number.0))
     }
 
+    /// What run `id` of a scheduled task said.
+    pub fn task_log(&self, id: u32) -> PathBuf {
+        self.logs.join(format!("task-{id}.log"))
+    }
+
     /// What the application's processes print.
     pub fn app_log(&self) -> PathBuf {
         self.logs.join("app.log")
@@ -366,35 +376,4 @@ pub const COMMON_FILE: &str = "common.json";
 /// `blog-v42-3f9c2e1.tar.zst`.
 pub fn release_file_name(project: &ProjectName, version: ReleaseVersion, commit7: &str) -> String {
     format!("{project}-{version}-{commit7}.tar.zst")
-}
-
-/// Path of the top-level domain of the RFC's remotes: `/srv/projects/blog/git/project.git` names `blog`.
-pub fn parse_repository_path(projects: &Path, path: &str) -> Option<(ProjectName, Repository)> {
-    let rest = path.strip_prefix(projects.to_str()?)?.strip_prefix('/')?;
-    let (name, rest) = rest.split_once('/')?;
-    let kind = match rest {
-        "git/project.git" | "git/project" => Repository::Project,
-        "git/pillar.git" | "git/pillar" => Repository::Pillar,
-        _ => return None,
-    };
-    Some((ProjectName::parse(name)?, kind))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rfcs_absolute_paths_name_a_project() {
-        let root = Path::new("/srv/projects");
-        let blog = ProjectName::parse("blog").unwrap();
-        assert_eq!(
-            parse_repository_path(root, "/srv/projects/blog/git/project.git"),
-            Some((blog.clone(), Repository::Project))
-        );
-        assert_eq!(parse_repository_path(root, "/srv/projects/blog/git/pillar.git"), Some((blog, Repository::Pillar)));
-        for other in ["/srv/projects/blog", "/srv/projects/../git/project.git", "/srv/projectsblog/git/project.git"] {
-            assert_eq!(parse_repository_path(root, other), None, "{other}");
-        }
-    }
 }

@@ -12,6 +12,8 @@ pub mod process;
 pub mod project;
 pub mod push;
 pub mod release;
+pub mod task;
+pub mod terminal;
 pub mod time;
 pub mod words;
 
@@ -24,4 +26,6 @@ pub use process::{Exit, ProcessName, ProcessType};
 pub use project::{ProjectName, Remote, Repository};
 pub use push::{CommitId, RefName};
 pub use release::{ReleasePart, ReleaseVersion, RollbackClass};
+pub use task::{Missed, Overlap, TaskName};
+pub use terminal::Window;
 pub use time::Time;

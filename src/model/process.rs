@@ -45,6 +45,15 @@ pub struct ProcessName {
     pub index: u32,
 }
 
+impl ProcessName {
+    /// Reads `web.1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, index) = text.rsplit_once('.')?;
+        let index = index.parse().ok().filter(|index| *index > 0)?;
+        Some(Self { kind: ProcessType::parse(kind)?, index })
+    }
+}
+
 impl fmt::Display for ProcessName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.kind, self.index)
@@ -73,6 +82,19 @@ pub enum Exit {
 impl Exit {
     pub fn is_success(&self) -> bool {
         matches!(self, Exit::Code(0))
+    }
+
+    /// The exit status as a shell says it: 128 and the number of the signal, 124 for the time that ran out, 126 for what
+    /// could not be started.
+    pub fn status(&self) -> u8 {
+        match self {
+            Exit::Code(code) => u8::try_from(*code).unwrap_or(255),
+            Exit::Signal(number) => u8::try_from(128 + *number).unwrap_or(255),
+            Exit::OutOfMemory { .. } => 137,
+            Exit::TimedOut { .. } => 124,
+            Exit::Cancelled => 130,
+            Exit::NotStarted(_) => 126,
+        }
     }
 }
 

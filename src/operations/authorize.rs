@@ -24,10 +24,12 @@ pub enum Action {
     FetchReleases,
     /// Hand in a finished release: verified, stored, deployed.
     PushReleases,
+    /// Run commands of one's own beside the application, with its data and its secrets.
+    Run,
 }
 
 impl Action {
-    pub const ALL: [Action; 9] = [
+    pub const ALL: [Action; 10] = [
         Action::Read,
         Action::Deploy,
         Action::Configure,
@@ -37,6 +39,7 @@ impl Action {
         Action::Rescue,
         Action::FetchReleases,
         Action::PushReleases,
+        Action::Run,
     ];
 
     fn words(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Action {
             Action::Rescue => "rescue projects",
             Action::FetchReleases => "fetch releases",
             Action::PushReleases => "hand in releases",
+            Action::Run => "run commands",
         }
     }
 }
@@ -69,6 +73,8 @@ pub fn authorize(actor: &Actor, action: Action, project: Option<&ProjectName>) -
         (Rank::Bot { .. }, _) => false,
         (Rank::Developer | Rank::Limited(_), Action::Read | Action::Deploy | Action::Configure) => true,
         (Rank::Developer | Rank::Limited(_), Action::FetchReleases | Action::PushReleases) => true,
+        // Who may read the secrets and deploy code that does anything gains nothing by a command.
+        (Rank::Developer | Rank::Limited(_), Action::Run) => true,
         (Rank::Developer, Action::Inspect) => true,
         (Rank::Limited(_), Action::Inspect) => false,
         (Rank::Developer | Rank::Limited(_), Action::ManageProjects | Action::ManageKeys | Action::Rescue) => false,
@@ -100,12 +106,12 @@ mod tests {
         let row = |rank: Rank| {
             Action::ALL.map(|action| authorize(&actor(rank.clone()), action, Some(&blog)).is_ok()).map(u8::from)
         };
-        assert_eq!(row(Rank::Admin), [1, 1, 1, 1, 1, 1, 1, 1, 1]);
-        assert_eq!(row(Rank::Developer), [1, 1, 1, 0, 0, 1, 0, 1, 1]);
-        assert_eq!(row(Rank::Limited(vec![blog.clone()])), [1, 1, 1, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(row(Rank::Admin), [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(row(Rank::Developer), [1, 1, 1, 0, 0, 1, 0, 1, 1, 1]);
+        assert_eq!(row(Rank::Limited(vec![blog.clone()])), [1, 1, 1, 0, 0, 0, 0, 1, 1, 1]);
         let bot = |right| row(Rank::Bot { projects: vec![blog.clone()], rights: vec![right] });
-        assert_eq!(bot(Right::ReleaseFetch), [0, 0, 0, 0, 0, 0, 0, 1, 0]);
-        assert_eq!(bot(Right::ReleasePush), [0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(bot(Right::ReleaseFetch), [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(bot(Right::ReleasePush), [0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
     }
 
     #[test]

@@ -35,6 +35,10 @@ impl Platform {
         let project = self.project(actor, Action::Deploy, name)?;
         let selection = Selection::parse(&words.only, &words.step)?;
         let edited = project.filled.is_some() || project.remote == Remote::Nothing;
+        if project.stopped && !selection.is_everything() {
+            let failure = Failure::new(Code::Refused, format!("{name} is stopped"));
+            return Err(failure.hint(format!("commis start {name}")));
+        }
         if self.context.mode_of(&project) == Mode::Final && selection.is_everything() && !edited {
             return self.redeploy_release(actor, project, talk).await;
         }

@@ -110,7 +110,11 @@ impl Platform {
     }
 
     async fn stop_serving(&self, name: &ProjectName) {
-        self.context.router.remove(&self.context.host_of(name));
+        self.one_offs.end(Some(name)).await;
+        self.task_desk.end_all(Some(name), "the project was stopped").await;
+        if let Err(error) = self.context.router.remove(name) {
+            tracing::error!(project = %name, %error, "the routes stay for now");
+        }
         if let Some(live) = self.context.set_live(name, None) {
             self.context.supervisor.stop_set(live.set).await;
         }

@@ -1,25 +1,57 @@
-//! What is piped into a verb: bytes that come as they are read, so that a slow verb slows its client down.
+//! What is piped into a verb, or typed: bytes that come as they are read, so that a slow verb slows its client down.
 
+use crate::model::Window;
 use crate::model::{Code, Failure};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::watch;
 
 /// Text of a verb that takes text is never longer.
 const TEXT_MAX: u64 = 1 << 20;
 
 /// Standard input of a verb. Dropping it unread is fine.
-pub struct Input(Box<dyn AsyncRead + Send + Unpin>);
+pub struct Input {
+    bytes: Box<dyn AsyncRead + Send + Unpin>,
+    terminal: Option<Terminal>,
+}
+
+/// The terminal at which somebody sits.
+#[derive(Clone)]
+pub struct Terminal {
+    /// `$TERM`.
+    pub name: String,
+    /// How large it is, and becomes.
+    pub window: watch::Receiver<Window>,
+}
+
+impl Terminal {
+    /// A name that is none becomes `dumb`.
+    pub fn new(name: &str, window: watch::Receiver<Window>) -> Self {
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
+        let name = if plain && (1..=64).contains(&name.len()) { name } else { "dumb" };
+        Self { name: name.to_owned(), window }
+    }
+}
 
 impl Input {
     pub fn none() -> Self {
-        Self(Box::new(tokio::io::empty()))
+        Self::stream(tokio::io::empty())
     }
 
     pub fn text(text: String) -> Self {
-        Self(Box::new(std::io::Cursor::new(text.into_bytes())))
+        Self::stream(std::io::Cursor::new(text.into_bytes()))
     }
 
     pub fn stream(bytes: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self(Box::new(bytes))
+        Self { bytes: Box::new(bytes), terminal: None }
+    }
+
+    /// What somebody types.
+    pub fn typed(keys: impl AsyncRead + Send + Unpin + 'static, terminal: Terminal) -> Self {
+        Self { bytes: Box::new(keys), terminal: Some(terminal) }
+    }
+
+    pub fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_ref()
     }
 
     /// Everything, as text.
@@ -28,7 +60,7 @@ impl Input {
     /// `BadConfig` when it is longer than a megabyte or not UTF-8.
     pub async fn read_text(self) -> Result<String, Failure> {
         let mut bytes = Vec::new();
-        let read = self.0.take(TEXT_MAX + 1).read_to_end(&mut bytes).await;
+        let read = self.bytes.take(TEXT_MAX + 1).read_to_end(&mut bytes).await;
         read.map_err(|error| Failure::new(Code::Usage, format!("standard input broke off: {error}")))?;
         if bytes.len() as u64 > TEXT_MAX {
             return Err(Failure::new(Code::BadConfig, "standard input is longer than 1 MB"));
@@ -38,7 +70,11 @@ impl Input {
 
     /// The bytes as they come.
     pub fn bytes(self) -> Box<dyn AsyncRead + Send + Unpin> {
-        self.0
+        self.bytes
+    }
+
+    pub(super) fn take(self) -> (Box<dyn AsyncRead + Send + Unpin>, Option<Terminal>) {
+        (self.bytes, self.terminal)
     }
 }
 

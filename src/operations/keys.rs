@@ -2,15 +2,16 @@
 
 use super::authorize::{Action, authorize};
 use super::records::{Key, Reply};
-use super::{Platform, records};
+use super::{Input, Platform, records};
 use crate::model::actor::{Rank, Right};
 use crate::model::{Actor, Code, Door, Failure, ProjectName};
 use crate::ssh::keys::parse_public_key;
 use crate::store::KeyRecord;
 use crate::system::clock;
+use crate::verbs::KeyVerb;
 
 /// What `key add` was told.
-pub(super) struct NewKey {
+struct NewKey {
     pub name: String,
     pub admin: bool,
     pub projects: Vec<String>,
@@ -26,7 +27,18 @@ impl Platform {
         Some(Actor { name: key.name, fingerprint: Some(key.fingerprint), rank: key.rank, door: Door::Ssh })
     }
 
-    pub(super) fn add_key(&self, actor: &Actor, new: NewKey) -> Result<Reply, Failure> {
+    pub(super) async fn key(&self, actor: &Actor, verb: KeyVerb, input: Input) -> Result<Reply, Failure> {
+        match verb {
+            KeyVerb::Add { name, admin, project, only } => {
+                let text = input.read_text().await?;
+                self.add_key(actor, NewKey { name, admin, projects: project, only, text })
+            }
+            KeyVerb::List => self.list_keys(actor),
+            KeyVerb::Remove { name } => self.remove_key(actor, &name),
+        }
+    }
+
+    fn add_key(&self, actor: &Actor, new: NewKey) -> Result<Reply, Failure> {
         authorize(actor, Action::ManageKeys, None)?;
         check_name(&new.name)?;
         if new.text.trim().is_empty() {
@@ -58,12 +70,12 @@ impl Platform {
         }
     }
 
-    pub(super) fn list_keys(&self, actor: &Actor) -> Result<Reply, Failure> {
+    fn list_keys(&self, actor: &Actor) -> Result<Reply, Failure> {
         authorize(actor, Action::ManageKeys, None)?;
         Ok(Reply::Keys { keys: self.context.store.keys()?.iter().map(records::Key::of).collect() })
     }
 
-    pub(super) fn remove_key(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
+    fn remove_key(&self, actor: &Actor, name: &str) -> Result<Reply, Failure> {
         authorize(actor, Action::ManageKeys, None)?;
         if self.context.store.remove_key(name)? {
             return Ok(Reply::Done { done: format!("removed {name}"), changed: true });

@@ -8,26 +8,36 @@ pub mod outcome;
 pub mod records;
 mod records_disk;
 mod records_edits;
+mod records_processes;
+mod records_tasks;
 pub mod show;
 mod show_disks;
 mod show_edits;
+mod show_processes;
 mod show_rescue;
+mod show_tasks;
 
 mod already;
 mod columns;
 mod configure;
+mod converse;
 mod deploy;
 mod destroy_project;
 mod disk;
 mod doctor;
 mod edited;
 mod fates;
+mod going_on;
 mod housekeeping;
 mod incoming;
 mod input;
+mod inside;
 mod keys;
 mod logs;
 mod look;
+mod one_off;
+mod one_offs;
+mod processes;
 mod projects;
 mod promote;
 mod push;
@@ -41,6 +51,10 @@ mod rescue;
 mod rollback;
 mod serve_git;
 mod sweep;
+mod task_desk;
+mod task_run;
+mod tasks;
+mod timekeeper;
 mod trash;
 mod travel;
 mod uploads;
@@ -50,10 +64,11 @@ use crate::model::{Actor, Failure, ProjectName};
 use crate::notify::words;
 use crate::pipeline::{Context, Desk};
 use crate::store::ProjectRecord;
-use crate::verbs::{self, ConfigVerb, DeployWords, KeyVerb, ProjectVerb, Verb};
+use crate::verbs::{self, ConfigVerb, DeployWords, ProjectVerb, Verb};
 use authorize::{Action, authorize, no_project};
 use destroy_project::{Destroying, Keep};
-pub use input::Input;
+pub use input::{Input, Terminal};
+use one_offs::OneOffs;
 pub use push_session::PushSession;
 use records::Reply;
 pub use recover::{Recovered, Recovery};
@@ -61,6 +76,7 @@ pub use serve_git::{Direction, GitService, GitStreams, Left};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use task_desk::TaskDesk;
 use tokio::sync::{mpsc, watch};
 use uploads::Uploads;
 
@@ -73,6 +89,8 @@ pub struct Platform {
     /// Pushes whose git is running, by token.
     sessions: Arc<Mutex<HashMap<String, PushSession>>>,
     uploads: Uploads,
+    one_offs: OneOffs,
+    task_desk: TaskDesk,
     /// Work that must end before the server may: each holds a part of it, and a drain all of it.
     tasks: Arc<tokio::sync::RwLock<()>>,
     /// Held by whoever makes or unmakes a project's directories.
@@ -114,6 +132,8 @@ pub enum Told {
     Raw(Vec<u8>),
     /// Talk: standard error.
     Err(Vec<u8>),
+    /// The same as bytes that are no text.
+    RawErr(Vec<u8>),
 }
 
 impl Talk {
@@ -145,9 +165,20 @@ pub struct NobodyListens;
 
 impl Platform {
     pub fn new(context: Context, addresses: Addresses) -> Self {
-        let (sessions, uploads, tasks, making) = Default::default();
+        let (sessions, uploads, one_offs, task_desk, tasks, making) = Default::default();
         let recovering = Arc::new(watch::channel(BTreeSet::new()).0);
-        Self { context, desk: Desk::default(), addresses, sessions, uploads, tasks, making, recovering }
+        Self {
+            context,
+            desk: Desk::default(),
+            addresses,
+            sessions,
+            uploads,
+            one_offs,
+            task_desk,
+            tasks,
+            making,
+            recovering,
+        }
     }
 
     /// Does what a verb says.
@@ -157,12 +188,7 @@ impl Platform {
     pub async fn perform(&self, request: Request) -> Result<Reply, Failure> {
         let Request { actor, verb, input, talk } = request;
         match verb {
-            Verb::Key { verb: KeyVerb::Add { name, admin, project, only } } => {
-                let text = input.read_text().await?;
-                self.add_key(&actor, keys::NewKey { name, admin, projects: project, only, text })
-            }
-            Verb::Key { verb: KeyVerb::List } => self.list_keys(&actor),
-            Verb::Key { verb: KeyVerb::Remove { name } } => self.remove_key(&actor, &name),
+            Verb::Key { verb } => self.key(&actor, verb, input).await,
             Verb::Project { verb: ProjectVerb::Create(words) } => self.create(&actor, &words, &talk).await,
             Verb::Project { verb: ProjectVerb::List } | Verb::List => self.list_projects(&actor),
             Verb::Project { verb: ProjectVerb::Destroy { name, confirm, now } } => {
@@ -173,6 +199,9 @@ impl Platform {
             Verb::Show { project, number } => self.show(&actor, &project, number),
             Verb::Log { project, number, follow } => self.log(&actor, &project, number, follow, &talk).await,
             Verb::Logs { project, follow, lines } => self.logs(&actor, &project, follow, lines, &talk).await,
+            Verb::Run(words) => self.run_command(&actor, words, input, &talk).await,
+            Verb::Shell(words) => self.shell(&actor, words, input, &talk).await,
+            Verb::Task { verb } => self.task(&actor, verb, &talk).await,
             Verb::Releases { project } => self.releases(&actor, &project),
             Verb::Retention { project, next } => self.retention(&actor, &project, next),
             Verb::Deploy(words) => self.redeploy(&actor, &words, &talk).await,
@@ -188,6 +217,7 @@ impl Platform {
             Verb::Status => self.status(&actor),
             Verb::Disk { verb } => self.disk(&actor, verb).await,
             Verb::Fixperms { project } => self.fix_permissions(&actor, &project).await,
+            Verb::Process(verb) => self.processes(&actor, verb).await,
             Verb::Trash => self.list_trash(&actor),
             Verb::Rescue(words) => self.rescue(&actor, &words, &talk).await,
         }
@@ -272,6 +302,15 @@ impl Platform {
         &self.addresses
     }
 
+    /// The roof starts the router, and ends or leaves it.
+    pub fn router(&self) -> &crate::router::Router {
+        &self.context.router
+    }
+
+    pub fn places(&self) -> &crate::layouts::Places {
+        &self.context.places
+    }
+
     /// Takes a new configuration for what starts from now on.
     pub fn reload(&self, config: crate::config::ServerConfig) {
         self.context.reload(config);
@@ -281,6 +320,12 @@ impl Platform {
     /// other begins.
     pub async fn drain(&self) -> Drained {
         Drained { _all: self.tasks.clone().write_owned().await }
+    }
+
+    /// Ends what runs beside applications: only they outlive a server.
+    pub async fn end_one_offs(&self) {
+        self.one_offs.end(None).await;
+        self.task_desk.end_all(None, "the server was stopped").await;
     }
 
     /// Stops every application.

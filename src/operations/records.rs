@@ -5,6 +5,8 @@
 pub use super::records_disk::{Destroyed, Disk, DiskKind, DiskVolume, ProjectDisk, Round, Trimmed};
 pub use super::records_edits::{Diff, EditedFile};
 pub use super::records_key::Key;
+pub use super::records_processes::{Instance, Ps};
+pub use super::records_tasks::{ScheduledTask, TaskRun};
 pub use super::release_head::ReleaseHead;
 use crate::model::Time;
 use crate::store::{DataRow, DeploymentRecord, ReleaseRecord, StepRecord};
@@ -68,7 +70,18 @@ pub enum Reply {
     Trash {
         destroyed: Vec<Destroyed>,
     },
+    Ps(Box<Ps>),
     Rescue(Box<Rescue>),
+    Tasks {
+        project: String,
+        tasks: Vec<ScheduledTask>,
+    },
+    /// A run of a task: its exit status is the verb's.
+    TaskRun(Box<TaskRun>),
+    /// A program that was talked with: its exit status is the verb's.
+    Ended {
+        exit: u8,
+    },
     /// Everything was already streamed.
     Nothing {},
 }

@@ -5,6 +5,7 @@
 
 use super::Platform;
 use super::authorize::no_project;
+use super::going_on::may_change_under;
 use crate::git::{self, refs};
 use crate::model::{
     Code, CommitId, DeploymentNumber, Failure, ProjectName, RefName, ReleaseVersion, Remote, Repository, Time, Trigger,
@@ -21,8 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedRwLockReadGuard;
 
-/// How long the processes of an earlier life may take to die.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a git of an earlier life is waited for, and how long each time.
 const GIT_ENDS: (u32, Duration) = (40, Duration::from_millis(50));
 
@@ -59,9 +58,11 @@ impl Platform {
         let settled = self.settle_trash()?;
         report.extend(settled.into_iter().map(|(name, what)| Recovered::of(&name, what)));
         let running = self.tasks.clone().try_read_owned().map_err(|_| Failure::new(Code::Busy, "stopping"))?;
+        self.context.store.interrupt_task_runs(clock::now(), super::timekeeper::SERVER_GONE)?;
         let mut projects = Vec::new();
+        let unfinished = self.context.store.unfinished_deployments()?;
         for project in self.context.store.projects()? {
-            self.context.point_router_at(&project.name, None)?;
+            self.route_meanwhile(&project, &unfinished)?;
             // Nobody is handing anything in yet.
             if let Err(failure) = self.sweep_incoming(&project.name) {
                 report.push(Recovered::of(&project.name, format!("incoming/ not swept: {failure}")));
@@ -71,15 +72,16 @@ impl Platform {
         }
         let names = projects.iter().map(|(project, _)| project.name.clone()).collect();
         self.recovering.send_replace(names);
-        let unfinished = self.context.store.unfinished_deployments()?;
         Ok(Recovery { projects, unfinished, report, _running: running })
     }
 
     /// Ends what is unfinished and starts what is live, several projects at a time; those that only have to be started
     /// come first. What is wrong with one project is reported and keeps no other from being served.
     pub async fn recover(&self, recovery: Recovery) -> Vec<Recovered> {
-        self.end_leftovers().await;
         let Recovery { mut projects, unfinished, mut report, _running } = recovery;
+        self.context.supervisor.end_strays().await;
+        let known: Vec<&ProjectName> = projects.iter().map(|(project, _)| &project.name).collect();
+        self.stop_the_unknown(&known).await;
         let interrupted = |project: &ProjectRecord| unfinished.iter().any(|row| row.project == project.name);
         projects.sort_by_key(|(project, _)| interrupted(project));
         let unfinished = Arc::new(unfinished);
@@ -90,18 +92,6 @@ impl Platform {
         let found: Vec<_> = futures_util::stream::iter(all).buffered(SIDE_BY_SIDE).collect().await;
         report.extend(found.into_iter().filter_map(Result::ok).flatten());
         report
-    }
-
-    /// Processes of the earlier life, in their cgroups.
-    async fn end_leftovers(&self) {
-        let cgroups = self.context.sandbox.cgroups();
-        let end = |name: String| async move {
-            let group = cgroups.group(&name);
-            if group.kill().is_ok() && group.wait_empty(PATIENCE).await {
-                let _ = group.remove();
-            }
-        };
-        futures_util::future::join_all(cgroups.leftovers().into_iter().map(end)).await;
     }
 
     /// Returns when a project's recovery, if it has one to wait for, is over: its repositories are left alone till then.
@@ -138,7 +128,11 @@ impl Platform {
             self.make_places(project).await?;
         }
         self.clear_repositories(project).await?;
-        for row in unfinished.iter().filter(|row| row.project == *name) {
+        let interrupted: Vec<&DeploymentRecord> = unfinished.iter().filter(|row| row.project == *name).collect();
+        if interrupted.iter().any(|row| may_change_under(row)) {
+            self.context.supervisor.stop_others(name, None).await;
+        }
+        for row in &interrupted {
             report.push(Recovered::of(name, format!("{}: {}", row.number, self.end(row).await)));
         }
         let project = self.context.store.project(name)?.unwrap_or_else(|| project.clone());
@@ -146,13 +140,29 @@ impl Platform {
         let settled = self.settle_bound(&project).map_err(|failure| format!("needs an admin: {failure}"));
         let swept = self.sweep(name).map_err(|failure| format!("not swept: {failure}"));
         report.extend([settled, swept].into_iter().filter_map(Result::err).map(|what| Recovered::of(name, what)));
-        let Some(version) = project.live else { return Ok(()) };
-        if self.is_half_restored(&project)? {
+        let since = interrupted.iter().filter_map(|row| row.started_at).min();
+        self.bring_up(&project, since, report).await
+    }
+
+    /// What is live serves on, or again.
+    async fn bring_up(
+        &self,
+        project: &ProjectRecord,
+        since: Option<Time>,
+        report: &mut Vec<Recovered>,
+    ) -> Result<(), Failure> {
+        let name = &project.name;
+        let Some(version) = project.live.filter(|_| !project.stopped) else {
+            self.context.supervisor.stop_others(name, None).await;
+            return Ok(());
+        };
+        if self.is_half_restored(project)? {
+            self.context.supervisor.stop_others(name, None).await;
             report.push(Recovered::of(name, format!("{version} not started: data is half put back")));
             return Ok(());
         }
-        let what = match revive::revive(&self.context, &project, version).await {
-            Ok(()) => format!("{version} started"),
+        let what = match self.run_again(project, version, since).await {
+            Ok(what) => format!("{version} {what}"),
             Err(failure) => {
                 let what = format!("{version} did not start: {failure}");
                 self.context.store.set_trouble(name, Some(&what))?;
@@ -378,7 +388,7 @@ impl Platform {
         }
         let serving = self.context.live(name).filter(|live| Some(live.version) == project.live);
         self.context.supervisor.stop_others(name, serving.map(|live| live.set)).await;
-        match (serving, project.live) {
+        match (serving, project.live.filter(|_| !project.stopped)) {
             (None, Some(version)) => revive::revive(&self.context, &project, version).await?,
             (serving, _) => {
                 self.context.set_live(name, serving);

@@ -5,7 +5,9 @@
 use super::columns::{moment, or_empty, table};
 use super::show_disks as disks;
 use super::show_edits as edits;
+use super::show_processes as processes;
 use super::show_rescue as rescue;
+use super::show_tasks as tasks;
 use crate::notify::clean_line;
 use crate::operations::records::{Artifact, Check, Deployment, Key, Project, Release, ReleaseHead, Reply};
 use crate::operations::records::{Retained, Status, Variable, VerifiedRelease};
@@ -41,8 +43,10 @@ pub fn human(reply: &Reply) -> String {
         }
         Reply::Fixed { project, changed, left_alone } => disks::fixed(project, *changed, left_alone),
         Reply::Trash { destroyed } => disks::trash(destroyed),
+        Reply::Ps(found) => processes::ps(found),
         Reply::Rescue(found) => rescue::text(found),
-        Reply::Nothing {} => String::new(),
+        Reply::Tasks { tasks, .. } => tasks::list(tasks),
+        Reply::TaskRun(_) | Reply::Ended { .. } | Reply::Nothing {} => String::new(),
     }
 }
 

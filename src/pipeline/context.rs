@@ -4,8 +4,8 @@ use crate::archives::signing::SigningKey;
 use crate::config::ServerConfig;
 use crate::git::Git;
 use crate::layouts::{Places, ProjectPlaces};
-use crate::model::{Failure, Mode, ProjectName, ReleaseVersion};
-use crate::router::{Route, Router, Target};
+use crate::model::{Mode, ProjectName, ReleaseVersion};
+use crate::router::Router;
 use crate::runtime::{SetId, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::store::{ProjectRecord, Store};
@@ -57,8 +57,6 @@ impl Deref for Context {
 pub struct LiveSet {
     pub set: SetId,
     pub version: ReleaseVersion,
-    /// Port of `web.1`, when there is one.
-    pub port: Option<u16>,
 }
 
 impl Context {
@@ -145,14 +143,5 @@ impl Context {
     /// The release that serves: not the one that should be live, where nothing of it runs until an admin has chosen.
     pub fn serving(&self, project: &ProjectRecord) -> Option<ReleaseVersion> {
         project.live.filter(|_| project.trouble.is_none() || self.live(&project.name).is_some())
-    }
-
-    /// Sends the requests for a project to its processes, or to a page that says that nothing serves. The host's name
-    /// stays its own either way.
-    pub fn point_router_at(&self, project: &ProjectName, live: Option<LiveSet>) -> Result<(), Failure> {
-        let host = self.host_of(project);
-        let target = live.and_then(|live| live.port).map_or(Target::NoRelease, Target::Port);
-        let route = Route { project: project.clone(), target };
-        self.router.set(&host, route).map(drop).map_err(|error| Failure::internal("route", &error))
     }
 }

@@ -55,13 +55,21 @@ pub fn read(tree: &Path, name: &str) -> Result<Option<String>, Failure> {
     }
 }
 
+/// The tree's `app.json`, when it is there.
+///
+/// # Errors
+/// `BadConfig` naming the place in it.
+pub fn app_json(tree: &Path) -> Result<Option<AppJson>, Failure> {
+    read(tree, "app.json")?.map(|text| AppJson::parse(&text)).transpose()
+}
+
 /// Reads what is to be asked: `.commis/project.toml`, else `app.json`, else the port answers.
 ///
 /// # Errors
 /// `BadConfig` naming file and line.
 pub fn spec(tree: &Path, host: &str, config: &ServerConfig) -> Result<Asked, Failure> {
     let settings = settings(tree)?;
-    let app = read(tree, "app.json")?.map(|text| AppJson::parse(&text)).transpose()?.and_then(|app| app.health);
+    let app = app_json(tree)?.and_then(|app| app.health);
     let (app_path, app_timeout) = app.map(|health| (health.path, health.timeout)).unwrap_or_default();
     Ok(Asked {
         path: settings.health.path.or(app_path),
@@ -70,8 +78,8 @@ pub fn spec(tree: &Path, host: &str, config: &ServerConfig) -> Result<Asked, Fai
     })
 }
 
-fn kind(live: LiveSet, asked: &Asked) -> Result<HealthKind, Unhealthy> {
-    Ok(match (live.port, &asked.path) {
+fn kind(port: Option<u16>, asked: &Asked) -> Result<HealthKind, Unhealthy> {
+    Ok(match (port, &asked.path) {
         (None, Some(path)) => return Err(Unhealthy::NobodyToAsk { path: path.clone() }),
         (None, None) => HealthKind::Alive { time: STEADY },
         (Some(port), None) => HealthKind::Port { port },
@@ -79,14 +87,24 @@ fn kind(live: LiveSet, asked: &Asked) -> Result<HealthKind, Unhealthy> {
     })
 }
 
-/// Probes the processes of a set until they are well or it is clear that they are not.
+/// Probes the processes of a set until all of them are well or it is clear that one is not.
 pub async fn probe(
     context: &Context,
     (live, exits): (LiveSet, Exits),
     asked: &Asked,
     config: &ServerConfig,
 ) -> Result<Healthy, Unhealthy> {
-    let kind = kind(live, asked)?;
+    let ports = context.web_ports(live.set);
+    probe_these(context, (live, exits, &ports), asked, config).await
+}
+
+/// The same of those web processes alone that listen on these ports.
+pub async fn probe_these(
+    context: &Context,
+    (live, exits, ports): (LiveSet, Exits, &[u16]),
+    asked: &Asked,
+    config: &ServerConfig,
+) -> Result<Healthy, Unhealthy> {
     let check = |kind| HealthCheck {
         kind,
         timeout: asked.timeout,
@@ -98,8 +116,16 @@ pub async fn probe(
         // Never tells of an exit: the sender's last word is an empty status.
         Exits::AreRestarted => tokio::sync::watch::channel(SetStatus::default()).1,
     };
-    let beside_web = live.port.is_some() && status.borrow().instances.len() > 1;
-    let healthy = until_ours_answers(context, (live, exits), &check(kind), &status).await?;
+    if ports.is_empty() {
+        return health::wait_healthy(&check(kind(None, asked)?), status, || async { Vec::new() }).await;
+    }
+    let beside_web = status.borrow().instances.len() > ports.len();
+    let checks = ports.iter().map(|port| Ok((*port, check(kind(Some(*port), asked)?))));
+    let checks = checks.collect::<Result<Vec<_>, Unhealthy>>()?;
+    let all = checks.iter().map(|(port, check)| until_ours_answers(context, (live, exits, *port), check, &status));
+    let all = futures_util::future::try_join_all(all).await?;
+    let slowest = all.into_iter().max_by_key(|healthy| healthy.took);
+    let healthy = slowest.unwrap_or(Healthy { attempts: 0, took: Duration::ZERO, status: None });
     if beside_web {
         // A web process is often quicker than a worker is dead.
         let rest = HealthKind::Alive { time: STEADY.saturating_sub(healthy.took) };
@@ -111,7 +137,7 @@ pub async fn probe(
 /// Until what answers well is of this set: nobody's requests go to whoever was quicker to take the port.
 async fn until_ours_answers(
     context: &Context,
-    (live, exits): (LiveSet, Exits),
+    (live, exits, port): (LiveSet, Exits, u16),
     check: &HealthCheck,
     status: &tokio::sync::watch::Receiver<SetStatus>,
 ) -> Result<Healthy, Unhealthy> {
@@ -122,7 +148,6 @@ async fn until_ours_answers(
     let until = Instant::now() + check.timeout;
     loop {
         let healthy = health::wait_healthy(check, status.clone(), listening).await?;
-        let Some(port) = live.port else { return Ok(healthy) };
         if listening().await.contains(&port) {
             return Ok(healthy);
         }
@@ -147,12 +172,17 @@ pub async fn stay_up(context: &Context, live: LiveSet) -> Result<(), ProcessName
 }
 
 impl Asked {
-    /// `GET /healthz 200` or `the port answers`; nobody is told that something answers which was not asked.
-    pub fn words(&self, well: &Healthy, port: Option<u16>) -> String {
-        match (&self.path, well.status, port) {
-            (Some(path), Some(status), _) => format!("GET {path} {status}"),
-            (_, _, Some(_)) => "the port answers".to_owned(),
-            (_, _, None) => "no web process to ask".to_owned(),
+    /// `GET /healthz 200` or `the port answers`, of so many web processes; nobody is told that something answers which was
+    /// not asked.
+    pub fn words(&self, well: &Healthy, asked: usize) -> String {
+        let one = match (&self.path, well.status) {
+            (Some(path), Some(status)) => format!("GET {path} {status}"),
+            (_, _) => "the port answers".to_owned(),
+        };
+        match asked {
+            0 => "no web process to ask".to_owned(),
+            1 => one,
+            more => format!("{one}, {more} of {more}"),
         }
     }
 }

@@ -17,6 +17,51 @@ const WITH_PROFILE: &str = "for f in .profile.d/*.sh; do if [ -r \"$f\" ]; then 
 if [ -r .profile ]; then . ./.profile; fi
 exec /bin/bash -c \"$1\"";
 
+/// The same for words that no shell reads: they stay as they are.
+const WORDS_WITH_PROFILE: &str = "for f in .profile.d/*.sh; do if [ -r \"$f\" ]; then . \"$f\"; fi; done
+if [ -r .profile ]; then . ./.profile; fi
+case \"$1\" in
+*/*) ;;
+*) if ! type -P -- \"$1\" >/dev/null; then printf 'error: %s: no such program in PATH\\n' \"$1\" >&2; exit 127; fi ;;
+esac
+exec -- \"$@\"";
+
+/// Program and arguments for a program that somebody names with its arguments.
+pub fn words(command: &[String], profile: Profile) -> Vec<String> {
+    let before: &[&str] = match profile {
+        Profile::Absent => &[],
+        Profile::Scripts => &["/bin/bash", "-c", WORDS_WITH_PROFILE, "commis-launch"],
+    };
+    before.iter().map(|word| (*word).to_owned()).chain(command.iter().cloned()).collect()
+}
+
+/// An interactive shell. Not a login shell in its own eyes: the machine's /etc/profile would take the release's PATH away,
+/// and [`words`] has sourced the release's own profile by then.
+/// The bash that did so forgets a prompt that it inherits, hence `env`.
+pub fn shell(prompt: &str, bash: Bash) -> Vec<String> {
+    let words: &[&str] = match bash {
+        Bash::There => &["/bin/bash", "--norc", "--noprofile", "-i"],
+        Bash::Missing => &["/bin/sh", "-i"],
+    };
+    let env = ["/usr/bin/env".to_owned(), format!("PS1={prompt}")];
+    env.into_iter().chain(words.iter().map(|word| (*word).to_owned())).collect()
+}
+
+/// The prompt names what is worked on.
+pub fn prompt(project: &str, release: &str, bash: Bash) -> String {
+    match bash {
+        Bash::There => format!("{project} {release} \\w $ "),
+        Bash::Missing => format!("{project} {release} $ "),
+    }
+}
+
+/// Whether the machine has bash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bash {
+    There,
+    Missing,
+}
+
 /// Program and arguments for a command line of a Procfile.
 pub fn argv(command: &str, profile: Profile) -> Vec<String> {
     let words: Vec<&str> = match profile {
@@ -68,6 +113,13 @@ mod tests {
         let command = "run 'a b'; echo \"$HOME\"";
         assert_eq!(argv(command, Profile::Absent), ["/bin/bash", "-c", command]);
         assert_eq!(argv(command, Profile::Scripts).last().map(String::as_str), Some(command));
+    }
+
+    #[test]
+    fn words_stay_words() {
+        let command = ["ls".to_owned(), "a b; id".to_owned(), "$HOME".to_owned()];
+        assert_eq!(words(&command, Profile::Absent), command);
+        assert_eq!(words(&command, Profile::Scripts)[4..], command);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A rollback is the same machinery with other steps. Deployments belong to the server, not to connections: doors
 //! hold a [`control::Handle`].
 
+pub mod between;
 pub mod bound;
 pub mod context;
 pub mod control;
@@ -26,12 +27,14 @@ pub mod queue;
 pub mod recall;
 pub mod release_policy;
 pub mod rollback;
+pub mod rolling;
 pub mod room;
 pub mod selection;
 pub mod shelving;
 pub mod standing;
 pub mod step;
 pub mod survey;
+mod traffic;
 pub mod trimming;
 pub mod view;
 

@@ -4,7 +4,7 @@
 use super::facts;
 use crate::buildpacks::{self, Choice};
 use crate::config::pillar;
-use crate::config::{AppJson, ProjectConfig, procfile};
+use crate::config::{AppJson, ProjectConfig, procfile, tasks};
 use crate::git::{self, Kind, Tree};
 use crate::hooks;
 use crate::model::{Code, CommitId, Failure};
@@ -70,9 +70,11 @@ impl ProjectFiles<'_> {
         if let Some(bytes) = self.read("Procfile")? {
             procfile::parse(&bytes)?;
         }
-        if let Some(bytes) = self.read("app.json")? {
-            AppJson::parse(&text("app.json", bytes)?)?;
-        }
+        let app = match self.read("app.json")? {
+            Some(bytes) => AppJson::parse(&text("app.json", bytes)?)?,
+            None => AppJson::default(),
+        };
+        tasks::all(&app.cron, &settings.tasks)?;
         let hooks = hooks::find(self.tree.entries.iter().map(hook_entry))?;
         let declared = hooks.keys().copied().collect();
         let choice = with_files(self.tree, |tree| facts::buildpack(&declared, tree, settings.buildpack.as_deref()))?;

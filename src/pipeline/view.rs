@@ -93,6 +93,7 @@ fn view(places: &ProjectPlaces, binds: Vec<Bind>, name: String, home: PathBuf) -
         tmp: Privacy::Private,
         identity: Some(Identity { name, home }),
         network: Network::Host,
+        inside: None,
     }
 }
 

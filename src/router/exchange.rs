@@ -1,10 +1,12 @@
-//! One request to an application and its answer: over a kept connection where there is one, once more over a new one
-//! where that is safe, and not longer than allowed. Which port and which fields is decided before.
+//! One request to one instance and its answer: over a kept connection where there is one, once more over a new one
+//! where that is safe, and not longer than allowed. Which instance and which fields is decided before.
 
+use super::ejection::Sign;
 use super::pool::{Lease, Pool};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Method, Request, Response};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +25,8 @@ pub enum ExchangeError {
     Broken(#[source] hyper::Error),
     #[error("the application's answer is not well-formed")]
     Malformed,
+    #[error("no instance of the application takes requests")]
+    AllOut,
 }
 
 /// The body of a request on its way to an application. Trailers are dropped.
@@ -92,50 +96,58 @@ impl Exchange {
     }
 }
 
-/// Sends `request` to the application on `port`. `patience` is for the head of the answer and starts again with every
-/// piece of the request's body.
-pub async fn exchange(
-    pool: &Pool,
-    port: u16,
-    request: Request<Incoming>,
-    patience: Duration,
-) -> Result<Exchange, ExchangeError> {
-    let (parts, body) = request.into_parts();
-    let (body, upload) = Upload::of(body);
-    let repeatable = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) && upload.is_none();
-    let mut request = Request::from_parts(parts, body);
-    let mut lease = pool.lease(port).await.map_err(ExchangeError::Connect)?;
-    let copy = (repeatable && lease.reused).then(|| copy_of(&request));
-    let reused = lease.reused;
-    let failed = match send(&mut lease, request, upload.as_deref(), patience).await {
-        Ok(answer) => return checked(answer, lease, upload),
-        Err(failed) => failed,
-    };
-    // A kept connection may have been closed at the other end just now. What was not sent can be sent again; so can
-    // what may be repeated, if no byte of an answer came.
-    request = match failed {
-        Failed::Unsent(request) if reused => *request,
-        Failed::Sent(error) => match copy.filter(|_| error.is_incomplete_message() || error.is_canceled()) {
-            Some(copy) => copy,
-            None => return Err(ExchangeError::Broken(error)),
-        },
-        Failed::Unsent(_) => return Err(ExchangeError::Connect(std::io::ErrorKind::ConnectionReset.into())),
-        Failed::Timeout => return Err(ExchangeError::Timeout),
-    };
-    let mut lease = pool.lease_new(port).await.map_err(ExchangeError::Connect)?;
-    match send(&mut lease, request, upload.as_deref(), patience).await {
-        Ok(answer) => checked(answer, lease, upload),
-        Err(Failed::Sent(error)) => Err(ExchangeError::Broken(error)),
-        Err(Failed::Unsent(_)) => Err(ExchangeError::Connect(std::io::ErrorKind::ConnectionReset.into())),
-        Err(Failed::Timeout) => Err(ExchangeError::Timeout),
-    }
+/// Why one attempt gave no answer, and what is left for another one.
+pub enum Failed {
+    /// Nothing of it was sent.
+    Unsent(Box<Request<Upload>>, io::Error),
+    /// The connection ended before there was an answer; with a copy of what may be repeated.
+    Broke(hyper::Error, Option<Box<Request<Upload>>>),
+    /// Not for another attempt: it is the answer that is bad, or the client's body.
+    Ended(ExchangeError),
 }
 
-enum Failed {
-    /// Nothing of it was sent.
-    Unsent(Box<Request<Upload>>),
-    Sent(hyper::Error),
-    Timeout,
+/// A request that may be tried, as an application gets it.
+pub fn outgoing(request: Request<Incoming>) -> (Request<Upload>, Option<Arc<Progress>>) {
+    let (parts, body) = request.into_parts();
+    let (body, upload) = Upload::of(body);
+    (Request::from_parts(parts, body), upload)
+}
+
+/// Sends `request` to one instance. `patience` is for the head of the answer and starts again with every piece of the
+/// request's body; `well` hears what went well. A kept connection may have been closed at the other end just now, which is nobody's fault: then a
+/// new one is tried.
+pub async fn attempt(
+    pool: &Pool,
+    mut request: Request<Upload>,
+    upload: Option<Arc<Progress>>,
+    patience: Duration,
+    well: &impl Fn(Sign),
+) -> Result<Exchange, Failed> {
+    let answered = |answer, lease, upload| {
+        well(Sign::Answered);
+        checked(answer, lease, upload).map_err(Failed::Ended)
+    };
+    let mut lease = match pool.lease().await {
+        Ok(lease) => lease,
+        Err(error) => return Err(Failed::Unsent(Box::new(request), error)),
+    };
+    if lease.reused {
+        match send(&mut lease, request, upload.as_deref(), patience).await {
+            Ok(answer) => return answered(answer, lease, upload),
+            Err(Failed::Unsent(unsent, _)) => request = *unsent,
+            Err(Failed::Broke(_, Some(copy))) => request = *copy,
+            Err(failed) => return Err(failed),
+        }
+        lease = match pool.lease_new().await {
+            Ok(lease) => lease,
+            Err(error) => return Err(Failed::Unsent(Box::new(request), error)),
+        };
+    }
+    well(Sign::Connected);
+    match send(&mut lease, request, upload.as_deref(), patience).await {
+        Ok(answer) => answered(answer, lease, upload),
+        Err(failed) => Err(failed),
+    }
 }
 
 async fn send(
@@ -144,6 +156,8 @@ async fn send(
     upload: Option<&Progress>,
     patience: Duration,
 ) -> Result<Response<Incoming>, Failed> {
+    let repeatable = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) && upload.is_none();
+    let copy = repeatable.then(|| copy_of(&request));
     let sent = lease.sender.try_send_request(request);
     let mut sent = std::pin::pin!(sent);
     let mut pieces = 0;
@@ -153,20 +167,28 @@ async fn send(
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(mut error)) => {
                 return Err(match error.take_message() {
-                    Some(request) => Failed::Unsent(Box::new(request)),
-                    None => Failed::Sent(error.into_error()),
+                    Some(request) => Failed::Unsent(Box::new(request), io::ErrorKind::ConnectionReset.into()),
+                    None => ended(error.into_error(), copy),
                 });
             }
             Err(_) => {
                 let now = upload.map_or(0, |progress| progress.pieces.load(Ordering::Relaxed));
                 if now == pieces {
-                    return Err(Failed::Timeout);
+                    return Err(Failed::Ended(ExchangeError::Timeout));
                 }
                 pieces = now;
                 deadline = Instant::now() + patience;
             }
         }
     }
+}
+
+/// Only a connection that ended says something about the instance.
+fn ended(error: hyper::Error, copy: Option<Box<Request<Upload>>>) -> Failed {
+    if error.is_parse() || error.is_user() {
+        return Failed::Ended(ExchangeError::Broken(error));
+    }
+    Failed::Broke(error, copy)
 }
 
 /// An answer that says two things about its length is as bad as such a request.
@@ -179,10 +201,10 @@ fn checked(answer: Response<Incoming>, lease: Lease, upload: Option<Arc<Progress
     Ok(Exchange { answer, lease, upload })
 }
 
-fn copy_of(request: &Request<Upload>) -> Request<Upload> {
+fn copy_of(request: &Request<Upload>) -> Box<Request<Upload>> {
     let mut copy = Request::new(Upload::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
-    copy
+    Box::new(copy)
 }

@@ -3,10 +3,10 @@
 
 use super::strict::Refusal;
 use futures_util::task::AtomicWaker;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 /// The method of the stand-in request that the guard hands on in place of one it refused. No client can send it:
 /// [`super::strict`] refuses it.
@@ -14,7 +14,6 @@ pub const REFUSED_METHOD: &str = "COMMIS-REFUSED";
 
 /// Shared by guard and service of one connection. Requests are answered one after the other, so counts are enough.
 pub struct Front {
-    pub peer: SocketAddr,
     refusal: OnceLock<Refusal>,
     settled: AtomicU64,
     finished: AtomicU64,
@@ -23,9 +22,8 @@ pub struct Front {
 }
 
 impl Front {
-    pub fn new(peer: SocketAddr) -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            peer,
             refusal: OnceLock::new(),
             settled: AtomicU64::new(0),
             finished: AtomicU64::new(0),
@@ -76,12 +74,64 @@ impl Front {
     }
 }
 
+/// The streams of one HTTP/2 connection.
+#[derive(Default)]
+pub struct Streams {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    news: tokio::sync::Notify,
+}
+
+impl Streams {
+    /// Ready when no request was under way for this long; the first has to begin within `first`.
+    pub async fn idle(&self, first: Duration, between: Duration) {
+        loop {
+            let (begun, ended) = (self.begun.load(Ordering::Acquire), self.ended.load(Ordering::Acquire));
+            let told = self.news.notified();
+            if begun != ended {
+                told.await;
+                continue;
+            }
+            let patience = if begun == 0 { first } else { between };
+            if tokio::time::timeout(patience, told).await.is_err() && self.begun.load(Ordering::Acquire) == begun {
+                return;
+            }
+        }
+    }
+}
+
+/// The connection that a request came over.
+#[derive(Clone)]
+pub enum Conversation {
+    /// HTTP/1: one request after the other.
+    Line(Arc<Front>),
+    /// HTTP/2: many at a time.
+    Streams(Arc<Streams>),
+}
+
 /// Held by an answer until its last byte is on its way.
-pub struct InFlight(pub Arc<Front>);
+pub struct InFlight(Conversation);
+
+impl InFlight {
+    pub fn begin(conversation: &Conversation) -> Self {
+        if let Conversation::Streams(streams) = conversation {
+            streams.begun.fetch_add(1, Ordering::AcqRel);
+        }
+        Self(conversation.clone())
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.finished.fetch_add(1, Ordering::AcqRel);
-        self.0.waker.wake();
+        match &self.0 {
+            Conversation::Line(front) => {
+                front.finished.fetch_add(1, Ordering::AcqRel);
+                front.waker.wake();
+            }
+            Conversation::Streams(streams) => {
+                streams.ended.fetch_add(1, Ordering::AcqRel);
+                streams.news.notify_one();
+            }
+        }
     }
 }

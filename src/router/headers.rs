@@ -1,8 +1,9 @@
 //! Which header fields cross the router, in both directions. Pure. Fields about one connection stay on it, fields that
 //! say who the client is are ours alone, and the application can rely on them.
 
+use super::origin::Origin;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// Fields that belong to one connection, whatever its `Connection` field says.
 const HOP: [&str; 9] = [
@@ -17,16 +18,9 @@ const HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Who asked, as the application is told.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
-    pub peer: SocketAddr,
-    /// The `Host` field as the client wrote it, already found good.
-    pub host: &'a HeaderValue,
-}
-
-/// Makes a client's fields those of the request to the application.
-pub fn to_application(fields: &mut HeaderMap, origin: Origin<'_>) {
+/// Makes a client's fields those of the request to the application. `host` is the `Host` field as the client wrote it,
+/// already found good.
+pub fn to_application(fields: &mut HeaderMap, origin: Origin, host: &HeaderValue) {
     strip_hop(fields);
     let foreign: Vec<HeaderName> = fields.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
     for name in foreign {
@@ -34,13 +28,14 @@ pub fn to_application(fields: &mut HeaderMap, origin: Origin<'_>) {
     }
     // The router answers `100-continue` itself, when the application reads.
     fields.remove(header::EXPECT);
-    fields.insert(header::HOST, origin.host.clone());
-    let peer = text(&origin.peer.ip().to_canonical().to_string());
-    fields.insert("x-forwarded-for", peer.clone());
-    fields.insert("x-real-ip", peer);
-    fields.insert("x-forwarded-host", origin.host.clone());
-    fields.insert("x-forwarded-proto", HeaderValue::from_static("http"));
-    fields.insert(header::FORWARDED, forwarded(origin));
+    fields.insert(header::HOST, host.clone());
+    let client = text(&origin.client.to_string());
+    fields.insert("x-forwarded-for", client.clone());
+    fields.insert("x-real-ip", client);
+    fields.insert("x-forwarded-host", host.clone());
+    fields.insert("x-forwarded-proto", HeaderValue::from_static(origin.scheme.as_str()));
+    fields.insert("x-forwarded-port", HeaderValue::from(origin.port));
+    fields.insert(header::FORWARDED, forwarded(origin, host));
 }
 
 /// Makes an application's fields those of the answer to the client.
@@ -76,12 +71,13 @@ fn is_ours(name: &str) -> bool {
     name.contains('_') || name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "proxy")
 }
 
-fn forwarded(origin: Origin<'_>) -> HeaderValue {
-    let peer = match origin.peer.ip().to_canonical() {
+fn forwarded(origin: Origin, host: &HeaderValue) -> HeaderValue {
+    let client = match origin.client {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("\"[{ip}]\""),
     };
-    text(&format!("for={peer};host=\"{}\";proto=http", origin.host.to_str().unwrap_or_default()))
+    let (host, proto) = (host.to_str().unwrap_or_default(), origin.scheme.as_str());
+    text(&format!("for={client};host=\"{host}\";proto={proto}"))
 }
 
 fn text(value: &str) -> HeaderValue {
@@ -91,6 +87,7 @@ fn text(value: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::origin::Scheme;
 
     fn fields(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -103,7 +100,11 @@ mod tests {
     fn sent(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = fields(pairs);
         let host = HeaderValue::from_static("blog.test:8080");
-        to_application(&mut map, Origin { peer: "192.0.2.7:4000".parse().unwrap(), host: &host });
+        to_application(
+            &mut map,
+            Origin { client: "192.0.2.7".parse().unwrap(), scheme: Scheme::Https, port: 8443 },
+            &host,
+        );
         map
     }
 
@@ -122,10 +123,11 @@ mod tests {
         let all: Vec<_> = map.get_all("x-forwarded-for").iter().collect();
         assert_eq!(all, ["192.0.2.7"]);
         assert_eq!(map.get("x-real-ip").unwrap(), "192.0.2.7");
-        assert_eq!(map.get("x-forwarded-proto").unwrap(), "http");
+        assert_eq!(map.get("x-forwarded-proto").unwrap(), "https");
+        assert_eq!(map.get_all("x-forwarded-port").iter().collect::<Vec<_>>(), ["8443"]);
         assert_eq!(map.get("x-forwarded-host").unwrap(), "blog.test:8080");
-        assert_eq!(map.get("forwarded").unwrap(), "for=192.0.2.7;host=\"blog.test:8080\";proto=http");
-        for gone in ["x_forwarded_for", "x-forwarded-port", "proxy", "connection"] {
+        assert_eq!(map.get("forwarded").unwrap(), "for=192.0.2.7;host=\"blog.test:8080\";proto=https");
+        for gone in ["x_forwarded_for", "proxy", "connection"] {
             assert_eq!(map.get(gone), None, "{gone}");
         }
     }

@@ -1,132 +1,187 @@
 //! The listening side of the router: accepts connections within limits and lets them end in order.
 
+use super::access_log::AccessLog;
+use super::account::Books;
+use super::board::Board;
+use super::certificates::Certificates;
+use super::challenges::Challenges;
+use super::connection::{self, Ending};
 use super::guard::Times;
+use super::origin::{Arrival, Scheme};
 use super::proxy::Shared;
-use super::{Router, connection};
+use super::settings::{ProxyProtocol, RouterConfig};
+use super::{admin, connection_h2, proxy_protocol};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-/// Settings of the HTTP front.
-#[derive(Clone, Debug)]
-pub struct RouterConfig {
-    /// Port 0 picks a free one.
-    pub listen: SocketAddr,
-    /// From accept to the first byte of a request, and from there to the end of its head.
-    pub header_timeout: Duration,
-    /// How long a connection may idle between requests.
-    pub idle_timeout: Duration,
-    /// How long an application may take to begin its answer.
-    pub response_timeout: Duration,
-    /// How long requests and WebSockets may go on after the server was told to stop.
-    pub drain_timeout: Duration,
-    /// Connections at a time, in all and from one address (the machine's own addresses are not counted).
-    pub connections: usize,
-    pub connections_per_address: usize,
-}
-
-impl RouterConfig {
-    /// The defaults, listening on `listen`.
-    pub fn new(listen: SocketAddr) -> Self {
-        Self {
-            listen,
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-            response_timeout: Duration::from_secs(60),
-            drain_timeout: Duration::from_secs(10),
-            connections: 20_000,
-            connections_per_address: 500,
-        }
-    }
-}
-
-/// A router that holds its port and is ready to serve.
+/// A router that holds its ports and is ready to serve.
 pub struct Server {
     config: RouterConfig,
-    listener: TcpListener,
-    address: SocketAddr,
-    router: Router,
+    listeners: Listeners,
+    board: Board,
+    challenges: Challenges,
+    certificates: Certificates,
 }
 
-/// Takes the port. Errors are those of the socket.
-pub async fn bind(config: RouterConfig, router: Router) -> io::Result<Server> {
-    let listener = TcpListener::bind(config.listen).await?;
-    let address = listener.local_addr()?;
-    Ok(Server { config, listener, address, router })
+/// The sockets of a router, bound by whoever may.
+pub struct Listeners {
+    pub http: TcpListener,
+    pub https: Option<TcpListener>,
+    pub admin: Option<TcpListener>,
 }
 
 impl Server {
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn new(
+        config: RouterConfig,
+        listeners: Listeners,
+        (board, challenges, certificates): (Board, Challenges, Certificates),
+    ) -> Self {
+        Self { config, listeners, board, challenges, certificates }
     }
 
-    pub fn router(&self) -> &Router {
-        &self.router
-    }
-
-    /// Serves until `shutdown` is ready; then takes no more connections, lets requests under way end, and returns
-    /// after at most the drain time.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let (draining, drained) = watch::channel(false);
+    /// Serves until `told` is ready; then takes no more connections, lets requests under way end, and returns after at
+    /// most the drain time.
+    pub async fn serve(self, told: impl Future<Output = Ending>) -> io::Result<()> {
+        let (ending, ended) = watch::channel(Ending::Open);
         let (closing, closed) = watch::channel(false);
         let (alive, mut tunnels) = mpsc::channel(1);
-        let shared = Arc::new(Shared {
-            router: self.router.clone(),
-            response_timeout: self.config.response_timeout,
-            closing: closed,
-            alive,
-        });
-        let mut connections = JoinSet::new();
-        tokio::select! {
-            () = self.accept(&shared, &drained, &mut connections) => {}
-            () = shutdown => {}
-        }
-        let limit = tokio::time::Instant::now() + self.config.drain_timeout;
-        drop((self.listener, shared));
-        draining.send_replace(true);
-        let requests = async { while connections.join_next().await.is_some() {} };
+        let Server { config, listeners, board, challenges, certificates } = self;
+        let (drain, grace) = (config.drain_timeout, config.tunnel_grace);
+        let books = books(&config)?;
+        let shared =
+            Arc::new(Shared { board, challenges, certificates, books, config, ending: ended, closing: closed, alive });
+        let admin = listeners.admin.map(|listener| tokio::spawn(admin::serve(listener, Arc::clone(&shared))));
+        let (mut connections, mut encrypted) = (JoinSet::new(), JoinSet::new());
+        let floor = Floor::new(Arc::clone(&shared));
+        let https = floor.accept_encrypted(listeners.https, &mut encrypted);
+        let how = tokio::select! {
+            () = floor.accept(&listeners.http, None, &mut connections) => Ending::Now,
+            ended = https => return ended,
+            how = told => how,
+        };
+        let begun = tokio::time::Instant::now();
+        drop((listeners.http, floor, shared));
+        ending.send_replace(how);
+        let requests = async {
+            while connections.join_next().await.is_some() {}
+            while encrypted.join_next().await.is_some() {}
+        };
         // Who is not done by then is cut off: the operator wants the server to stop.
-        let _ = tokio::time::timeout_at(limit, requests).await;
-        connections.abort_all();
-        while connections.join_next().await.is_some() {}
-        if tokio::time::timeout_at(limit, tunnels.recv()).await.is_err() {
+        let _ = tokio::time::timeout_at(begun + drain, requests).await;
+        ending.send_replace(Ending::Now);
+        connections.shutdown().await;
+        encrypted.shutdown().await;
+        if let Some(admin) = admin {
+            admin.abort();
+            let _ = admin.await;
+        }
+        if tokio::time::timeout_at(begun + grace, tunnels.recv()).await.is_err() {
             closing.send_replace(true);
             tunnels.recv().await;
         }
+        Ok(())
+    }
+}
+
+fn books(config: &RouterConfig) -> io::Result<Arc<Books>> {
+    let log = config.access_log.as_deref().map(|path| AccessLog::open(path, config.access_log_max)).transpose()?;
+    Ok(Arc::new(Books { log, ..Books::default() }))
+}
+
+/// Where connections are taken in.
+struct Floor {
+    shared: Arc<Shared>,
+    places: Arc<Semaphore>,
+    addresses: Addresses,
+}
+
+impl Floor {
+    fn new(shared: Arc<Shared>) -> Self {
+        let places = Arc::new(Semaphore::new(shared.config.connections));
+        Self { shared, places, addresses: Addresses::default() }
     }
 
-    async fn accept(&self, shared: &Arc<Shared>, draining: &watch::Receiver<bool>, connections: &mut JoinSet<()>) {
-        let times = Times { header: self.config.header_timeout, idle: self.config.idle_timeout };
-        let places = Arc::new(Semaphore::new(self.config.connections));
-        let addresses = Addresses::default();
+    /// Only returns when the certificates cannot be used at all.
+    async fn accept_encrypted(&self, https: Option<TcpListener>, connections: &mut JoinSet<()>) -> io::Result<()> {
+        let Some(listener) = https else { return std::future::pending().await };
+        let tls = self.shared.certificates.tls().map_err(io::Error::other)?;
+        self.accept(&listener, Some(TlsAcceptor::from(Arc::new(tls))), connections).await;
+        Ok(())
+    }
+
+    async fn accept(&self, listener: &TcpListener, tls: Option<TlsAcceptor>, connections: &mut JoinSet<()>) {
+        let config = &self.shared.config;
+        let times = Times { header: config.header_timeout, idle: config.idle_timeout };
         loop {
             while connections.try_join_next().is_some() {}
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let (stream, peer) = self.next().await;
-            let Some(turn) = addresses.enter(peer.ip(), self.config.connections_per_address) else { continue };
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+            let (stream, peer) = next(listener).await;
+            let counted = !config.trusts(peer.ip()) && !peer.ip().to_canonical().is_loopback();
+            let most = if counted { config.connections_per_address } else { usize::MAX };
+            let Some(turn) = self.addresses.enter(peer.ip(), most) else { continue };
             let held: (OwnedSemaphorePermit, Visitor) = (place, turn);
-            let serve = connection::serve(stream, peer, Arc::clone(shared), times, draining.clone());
+            let (shared, tls) = (Arc::clone(&self.shared), tls.clone());
             connections.spawn(async move {
-                serve.await;
+                shared.books.connections.fetch_add(1, Ordering::Relaxed);
+                let books = Arc::clone(&shared.books);
+                if let Err(error) = visit(stream, peer, shared, (times, tls)).await {
+                    tracing::debug!(%peer, %error, "connection not taken");
+                }
+                books.connections.fetch_sub(1, Ordering::Relaxed);
                 drop(held);
             });
         }
     }
+}
 
-    async fn next(&self) -> (TcpStream, SocketAddr) {
-        loop {
-            match self.listener.accept().await {
-                Ok(accepted) => return accepted,
-                // Out of descriptors, or a connection that is gone already: neither may stop the server nor make it spin.
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+async fn visit(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    (times, tls): (Times, Option<TlsAcceptor>),
+) -> io::Result<()> {
+    // Without it an answer may wait 40 ms for an acknowledgement; a socket that refuses is about to fail anyway.
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr()?;
+    let told = match shared.config.proxy_protocol {
+        ProxyProtocol::Off => None,
+        ProxyProtocol::Required if shared.config.trusts(peer.ip()) => {
+            proxy_protocol::accept(&mut stream, times.header).await?
+        }
+        ProxyProtocol::Required => return Err(io::ErrorKind::PermissionDenied.into()),
+    };
+    let peer = told.unwrap_or(peer);
+    let Some(tls) = tls else {
+        let arrival = Arrival { peer, local, scheme: Scheme::Http };
+        connection::serve(stream, arrival, shared, times).await;
+        return Ok(());
+    };
+    let arrival = Arrival { peer, local, scheme: Scheme::Https };
+    let shaken = tokio::time::timeout(times.header, tls.accept(stream)).await;
+    let stream = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => connection_h2::serve(stream, arrival, shared, times).await,
+        _ => connection::serve(stream, arrival, shared, times).await,
+    }
+    Ok(())
+}
+
+async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // Out of descriptors, or a connection that is gone already: neither may stop the server nor make it spin.
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
@@ -146,7 +201,7 @@ impl Addresses {
     fn enter(&self, address: IpAddr, most: usize) -> Option<Visitor> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
-        if *count >= most && !address.to_canonical().is_loopback() {
+        if *count >= most {
             return None;
         }
         *count += 1;

@@ -1,7 +1,7 @@
 //! What is a request head and what is not. Pure. Everything that two parsers could read differently is refused here,
 //! never repaired: hyper and the application only ever see heads that this file found good.
 
-use super::table::Host;
+use super::names::Host;
 
 /// Largest request head, in bytes.
 pub const HEAD_MAX: usize = 32 * 1024;

@@ -1,14 +1,16 @@
 //! WebSockets: after the application agreed to change the protocol, bytes go both ways unseen.
 
+use super::instance::TunnelPass;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use tokio::sync::{mpsc, watch};
 
-/// Carries bytes both ways until one side closes or the router does. `alive` is held meanwhile.
+/// Carries bytes both ways until one side closes, the instance is drained, or the router stops. `alive` is held meanwhile.
 pub async fn run(
     client: OnUpgrade,
     application: Upgraded,
+    pass: TunnelPass,
     mut closing: watch::Receiver<bool>,
     alive: mpsc::Sender<Infallible>,
 ) {
@@ -20,7 +22,8 @@ pub async fn run(
     };
     tokio::select! {
         () = carry => {}
+        () = pass.closing() => {}
         _ = closing.wait_for(|closing| *closing) => {}
     }
-    drop(alive);
+    drop((alive, pass));
 }

@@ -21,8 +21,8 @@ fn set(last_exit: Option<Exit>) -> watch::Sender<SetStatus> {
     let process = ProcessName { kind: ProcessType::web(), index: 1 };
     let condition = if last_exit.is_some() { Condition::Exited } else { Condition::Running };
     let release = ReleaseVersion(1);
-    let (pid, restarts, port, since) = (None, 0, None, Time(0));
-    let one = InstanceStatus { process, release, condition, pid, restarts, last_exit, port, since };
+    let (pid, restarts, port, since, started, kept) = (None, 0, None, Time(0), Time(0), false);
+    let one = InstanceStatus { process, release, condition, pid, restarts, last_exit, port, since, started, kept };
     watch::channel(SetStatus { instances: vec![one] }).0
 }
 

@@ -1,71 +1,75 @@
-//! One instance, kept by a task of its own: hands what happens to [`super::machine`] and does what it says.
-//! Nothing is decided here.
+//! One instance, kept by its shim: hands what happens to [`super::machine`] and does what it says.
+//! Nothing is decided here. Who hears of it is `super::reporting`'s.
 
 use super::logs::AppLog;
-use super::machine::{self, Action, ProcessEvent, ProcessState, RestartPolicy, Restarts, Rules};
-use super::status::{Condition, SetStatus};
-use super::supervisor::InstanceSpec;
+use super::machine::{self, Action, ProcessEvent, ProcessState, Restarts, Rules};
+use super::reporting::Reports;
+use super::status::Condition;
+use super::wire::{Charge, Ended, Report};
 use super::words;
-use crate::model::{Exit, ProcessName};
+use crate::model::Exit;
 use crate::sandbox::{Running, Sandbox, Stream, Task, Whom};
 use crate::system::clock;
 use nix::sys::signal::Signal;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Lines of a set that are kept for failure messages.
-const RECENT: usize = 500;
 /// How long output is taken after the end of everything that could write it.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What the supervisor asks of an instance. When nobody can ask any more, it stops.
+/// What is asked of an instance.
 pub enum Order {
     Keep,
     Stop,
     ListeningPorts(oneshot::Sender<Vec<u16>>),
 }
 
-/// What the instances of one set share.
-pub struct SetShared {
-    pub status: watch::Sender<SetStatus>,
-    pub recent: Mutex<VecDeque<String>>,
-}
-
 pub struct Instance {
     pub sandbox: Sandbox,
-    pub spec: InstanceSpec,
-    /// Its place in the set.
-    pub position: usize,
-    pub policy: RestartPolicy,
-    pub shared: Arc<SetShared>,
+    pub charge: Charge,
+    pub reports: Reports,
     pub log: AppLog,
+    /// Where servers look for its shim.
+    pub socket: Option<PathBuf>,
 }
 
 /// The moving parts of an instance's life.
 struct Life {
     instance: Instance,
-    restarts: Restarts,
     began: Instant,
     alarm: Option<Duration>,
-    attempt: u32,
+    starts: u32,
+    report: Report,
     process: Option<(Running, JoinHandle<()>)>,
+    /// What the process sees.
+    namespace: Option<File>,
 }
 
 impl Instance {
     /// Lives until it is stopped; nothing of it is left then.
-    pub async fn live(self, restarts: Restarts, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let mut life = Life { instance: self, restarts, began: Instant::now(), alarm: None, attempt: 0, process: None };
-        let (mut state, mut actions) = machine::begin();
+    pub async fn live(self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let before = self.charge.before;
+        let report = self.reports.now();
+        let mut life = Life {
+            instance: self,
+            began: Instant::now(),
+            alarm: None,
+            starts: before.starts,
+            report,
+            process: None,
+            namespace: None,
+        };
+        let (mut state, mut actions) = machine::begin(before.failures);
         while state != ProcessState::Stopped {
             let event = match life.perform(actions).await {
                 Some(event) => event,
                 None => life.next_event(&mut orders).await,
             };
-            let rules = Rules { policy: life.instance.policy, restarts: life.restarts };
+            let rules = Rules { policy: life.instance.charge.policy, restarts: life.instance.charge.restarts };
             (state, actions) = machine::step(rules, state, &event, life.began.elapsed());
             if state == ProcessState::Stopped {
                 life.instance.log.flush().await;
@@ -92,18 +96,18 @@ impl Life {
     }
 
     async fn start(&mut self) -> ProcessEvent {
-        let spec = &self.instance.spec;
-        let name = spec.group_name(self.instance.position, self.attempt);
-        self.attempt = self.attempt.saturating_add(1);
-        let task = Task { name, job: spec.job.clone(), group: spec.group, deadline: None };
+        let Charge { identity, job, group, .. } = &self.instance.charge;
+        let name = format!("{}{}", identity.group_prefix(), self.starts);
+        self.starts = self.starts.saturating_add(1);
+        self.report.started = clock::now().0;
+        let task = Task { name, job: job.clone(), group: *group, deadline: None };
         match self.instance.sandbox.start(task).await {
             Ok(mut running) => {
-                let listener = Listener {
-                    process: spec.process.clone(),
-                    shared: Arc::clone(&self.instance.shared),
-                    log: self.instance.log.clone(),
-                };
-                let heard = tokio::spawn(listener.hear(running.take_output()));
+                let output = running.take_output();
+                let (process, reports) = (identity.process.clone(), self.instance.reports.clone());
+                let heard = tokio::spawn(hear(output, process, (reports, self.instance.log.clone())));
+                // One that has ended by now is looked at by its log alone.
+                self.namespace = File::open(format!("/proc/{}/ns/mnt", running.pid)).ok();
                 self.process = Some((running, heard));
                 ProcessEvent::Started
             }
@@ -115,13 +119,17 @@ impl Life {
     }
 
     async fn next_event(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> ProcessEvent {
+        if self.process.is_none() && self.is_out_of_sight() {
+            return ProcessEvent::StopAsked;
+        }
         loop {
             let alarm = self.alarm.map(|at| self.began + at);
             tokio::select! {
                 exit = ended(&mut self.process) => return self.bury(exit).await,
                 order = orders.recv() => match order {
                     Some(Order::Keep) => {
-                        self.restarts = Restarts::BackOff;
+                        self.instance.charge.restarts = Restarts::BackOff;
+                        self.report.kept = true;
                         return ProcessEvent::Kept;
                     }
                     Some(Order::Stop) | None => return ProcessEvent::StopAsked,
@@ -138,6 +146,11 @@ impl Life {
         }
     }
 
+    /// No server will find it again: then nothing is started any more.
+    fn is_out_of_sight(&self) -> bool {
+        self.instance.socket.as_ref().is_some_and(|socket| socket.symlink_metadata().is_err())
+    }
+
     /// The main process has ended: so does everything else of it, and its last words are taken.
     async fn bury(&mut self, exit: Exit) -> ProcessEvent {
         if let Some((running, mut heard)) = self.process.take() {
@@ -147,24 +160,30 @@ impl Life {
             }
         }
         self.note(exit.clone()).await;
+        self.keep_crashed(&exit);
         ProcessEvent::Exited(exit)
     }
 
-    async fn note(&self, exit: Exit) {
-        let line =
-            words::log_line(&clock::rfc3339(clock::now()), &self.instance.spec.process, &format!("commis: {exit}"));
-        self.instance.log.write(line).await;
-        let position = self.instance.position;
-        self.instance.shared.status.send_if_modified(|status| {
-            // Shown to others together with the new condition.
-            if let Some(instance) = status.instances.get_mut(position) {
-                instance.last_exit = Some(exit);
-            }
-            false
-        });
+    /// Whoever wants to know why it ended finds what it saw.
+    fn keep_crashed(&mut self, exit: &Exit) {
+        let Some(namespace) = self.namespace.take().filter(|_| self.report.condition != Condition::Stopping) else {
+            return;
+        };
+        let Charge { job, policy, .. } = &self.instance.charge;
+        let environment = job.env.iter().map(|(name, _)| name.clone()).collect();
+        let ended = (clock::now(), Ended::from(exit.clone()));
+        self.instance.reports.keep(ended, environment, (namespace, policy.keep_crashed));
     }
 
-    fn publish(&self, state: ProcessState, event: &ProcessEvent) {
+    /// Told to others together with the condition that follows from it.
+    async fn note(&mut self, exit: Exit) {
+        let said = format!("commis: {exit}");
+        let process = &self.instance.charge.identity.process;
+        self.instance.log.write(words::log_line(&clock::rfc3339(clock::now()), process, &said)).await;
+        self.report.last_exit = Some(Ended::from(exit));
+    }
+
+    fn publish(&mut self, state: ProcessState, event: &ProcessEvent) {
         let condition = match state {
             ProcessState::Starting { .. } => Condition::Starting,
             ProcessState::Running { .. } => Condition::Running,
@@ -173,15 +192,14 @@ impl Life {
             ProcessState::Stopping { .. } => Condition::Stopping,
             ProcessState::Stopped => Condition::Stopped,
         };
-        self.instance.shared.status.send_modify(|status| {
-            let Some(instance) = status.instances.get_mut(self.instance.position) else { return };
-            if instance.condition != condition || *event == ProcessEvent::Started {
-                instance.condition = condition;
-                instance.since = clock::now();
-            }
-            instance.pid = self.process.as_ref().map(|(running, _)| running.pid);
-            instance.restarts = self.attempt.saturating_sub(1);
-        });
+        let report = &mut self.report;
+        if report.condition != condition || *event == ProcessEvent::Started {
+            report.condition = condition;
+            report.since = clock::now().0;
+        }
+        report.pid = self.process.as_ref().map(|(running, _)| running.pid);
+        (report.starts, report.failures) = (self.starts, state.failures());
+        self.instance.reports.tell(report.clone());
     }
 }
 
@@ -192,27 +210,11 @@ async fn ended(process: &mut Option<(Running, JoinHandle<()>)>) -> Exit {
     }
 }
 
-/// Takes the output of one process to the log and to the set's memory.
-struct Listener {
-    process: ProcessName,
-    shared: Arc<SetShared>,
-    log: AppLog,
-}
-
-impl Listener {
-    async fn hear(self, mut output: mpsc::Receiver<(Stream, Vec<u8>)>) {
-        while let Some((_, line)) = output.recv().await {
-            let text = words::visible(&line);
-            self.remember(&text);
-            self.log.write(words::log_line(&clock::rfc3339(clock::now()), &self.process, &text)).await;
-        }
-    }
-
-    fn remember(&self, text: &str) {
-        let mut recent = self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() >= RECENT {
-            recent.pop_front();
-        }
-        recent.push_back(format!("{} | {text}", self.process));
+/// Takes the output of one process to the log and to the memory for failure messages.
+async fn hear(mut output: mpsc::Receiver<(Stream, Vec<u8>)>, process: String, (reports, log): (Reports, AppLog)) {
+    while let Some((_, line)) = output.recv().await {
+        let (text, now) = (words::visible(&line), clock::now());
+        reports.remember(now, &text);
+        log.write(words::log_line(&clock::rfc3339(now), &process, &text)).await;
     }
 }

@@ -1,10 +1,12 @@
-//! The log of one application: lines of all its instances in one file, rotated by size, never lost between two files.
+//! The log of one application: lines of all its instances, each written by its own shim, in one file, rotated by size, never
+//! lost between two files.
 //! Reading it back and following it is [`super::follow`]; how a line looks is `super::words`.
 
-use std::io;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use tokio::fs::{File, OpenOptions};
-use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
 /// Size at which a file is put aside, and how many of those are kept as `app.log.1` (youngest) to `app.log.5`.
@@ -16,9 +18,6 @@ const LINES_WAITING: usize = 1024;
 /// A log that is being written. Clones write to the same file; it is closed when the last one is gone.
 #[derive(Clone)]
 pub struct AppLog(mpsc::Sender<Message>);
-
-/// A log that may be closed by now.
-pub struct WeakLog(mpsc::WeakSender<Message>);
 
 enum Message {
     Line(String),
@@ -33,7 +32,8 @@ impl AppLog {
 
     pub(super) fn rotating(path: PathBuf, rotate_at: u64) -> Self {
         let (sender, messages) = mpsc::channel(LINES_WAITING);
-        tokio::spawn(Writer { path, rotate_at, file: None, healthy: true }.work(messages));
+        let file = Appending { path, rotate_at, file: None };
+        tokio::spawn(Writer { file, healthy: true }.work(messages));
         Self(sender)
     }
 
@@ -50,22 +50,10 @@ impl AppLog {
             let _ = written.await;
         }
     }
-
-    pub fn downgrade(&self) -> WeakLog {
-        WeakLog(self.0.downgrade())
-    }
-}
-
-impl WeakLog {
-    pub fn upgrade(&self) -> Option<AppLog> {
-        self.0.upgrade().map(AppLog)
-    }
 }
 
 struct Writer {
-    path: PathBuf,
-    rotate_at: u64,
-    file: Option<(File, u64)>,
+    file: Appending,
     healthy: bool,
 }
 
@@ -81,7 +69,7 @@ impl Writer {
                     Message::Flush(done) => waiting.push(done),
                 }
             }
-            let written = self.append(text.as_bytes()).await;
+            let written = self.append(text).await;
             self.tell(written);
             for done in waiting {
                 let _ = done.send(());
@@ -89,24 +77,19 @@ impl Writer {
         }
     }
 
-    async fn append(&mut self, text: &[u8]) -> io::Result<()> {
+    /// A disk may take its time.
+    async fn append(&mut self, text: String) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
-        let (mut file, size) = match self.file.take() {
-            Some(open) => open,
-            None => open(&self.path).await?,
-        };
-        file.write_all(text).await?;
-        file.flush().await?;
-        let size = size + text.len() as u64;
-        if size >= self.rotate_at {
-            // Without the rename the old file goes on being written: too long is better than lost.
-            rotate(&self.path).await?;
-        } else {
-            self.file = Some((file, size));
-        }
-        Ok(())
+        let mut file = self.file.take();
+        let appended = tokio::task::spawn_blocking(move || {
+            let written = file.append(text.as_bytes());
+            (file, written)
+        });
+        let (file, written) = appended.await.map_err(io::Error::other)?;
+        self.file = file;
+        written
     }
 
     /// Once per trouble, not once per line.
@@ -115,30 +98,67 @@ impl Writer {
             Ok(()) => self.healthy = true,
             Err(error) if self.healthy => {
                 self.healthy = false;
-                tracing::warn!(path = %self.path.display(), %error, "an application's log cannot be written");
+                tracing::warn!(path = %self.file.path.display(), %error, "an application's log cannot be written");
             }
             Err(_) => {}
         }
     }
 }
 
-async fn open(path: &Path) -> io::Result<(File, u64)> {
-    if let Some(directory) = path.parent() {
-        tokio::fs::create_dir_all(directory).await?;
-    }
-    let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path).await?;
-    let size = file.metadata().await?.len();
-    Ok((file, size))
+/// A file that several processes write to, each a whole number of lines at a time; any of them may put it aside.
+struct Appending {
+    path: PathBuf,
+    rotate_at: u64,
+    file: Option<File>,
 }
 
-async fn rotate(path: &Path) -> io::Result<()> {
+impl Appending {
+    fn take(&mut self) -> Self {
+        Self { path: self.path.clone(), rotate_at: self.rotate_at, file: self.file.take() }
+    }
+
+    fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) if is_at(&file, &self.path) => file,
+            _ => open(&self.path)?,
+        };
+        file.write_all(text)?;
+        if file.metadata()?.len() >= self.rotate_at {
+            // Without the rename the old file goes on being written: too long is better than lost.
+            rotate(file, &self.path)?;
+        } else {
+            self.file = Some(file);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the file still has its name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let inode = |metadata: io::Result<Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    inode(file.metadata()).is_some_and(|ours| inode(path.symlink_metadata()) == Some(ours))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+/// One at a time; who comes second finds it done.
+fn rotate(file: File, path: &Path) -> io::Result<()> {
+    let locked = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
+    if !is_at(&locked, path) {
+        return Ok(());
+    }
     for number in (1..KEPT).rev() {
-        match tokio::fs::rename(aside(path, number), aside(path, number + 1)).await {
+        match std::fs::rename(aside(path, number), aside(path, number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    tokio::fs::rename(path, aside(path, 1)).await
+    std::fs::rename(path, aside(path, 1))
 }
 
 /// `app.log.3`; number 0 is the file that is written now.
@@ -173,6 +193,31 @@ mod tests {
         let expected: Vec<String> = (first..2000).map(|number| format!("line {number}")).collect();
         assert_eq!(lines, expected);
         assert!(lines.len() > 400 && !aside(&path, KEPT + 1).exists());
+    }
+
+    #[tokio::test]
+    async fn several_writers_of_one_file_lose_no_line_when_any_of_them_rotates_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.log");
+        let logs: Vec<AppLog> = (0..3).map(|_| AppLog::rotating(path.clone(), 20_000)).collect();
+        for number in 0..600 {
+            for (writer, log) in logs.iter().enumerate() {
+                log.write(format!("{writer}:{number:04} {}", "x".repeat(20))).await;
+            }
+            if number % 7 == 0 {
+                futures_util::future::join_all(logs.iter().map(AppLog::flush)).await;
+            }
+        }
+        futures_util::future::join_all(logs.iter().map(AppLog::flush)).await;
+        let text = |number| std::fs::read_to_string(aside(&path, number)).unwrap_or_default();
+        let all: String = (0..=KEPT).rev().map(text).collect();
+        assert!(aside(&path, 2).exists(), "it was put aside");
+        for writer in 0..3 {
+            let prefix = format!("{writer}:");
+            let numbers: Vec<&str> = all.lines().filter_map(|line| line.strip_prefix(&prefix)?.get(..4)).collect();
+            let expected: Vec<String> = (0..600).map(|number| format!("{number:04}")).collect();
+            assert_eq!(numbers, expected);
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! `super::instance` tells it what happened and does what it says.
 
 use crate::model::Exit;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A process that ran this long is no crash loop: its next failure is its first.
@@ -11,17 +12,20 @@ const SETTLED: Duration = Duration::from_secs(60);
 pub type Monotonic = Duration;
 
 /// How instances are started again and stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RestartPolicy {
     /// Before the second start; doubles with each failure in a row.
     pub delay: Duration,
     pub delay_max: Duration,
     /// From SIGTERM to the end of the whole cgroup.
     pub stop_grace: Duration,
+    /// How long what a process saw that ended by itself can be looked at.
+    #[serde(default)]
+    pub keep_crashed: Duration,
 }
 
 /// What an exit leads to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Restarts {
     /// It stays down, for whoever checks the release to see.
     Never,
@@ -86,10 +90,23 @@ pub struct Rules {
     pub restarts: Restarts,
 }
 
-/// How a life begins.
+/// How a life begins, after so many failures in a row.
 #[must_use]
-pub fn begin() -> (ProcessState, Vec<Action>) {
-    (ProcessState::Starting { failures: 0 }, vec![Action::Start])
+pub fn begin(failures: u32) -> (ProcessState, Vec<Action>) {
+    (ProcessState::Starting { failures }, vec![Action::Start])
+}
+
+impl ProcessState {
+    /// Failures in a row.
+    pub fn failures(self) -> u32 {
+        match self {
+            ProcessState::Starting { failures }
+            | ProcessState::Running { failures, .. }
+            | ProcessState::Down { failures }
+            | ProcessState::BackingOff { failures, .. } => failures,
+            ProcessState::Stopping { .. } | ProcessState::Stopped => 0,
+        }
+    }
 }
 
 /// What follows from `event` in `state` at `now`.
@@ -147,7 +164,7 @@ fn back_off(rules: Rules, failures: u32, now: Monotonic) -> (ProcessState, Vec<A
 }
 
 /// Before the start that follows `failures` in a row.
-fn delay(policy: RestartPolicy, failures: u32) -> Duration {
+pub fn delay(policy: RestartPolicy, failures: u32) -> Duration {
     let doubled = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     policy.delay.saturating_mul(doubled).min(policy.delay_max)
 }
@@ -159,7 +176,8 @@ mod tests {
     use ProcessState as S;
     use proptest::prelude::*;
 
-    const POLICY: RestartPolicy = RestartPolicy { delay: secs(1), delay_max: secs(8), stop_grace: secs(10) };
+    const POLICY: RestartPolicy =
+        RestartPolicy { delay: secs(1), delay_max: secs(8), stop_grace: secs(10), keep_crashed: secs(60) };
     const KEEP: Rules = Rules { policy: POLICY, restarts: Restarts::BackOff };
     const TRY: Rules = Rules { policy: POLICY, restarts: Restarts::Never };
 
@@ -173,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_crash_loop_is_started_later_and_later_and_no_later_than_the_maximum() {
-        let (mut state, mut now, mut waits) = (begin().0, secs(0), vec![]);
+        let (mut state, mut now, mut waits) = (begin(0).0, secs(0), vec![]);
         for _ in 0..6 {
             state = step(KEEP, state, &E::Started, now).0;
             let (backing, actions) = step(KEEP, state, &crash(), now);
@@ -207,7 +225,7 @@ mod tests {
         let until = secs(3);
         let kept = step(KEEP, down, &E::Kept, secs(2));
         assert_eq!(kept, (S::BackingOff { until, failures: 1 }, vec![Action::Schedule(until)]));
-        assert_eq!(step(TRY, begin().0, &E::StartFailed, secs(1)).0, S::Down { failures: 1 });
+        assert_eq!(step(TRY, begin(0).0, &E::StartFailed, secs(1)).0, S::Down { failures: 1 });
     }
 
     #[test]
@@ -222,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_stop_during_the_start_still_ends_it() {
-        let (stopping, actions) = step(KEEP, begin().0, &E::StopAsked, secs(0));
+        let (stopping, actions) = step(KEEP, begin(0).0, &E::StopAsked, secs(0));
         assert_eq!(actions, [Action::Schedule(secs(10))]);
         assert_eq!(step(KEEP, stopping, &E::Started, secs(1)).1, [Action::Terminate, Action::Schedule(secs(11))]);
         assert_eq!(step(KEEP, stopping, &E::StartFailed, secs(1)).0, S::Stopped);
@@ -252,7 +270,7 @@ mod tests {
         /// none is started after a stop.
         #[test]
         fn there_is_never_a_second_process(events in prop::collection::vec((event(), 0u64..20, any::<bool>()), 0..60)) {
-            let (mut state, _) = begin();
+            let (mut state, _) = begin(0);
             let (mut asked, mut lives, mut stopped, mut now) = (true, false, false, secs(0));
             for (event, wait, keep) in events {
                 now += secs(wait);

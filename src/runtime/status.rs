@@ -1,9 +1,11 @@
 //! What is known about running instances, as values for whoever asks. Pure.
 
 use crate::model::{Exit, ProcessName, ReleaseVersion, Time};
+use serde::{Deserialize, Serialize};
 
 /// What an instance is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Condition {
     Starting,
     Running,
@@ -44,6 +46,10 @@ pub struct InstanceStatus {
     pub port: Option<u16>,
     /// Since when it is in this condition.
     pub since: Time,
+    /// When its present or last process was started.
+    pub started: Time,
+    /// Whether it is started again when it ends.
+    pub kept: bool,
 }
 
 /// The instances of one set, in the order they were given.

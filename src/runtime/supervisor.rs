@@ -1,15 +1,17 @@
 //! What runs on this server: sets of instances, started, kept, asked and stopped together. A set is one release of one
-//! project; which sets there should be is the pipeline's to say. One instance's life is `super::instance`.
+//! project; which sets there should be is the pipeline's to say. One instance is `super::keeper`'s.
 
-use super::instance::{Instance, Order, SetShared};
-use super::logs::{AppLog, WeakLog};
+use super::keeper::{Keeper, Order};
+use super::link::{self, Link, Starter};
 use super::machine::{RestartPolicy, Restarts};
 use super::status::{Condition, InstanceStatus, SetStatus};
-use crate::model::{ProcessName, ProjectName, ReleaseVersion};
+use super::wire::{self, Crash, Identity, Line, Report};
+use crate::model::{ProcessName, ProjectName, ReleaseVersion, Time};
 use crate::sandbox::Sandbox;
 use crate::system::{GroupLimits, Job, clock};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,11 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// One process to keep running.
 #[derive(Clone)]
 pub struct InstanceSpec {
-    pub project: ProjectName,
     pub process: ProcessName,
-    pub release: ReleaseVersion,
-    /// Another one for each set that is started; makes the names of its cgroups its own.
-    pub generation: u32,
     /// What the process was told as `$PORT`, for whoever asks.
     pub port: Option<u16>,
     pub job: Job,
@@ -30,78 +28,218 @@ pub struct InstanceSpec {
     pub log: PathBuf,
 }
 
-impl InstanceSpec {
-    /// `blog.v3.17.0-web.1.0`: project, release, generation, place in the set and process, attempt.
-    pub(super) fn group_name(&self, position: usize, attempt: u32) -> String {
-        let kind = self.process.kind.as_str().to_ascii_lowercase().replace('_', "-");
-        let InstanceSpec { project, release, generation, process, .. } = self;
-        format!("{project}.{release}.{generation}.{position}-{kind}.{}.{attempt}", process.index)
-    }
-}
-
 /// The processes of one release of one project, started together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SetId(u64);
 
-/// Cheap to clone; every clone sees the same sets. When the last clone is gone, everything is stopped.
+/// Cheap to clone; every clone sees the same sets. When the last clone is gone, instances go on, and are found by the next
+/// supervisor of the same directory.
 #[derive(Clone)]
 pub struct Supervisor(Arc<Inner>);
 
 struct Inner {
-    sandbox: Sandbox,
+    starter: Starter,
     policy: RestartPolicy,
     next: AtomicU64,
     sets: Mutex<BTreeMap<SetId, Set>>,
-    logs: Mutex<HashMap<PathBuf, WeakLog>>,
+    /// Cgroups of an earlier life that are still to be ended.
+    strays: Mutex<Vec<String>>,
 }
 
 #[derive(Clone)]
 struct Set {
     project: ProjectName,
-    processes: Vec<ProcessName>,
-    orders: Vec<mpsc::UnboundedSender<Order>>,
-    shared: Arc<SetShared>,
+    release: ReleaseVersion,
+    members: Vec<Member>,
+    status: Arc<watch::Sender<SetStatus>>,
+}
+
+#[derive(Clone)]
+struct Member {
+    process: ProcessName,
+    position: usize,
+    orders: mpsc::UnboundedSender<Order>,
 }
 
 impl Supervisor {
-    pub fn new(sandbox: Sandbox, policy: RestartPolicy) -> Self {
-        let inner = Inner { sandbox, policy, next: AtomicU64::new(1), sets: Mutex::default(), logs: Mutex::default() };
-        Self(Arc::new(inner))
+    /// `directory` is root's alone, and is there: sockets of instances are made in it.
+    pub fn new(sandbox: &Sandbox, policy: RestartPolicy, directory: PathBuf) -> Self {
+        let (program, cgroups) = (sandbox.program().to_owned(), sandbox.cgroups().clone());
+        let starter = Starter { program, directory, cgroups };
+        Self(Arc::new(Inner {
+            starter,
+            policy,
+            next: AtomicU64::new(1),
+            sets: Mutex::default(),
+            strays: Mutex::default(),
+        }))
+    }
+
+    /// Takes over what an earlier life of this server left running. To be called once, before anything is started.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn take_over(&self) -> io::Result<()> {
+        let found = self.0.starter.find().await?;
+        let groups = self.0.starter.cgroups.leftovers();
+        let used = found.iter().map(|link| link.identity.set).chain(groups.iter().filter_map(|name| set_in(name)));
+        self.0.next.store(used.max().unwrap_or(0) + 1, Ordering::Relaxed);
+        let prefixes: Vec<String> = found.iter().map(|link| link.identity.group_prefix()).collect();
+        let is_stray = |name: &String| !prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let strays = groups.into_iter().filter(is_stray).collect();
+        *self.0.strays.lock().unwrap_or_else(PoisonError::into_inner) = strays;
+        found.into_iter().for_each(|link| self.take_in(link));
+        Ok(())
+    }
+
+    /// Ends what an earlier life left running and nobody looks after: hooks and builds, instances whose shims are gone.
+    pub async fn end_strays(&self) {
+        let strays = std::mem::take(&mut *self.0.strays.lock().unwrap_or_else(PoisonError::into_inner));
+        let cgroups = &self.0.starter.cgroups;
+        futures_util::future::join_all(strays.iter().map(|name| link::end(cgroups.group(name)))).await;
+    }
+
+    /// A shim that was found becomes a member of its set. One of no project that could be is stopped.
+    fn take_in(&self, link: Link) {
+        let identity = link.identity.clone();
+        let Some((project, process, release)) = wire::known(&identity) else {
+            link.kill();
+            return;
+        };
+        let restarts = if link.first.kept { Restarts::BackOff } else { Restarts::Never };
+        let id = SetId(identity.set);
+        let mut sets = self.sets();
+        let set = sets.entry(id).or_insert_with(|| Set::new(project, release));
+        let member = self.keep(set, (identity, process, None), restarts, Some(link));
+        set.members.push(member);
     }
 
     /// Starts every instance once; returns when each was started or could not be. With [`Restarts::Never`] what ends
     /// stays down until [`Supervisor::keep`]. How it went stands in [`Supervisor::events`].
-    pub async fn start_set(&self, project: &ProjectName, specs: Vec<InstanceSpec>, restarts: Restarts) -> SetId {
+    pub async fn start_set(
+        &self,
+        (project, release): (&ProjectName, ReleaseVersion),
+        specs: Vec<InstanceSpec>,
+        restarts: Restarts,
+    ) -> SetId {
         let id = SetId(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let (status, mut events) = watch::channel(SetStatus { instances: specs.iter().map(starting).collect() });
-        let shared = Arc::new(SetShared { status, recent: Mutex::new(VecDeque::new()) });
-        let processes = specs.iter().map(|spec| spec.process.clone()).collect();
-        let mut set = Set { project: project.clone(), processes, orders: Vec::new(), shared };
-        for (position, spec) in specs.into_iter().enumerate() {
-            let (orders, receiver) = mpsc::unbounded_channel();
-            set.orders.push(orders);
-            let log = self.log(&spec.log);
-            let (sandbox, shared) = (self.0.sandbox.clone(), Arc::clone(&set.shared));
-            let instance = Instance { sandbox, spec, position, policy: self.0.policy, shared, log };
-            tokio::spawn(instance.live(restarts, receiver));
-        }
-        self.sets().insert(id, set);
+        self.sets().insert(id, Set::new(project.clone(), release));
+        self.add(id, specs, restarts).await;
+        id
+    }
+
+    /// Starts more instances in a set; returns when each was started or could not be.
+    pub async fn add(&self, id: SetId, specs: Vec<InstanceSpec>, restarts: Restarts) {
+        let mut events = {
+            let mut sets = self.sets();
+            let Some(set) = sets.get_mut(&id) else { return };
+            for spec in specs {
+                let position = set.members.iter().map(|member| member.position + 1).max().unwrap_or(0);
+                let identity = Identity {
+                    project: set.project.to_string(),
+                    process: spec.process.to_string(),
+                    release: set.release.0,
+                    set: id.0,
+                    position,
+                    port: spec.port,
+                };
+                let process = spec.process.clone();
+                let member = self.keep(set, (identity, process, Some(spec)), restarts, None);
+                set.members.push(member);
+            }
+            set.status.subscribe()
+        };
         let answered = |status: &SetStatus| status.instances.iter().all(|one| one.condition != Condition::Starting);
         // The sender lives in the set, so this waits for the instances and nothing else.
         let _ = events.wait_for(answered).await;
-        id
+    }
+
+    fn keep(
+        &self,
+        set: &Set,
+        (identity, process, spec): (Identity, ProcessName, Option<InstanceSpec>),
+        restarts: Restarts,
+        found: Option<Link>,
+    ) -> Member {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let (position, port) = (identity.position, identity.port);
+        let first = found.as_ref().map_or_else(|| Report::starting(clock::now(), restarts), |link| link.first.clone());
+        set.status.send_modify(|status| status.instances.push(first.status(process.clone(), set.release, port)));
+        let keeper = Keeper {
+            starter: self.0.starter.clone(),
+            identity,
+            process: process.clone(),
+            release: set.release,
+            spec,
+            policy: self.0.policy,
+            restarts,
+            status: Arc::clone(&set.status),
+        };
+        tokio::spawn(keeper.keep(found, receiver));
+        Member { process, position, orders }
+    }
+
+    /// The newest set of a release that is kept running and was not started again since `since`: what a server that was
+    /// itself started again goes on with.
+    pub fn kept_set(&self, project: &ProjectName, release: ReleaseVersion, since: Option<Time>) -> Option<SetId> {
+        let fits = |instance: &InstanceStatus| {
+            let ends = matches!(instance.condition, Condition::Stopping | Condition::Stopped | Condition::Exited);
+            instance.kept && !ends && since.is_none_or(|since| instance.started < since)
+        };
+        let sets = self.sets();
+        let of_release = sets.iter().rev().filter(|(_, set)| set.project == *project && set.release == release);
+        let mut kept = of_release.filter(|(_, set)| set.status.borrow().instances.iter().all(fits));
+        kept.next().map(|(id, _)| *id)
+    }
+
+    /// Makes a set what it should be: says how each of its instances would be started again, starts those that are
+    /// missing, and stops those that are too many.
+    pub async fn furnish(&self, id: SetId, specs: Vec<InstanceSpec>) {
+        let mut missing = Vec::new();
+        let mut wanted = Vec::new();
+        for spec in specs {
+            wanted.push(spec.process.clone());
+            match self.member(id, &spec.process) {
+                // One that was found and has ended by now takes no order.
+                Some(member) => drop(member.orders.send(Order::Furnish(Box::new(spec)))),
+                None => missing.push(spec),
+            }
+        }
+        self.add(id, missing, Restarts::BackOff).await;
+        self.retain(id, &wanted).await;
+    }
+
+    /// Stops the members of a set that are not among these.
+    pub async fn retain(&self, id: SetId, wanted: &[ProcessName]) {
+        let (mut events, extra) = {
+            let mut sets = self.sets();
+            let Some(set) = sets.get_mut(&id) else { return };
+            let extra: Vec<Member> = set.members.extract_if(.., |member| !wanted.contains(&member.process)).collect();
+            (set.status.subscribe(), extra)
+        };
+        for member in &extra {
+            let _ = member.orders.send(Order::Stop);
+        }
+        let is_extra = |one: &InstanceStatus| extra.iter().any(|member| member.process == one.process);
+        let gone = |status: &SetStatus| {
+            status.instances.iter().filter(|one| is_extra(one)).all(|one| one.condition == Condition::Stopped)
+        };
+        let _ = events.wait_for(gone).await;
+        if let Some(set) = self.sets().get(&id) {
+            set.status.send_modify(|status| status.instances.retain(|one| !is_extra(one)));
+        }
     }
 
     /// The set as it is and becomes; the last state of a stopped set stays readable.
     pub fn events(&self, set: SetId) -> watch::Receiver<SetStatus> {
         match self.sets().get(&set) {
-            Some(set) => set.shared.status.subscribe(),
+            Some(set) => set.status.subscribe(),
             None => watch::channel(SetStatus::default()).1,
         }
     }
 
     /// Probation is over: from now on what ends is started again, what has ended already too.
-    pub fn keep(&self, set: SetId) {
+    pub fn keep_running(&self, set: SetId) {
         self.order(set, || Order::Keep);
     }
 
@@ -122,6 +260,19 @@ impl Supervisor {
         futures_util::future::join_all(others.into_iter().map(|set| self.stop_set(set))).await;
     }
 
+    /// Sets of a project, older ones first.
+    pub fn sets_of(&self, project: &ProjectName) -> Vec<SetId> {
+        self.sets().iter().filter(|(_, set)| set.project == *project).map(|(id, _)| *id).collect()
+    }
+
+    /// Projects of which something runs.
+    pub fn projects(&self) -> Vec<ProjectName> {
+        let mut names: Vec<ProjectName> = self.sets().values().map(|set| set.project.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// How often instances of a set were started again, together.
     pub fn restarts(&self, set: SetId) -> u32 {
         self.events(set).borrow().instances.iter().map(|instance| instance.restarts).sum()
@@ -137,47 +288,66 @@ impl Supervisor {
     pub fn status(&self, project: &ProjectName) -> Vec<InstanceStatus> {
         let sets = self.sets();
         let own = sets.values().filter(|set| set.project == *project);
-        own.flat_map(|set| set.shared.status.borrow().instances.clone()).collect()
+        own.flat_map(|set| set.status.borrow().instances.clone()).collect()
     }
 
     /// The set's last lines, oldest first: `web.1 | KeyError`.
-    pub fn recent_output(&self, set: SetId, lines: usize) -> Vec<String> {
-        let Some(set) = self.sets().get(&set).cloned() else { return Vec::new() };
-        let recent = set.shared.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.iter().skip(recent.len().saturating_sub(lines)).cloned().collect()
+    pub async fn recent_output(&self, set: SetId, lines: usize) -> Vec<String> {
+        let mut all: Vec<(Line, ProcessName)> = Vec::new();
+        for (process, recent) in self.ask_all(set, |answer| Order::Recent(lines, answer)).await {
+            all.extend(recent.into_iter().map(|line| (line, process.clone())));
+        }
+        all.sort_by_key(|(line, _)| (line.at, line.number));
+        let skipped = all.len().saturating_sub(lines);
+        all.into_iter().skip(skipped).map(|(line, process)| format!("{process} | {}", line.text)).collect()
     }
 
     /// TCP ports on which each instance listens.
     pub async fn listening_ports(&self, set: SetId) -> Vec<(ProcessName, Vec<u16>)> {
-        let Some(set) = self.sets().get(&set).cloned() else { return Vec::new() };
-        let mut all = Vec::new();
-        for (process, orders) in set.processes.iter().zip(&set.orders) {
-            let (answer, ports) = oneshot::channel();
-            let asked = orders.send(Order::ListeningPorts(answer));
-            let ports = if asked.is_ok() { ports.await.unwrap_or_default() } else { Vec::new() };
-            all.push((process.clone(), ports));
+        self.ask_all(set, Order::Ports).await
+    }
+
+    /// How an instance ended last by itself, if what it saw is still kept: the newest of that name.
+    pub async fn crashed(&self, project: &ProjectName, process: &ProcessName) -> Option<Crash> {
+        let mut newest = None;
+        for set in self.sets_of(project).into_iter().rev() {
+            let Some(member) = self.member(set, process) else { continue };
+            let (answer, answered) = oneshot::channel();
+            if member.orders.send(Order::Crashed(answer)).is_ok() {
+                newest = newest.or(answered.await.ok().flatten());
+            }
         }
-        all
+        newest
+    }
+
+    /// What each instance answers; one that cannot is asked for nothing.
+    async fn ask_all<T: Default>(
+        &self,
+        set: SetId,
+        question: impl Fn(oneshot::Sender<T>) -> Order,
+    ) -> Vec<(ProcessName, T)> {
+        let members = self.sets().get(&set).map(|set| set.members.clone()).unwrap_or_default();
+        let asked = members.into_iter().map(|member| {
+            let (answer, answered) = oneshot::channel();
+            let sent = member.orders.send(question(answer));
+            async move {
+                (member.process, if sent.is_ok() { answered.await.unwrap_or_default() } else { T::default() })
+            }
+        });
+        let asked: Vec<_> = asked.collect();
+        futures_util::future::join_all(asked).await
+    }
+
+    fn member(&self, set: SetId, process: &ProcessName) -> Option<Member> {
+        self.sets().get(&set)?.members.iter().find(|member| member.process == *process).cloned()
     }
 
     fn order(&self, set: SetId, order: impl Fn() -> Order) {
-        let orders = self.sets().get(&set).map(|set| set.orders.clone()).unwrap_or_default();
-        for instance in orders {
+        let members = self.sets().get(&set).map(|set| set.members.clone()).unwrap_or_default();
+        for member in members {
             // An instance that has ended needs no order.
-            let _ = instance.send(order());
+            let _ = member.orders.send(order());
         }
-    }
-
-    /// One writer per file, whoever writes.
-    fn log(&self, path: &Path) -> AppLog {
-        let mut logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(log) = logs.get(path).and_then(WeakLog::upgrade) {
-            return log;
-        }
-        logs.retain(|_, log| log.upgrade().is_some());
-        let log = AppLog::open(path.to_owned());
-        logs.insert(path.to_owned(), log.downgrade());
-        log
     }
 
     fn sets(&self) -> MutexGuard<'_, BTreeMap<SetId, Set>> {
@@ -185,15 +355,13 @@ impl Supervisor {
     }
 }
 
-fn starting(spec: &InstanceSpec) -> InstanceStatus {
-    InstanceStatus {
-        process: spec.process.clone(),
-        release: spec.release,
-        condition: Condition::Starting,
-        pid: None,
-        restarts: 0,
-        last_exit: None,
-        port: spec.port,
-        since: clock::now(),
+/// The number of a set in the name of one of its cgroups: `blog.v3.17.0-web.1.0`.
+fn set_in(group: &str) -> Option<u64> {
+    group.split('.').nth(2)?.parse().ok()
+}
+
+impl Set {
+    fn new(project: ProjectName, release: ReleaseVersion) -> Self {
+        Self { project, release, members: Vec::new(), status: Arc::new(watch::channel(SetStatus::default()).0) }
     }
 }

@@ -1,13 +1,12 @@
 //! A line of a process as it stands in the application's log. Pure.
 
-use crate::model::ProcessName;
 use std::fmt::Write;
 
 /// Longest text of one line, in bytes.
 const LONGEST: usize = 8 * 1024;
 
 /// `2026-11-20T10:41:07.123Z web.1 | text`, without a line end.
-pub fn log_line(stamp: &str, process: &ProcessName, text: &str) -> String {
+pub fn log_line(stamp: &str, process: &str, text: &str) -> String {
     format!("{stamp} {process} | {text}")
 }
 
@@ -49,7 +48,6 @@ fn push(text: &mut String, escaped: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ProcessType;
 
     #[test]
     fn what_a_terminal_would_obey_is_shown_instead() {
@@ -66,7 +64,6 @@ mod tests {
 
     #[test]
     fn a_line_says_when_and_who() {
-        let web = ProcessName { kind: ProcessType::web(), index: 1 };
-        assert_eq!(log_line("2026-11-20T10:41:07.123Z", &web, "ok"), "2026-11-20T10:41:07.123Z web.1 | ok");
+        assert_eq!(log_line("2026-11-20T10:41:07.123Z", "web.1", "ok"), "2026-11-20T10:41:07.123Z web.1 | ok");
     }
 }

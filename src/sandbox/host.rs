@@ -1,7 +1,8 @@
 //! The server's side of a job: starts this program again as `sandbox-init`, hands the job over, and sees to it that
 //! nothing of it is left. What happens inside the fresh process stands in [`super::init`].
 
-use super::running::Running;
+use super::running::{Flow, Running};
+use super::wires::{self, Laid};
 use super::{Cancel, Stream, Task};
 use crate::model::Exit;
 use crate::system::{Cgroups, GroupLimits};
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::unix::pipe;
 
 /// How long output is still taken after everything that could write it was killed.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -26,6 +28,11 @@ impl Sandbox {
     /// `program` is this program (`/proc/self/exe`, or the path of a test's copy): it must know the verb `sandbox-init`.
     pub fn new(program: PathBuf, cgroups: Arc<Cgroups>) -> Self {
         Self { program, cgroups }
+    }
+
+    /// This program.
+    pub fn program(&self) -> &std::path::Path {
+        &self.program
     }
 
     pub fn cgroups(&self) -> &Cgroups {
@@ -74,6 +81,24 @@ impl Sandbox {
 
     /// Makes the cgroup and the process; the job still has to be handed over.
     fn launch(&self, task: Task) -> Result<Running, Exit> {
+        self.launch_with(task, Flow::Lines, None)
+    }
+
+    /// The same of what somebody talks with: its input, and the screen of its terminal if it has one.
+    pub(super) fn launch_wired(
+        &self,
+        task: Task,
+        laid: Laid,
+    ) -> Result<(Running, pipe::Sender, Option<OwnedFd>), Exit> {
+        let Laid { theirs, input, terminal } = laid;
+        let (flow, screen) = match terminal {
+            Some(shown) => (Flow::Terminal(shown.output), Some(shown.screen)),
+            None => (Flow::Bytes, None),
+        };
+        Ok((self.launch_with(task, flow, Some(theirs))?, input, screen))
+    }
+
+    fn launch_with(&self, task: Task, flow: Flow, wire: Option<OwnedFd>) -> Result<Running, Exit> {
         let refused = |what: &str, error: &dyn std::fmt::Display| Exit::NotStarted(format!("{what}: {error}"));
         let GroupLimits { memory, .. } = task.group;
         let group = self.cgroups.create(&task.name, task.group).map_err(|error| refused("cgroup", &error))?;
@@ -81,11 +106,14 @@ impl Sandbox {
         job.cgroups = group.join_paths();
         let spawned = serde_json::to_vec(&job).map_err(std::io::Error::other).and_then(|text| {
             let (ours, theirs) = UnixStream::pair()?;
+            if let Some(wire) = &wire {
+                wires::send(&ours, wire)?;
+            }
             ours.set_nonblocking(true)?;
             Ok((self.spawn(theirs)?, tokio::net::UnixStream::from_std(ours)?, text))
         });
         match spawned {
-            Ok((child, socket, text)) => Ok(Running::new(child, group, memory, (socket, text))),
+            Ok((child, socket, text)) => Ok(Running::new(child, group, memory, ((socket, text), flow))),
             Err(error) => {
                 let _ = group.remove();
                 Err(refused("process", &error))

@@ -4,15 +4,14 @@
 //! the same socket, closed by a successful start, tells the server why a start failed.
 //! No decision is taken here: everything stands in the [`Job`].
 
-use super::{program, view};
+use super::{program, view, wires};
 use crate::system::{Job, powers};
-use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, dup2_stdin, execve, setsid};
+use nix::unistd::{chdir, execve, setsid};
 use std::ffi::CString;
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 /// Exit code when the program was not found, as a shell's.
@@ -51,18 +50,15 @@ fn take_report() -> io::Result<File> {
     Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
-fn become_program(mut input: &File) -> Result<(), Obstacle> {
+fn become_program(input: &File) -> Result<(), Obstacle> {
     umask(Mode::from_bits_truncate(0o022));
-    let mut text = Vec::new();
-    input.read_to_end(&mut text).map_err(during("reading the job"))?;
-    let job: Job = serde_json::from_slice(&text).map_err(during("reading the job"))?;
-    drop(text);
-    empty_stdin().map_err(during("/dev/null"))?;
+    let (job, wire) = wires::receive(input)?;
     for directory in &job.cgroups {
         let file = directory.join("cgroup.procs");
         fs::write(&file, "0").map_err(during(file.display()))?;
     }
     setsid().map_err(during("leaving the session"))?;
+    wires::connect(wire).map_err(during("standard input"))?;
     view::build(&job)?;
     powers::limit(job.limits).map_err(during("limits"))?;
     powers::become_user(job.user).map_err(during("becoming the user"))?;
@@ -70,10 +66,6 @@ fn become_program(mut input: &File) -> Result<(), Obstacle> {
     powers::default_signals().map_err(during("signals"))?;
     chdir(&job.directory).map_err(during(job.directory.display()))?;
     execute(&job)
-}
-
-fn empty_stdin() -> nix::Result<()> {
-    dup2_stdin(open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
 fn execute(job: &Job) -> Result<(), Obstacle> {

@@ -4,6 +4,7 @@
 //! every power and becomes the program. [`Sandbox`] is the server's side of it. What a job *is* stands in
 //! [`crate::system::job`]; which jobs there are and what they see is decided elsewhere.
 
+pub mod attached;
 pub mod cancel;
 pub mod host;
 pub mod identity;
@@ -14,8 +15,11 @@ pub mod program;
 pub mod running;
 pub mod task;
 pub mod view;
+pub mod wires;
 
+pub use attached::{Attached, NotStarted};
 pub use cancel::Cancel;
 pub use host::Sandbox;
 pub use running::{Running, Whom};
 pub use task::{Stream, Task};
+pub use wires::Wires;

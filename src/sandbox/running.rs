@@ -12,11 +12,15 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 
 /// Lines that wait for a reader before the process has to wait.
 const LINES_WAITING: usize = 1024;
+/// Pieces of bytes that wait at most, and how large one is.
+const PIECES_WAITING: usize = 16;
+const PIECE: usize = 32 * 1024;
 /// How long a killed group may take to be empty before it is killed again, and how often.
 const EMPTY_WITHIN: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 5;
@@ -30,12 +34,22 @@ pub enum Whom {
     Everyone,
 }
 
+/// How what a program writes reaches its reader.
+pub(super) enum Flow {
+    /// Line by line.
+    Lines,
+    /// As it comes, from its two pipes.
+    Bytes,
+    /// As it comes, from its terminal.
+    Terminal(pipe::Receiver),
+}
+
 /// Something that runs. Dropping it kills everything and removes the cgroup in the background; [`Running::finish`]
 /// waits for that.
 pub struct Running {
     /// Of the main process, which leads a session and a process group of this number.
     pub pid: u32,
-    /// Lines as they come; ends when nobody can write any more. Unread lines make the process wait.
+    /// Lines (or pieces of bytes, as was asked) as they come; ends when nobody can write any more. Unread lines make the process wait.
     pub output: mpsc::Receiver<(Stream, Vec<u8>)>,
     main: Main,
     ground: Ground,
@@ -44,14 +58,13 @@ pub struct Running {
 
 impl Running {
     /// `handover` is our end of the job's standard input and what to write there.
-    pub(super) fn new(mut child: Child, group: Group, memory: Option<u64>, handover: (UnixStream, Vec<u8>)) -> Self {
-        let (sender, output) = mpsc::channel(LINES_WAITING);
-        if let Some(pipe) = child.stdout.take() {
-            tokio::spawn(pump(pipe, Stream::Out, sender.clone()));
-        }
-        if let Some(pipe) = child.stderr.take() {
-            tokio::spawn(pump(pipe, Stream::Err, sender));
-        }
+    pub(super) fn new(
+        mut child: Child,
+        group: Group,
+        memory: Option<u64>,
+        (handover, flow): ((UnixStream, Vec<u8>), Flow),
+    ) -> Self {
+        let output = flow.begin(&mut child);
         let pid = child.id().unwrap_or(0);
         let main = Main { child, group: group.clone(), memory, ended: None };
         Self { pid, output, main, ground: Ground { group: Some(group) }, handover: Some(handover) }
@@ -134,6 +147,26 @@ impl Running {
     }
 }
 
+impl Flow {
+    fn begin(self, child: &mut Child) -> mpsc::Receiver<(Stream, Vec<u8>)> {
+        let waiting = if matches!(self, Flow::Lines) { LINES_WAITING } else { PIECES_WAITING };
+        let (sender, output) = mpsc::channel(waiting);
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        match self {
+            Flow::Lines => {
+                drop(out.map(|pipe| tokio::spawn(pump(pipe, Stream::Out, sender.clone()))));
+                drop(err.map(|pipe| tokio::spawn(pump(pipe, Stream::Err, sender))));
+            }
+            Flow::Bytes => {
+                drop(out.map(|pipe| tokio::spawn(pour(pipe, Stream::Out, sender.clone()))));
+                drop(err.map(|pipe| tokio::spawn(pour(pipe, Stream::Err, sender))));
+            }
+            Flow::Terminal(shown) => drop(tokio::spawn(pour(shown, Stream::Out, sender))),
+        }
+        output
+    }
+}
+
 /// The main process.
 struct Main {
     child: Child,
@@ -212,6 +245,18 @@ async fn clear(group: Group) {
     }
     if let Err(error) = group.remove() {
         tracing::warn!(group = group.name(), %error, "a cgroup could not be removed");
+    }
+}
+
+/// Passes bytes on as they come. A terminal whose programs are gone is an error to read, and the end.
+async fn pour(mut pipe: impl AsyncRead + Unpin, stream: Stream, sender: mpsc::Sender<(Stream, Vec<u8>)>) {
+    let mut buffer = vec![0u8; PIECE];
+    loop {
+        let count = pipe.read(&mut buffer).await.unwrap_or(0);
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return };
+        if sender.send((stream, bytes.to_vec())).await.is_err() {
+            return;
+        }
     }
 }
 

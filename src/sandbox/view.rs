@@ -8,7 +8,7 @@ use crate::system::{Access, Bind, Identity, Job, Network, Privacy, View, network
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::mount::umount;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use std::ffi::OsStr;
 use std::fs;
@@ -24,6 +24,9 @@ const SHARED_PLACES: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 /// Sources are opened before anything is covered, since they may lie below the cover or in /tmp.
 pub fn build(job: &Job) -> Result<(), Obstacle> {
     let view = &job.view;
+    if let Some(namespace) = &view.inside {
+        return enter_namespace(namespace);
+    }
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC).map_err(during("leaving the machine's mounts"))?;
     mounts::keep_private().map_err(during("making mounts private"))?;
     if view.network == Network::None {
@@ -50,6 +53,12 @@ pub fn build(job: &Job) -> Result<(), Obstacle> {
         mounts::attach(file, target).map_err(during("naming the user"))?;
     }
     Ok(())
+}
+
+/// What another process sees, for looking at it.
+fn enter_namespace(path: &Path) -> Result<(), Obstacle> {
+    let opened = fs::File::open(path).map_err(during(path.display()))?;
+    setns(opened, CloneFlags::CLONE_NEWNS).map_err(during("entering what a process sees"))
 }
 
 /// A bind's source, cloned and restricted but not attached.

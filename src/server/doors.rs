@@ -1,23 +1,27 @@
 //! Opening the doors, announcing them, and closing them in reverse order.
 
 use super::reception::Desk;
+use super::routing;
 use crate::config::{self, ServerConfig};
 use crate::git::HookListener;
 use crate::layouts::Places;
-use crate::model::{Code, Failure};
+use crate::model::Failure;
 use crate::operations::{Addresses, Platform, Recovered, Recovery};
-use crate::router::{self, Router, RouterConfig};
 use crate::ssh::{self, SshConfig};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+/// How long requests under way may go on when the server ends.
+const TRAFFIC_TIME: Duration = Duration::from_secs(8);
+
 /// Everything that listens.
 pub struct Doors {
-    pub http: router::Server,
     pub ssh: ssh::Door,
     pub hook: HookListener,
     pub control: UnixListener,
@@ -25,28 +29,14 @@ pub struct Doors {
 
 impl Doors {
     /// Where they really listen.
-    pub fn addresses(&self) -> Addresses {
+    pub fn addresses(&self, http: SocketAddr) -> Addresses {
         Addresses {
             ssh: self.ssh.local_addr(),
-            http: self.http.local_addr(),
+            http,
             host_key: self.ssh.host_key_line(),
             host_key_fingerprint: self.ssh.host_key_fingerprint(),
         }
     }
-}
-
-/// Binds the router's port.
-pub async fn bind_http(config: &ServerConfig, router: &Router) -> Result<router::Server, Failure> {
-    let listen = config.router.http;
-    let settings = RouterConfig {
-        header_timeout: config.router.header_timeout,
-        response_timeout: config.router.response_timeout,
-        ..RouterConfig::new(listen)
-    };
-    router::bind(settings, router.clone()).await.map_err(|error| {
-        Failure::new(Code::ServerConfig, format!("router.http: cannot listen on {listen}: {error}"))
-            .hint("another program has the port; choose another one, or 0 for a free one")
-    })
 }
 
 pub fn ssh_config(config: &ServerConfig, places: &Places) -> SshConfig {
@@ -64,6 +54,14 @@ pub fn ssh_config(config: &ServerConfig, places: &Places) -> SshConfig {
 
 /// Serves, recovers meanwhile, and returns after a drain.
 pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf>) -> Result<(), Failure> {
+    let served = serve_open(platform.clone(), doors, config_file).await;
+    if served.is_err() {
+        platform.router().shut_down(TRAFFIC_TIME).await;
+    }
+    served
+}
+
+async fn serve_open(platform: Platform, doors: Doors, config_file: Option<PathBuf>) -> Result<(), Failure> {
     let recovery = platform.begin_recovery()?;
     let (stop, stopped) = watch::channel(Phase::Open);
     let until = |phase: Phase| {
@@ -77,22 +75,22 @@ pub async fn serve(platform: Platform, doors: Doors, config_file: Option<PathBuf
     let control = tokio::spawn(crate::api::server::serve(doors.control, platform.clone(), until(Phase::NoNewWork)));
     let hook = tokio::spawn(hooks(doors.hook, platform.clone()));
     let house = tokio::spawn(platform.clone().keep_house());
-    let http = tokio::spawn(doors.http.serve(until(Phase::NoTraffic)));
+    let time = tokio::spawn(platform.clone().keep_time());
     announce(&platform);
     tokio::spawn(recover(platform.clone(), recovery));
-    wait_for_end(&platform, config_file).await?;
+    let end = wait_for_end(&platform, config_file).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("draining");
     let _ = stop.send(Phase::NoNewWork);
     let _drained = platform.drain().await;
-    let _ = stop.send(Phase::NoTraffic);
-    platform.stop_applications().await;
+    end_what_runs(&platform, end).await;
     hook.abort();
     house.abort();
+    time.abort();
     let grace = tokio::time::sleep(std::time::Duration::from_secs(5));
     tokio::pin!(grace);
     tokio::select! {
-        _ = async { let _ = tokio::join!(ssh, control, http); } => {}
+        _ = async { let _ = tokio::join!(ssh, control); } => {}
         () = &mut grace => tracing::info!("connections were still open at the end"),
     }
     Ok(())
@@ -103,7 +101,6 @@ enum Phase {
     Open,
     /// Running deployments end; applications still answer.
     NoNewWork,
-    NoTraffic,
 }
 
 async fn hooks(listener: HookListener, platform: Platform) {
@@ -145,19 +142,44 @@ fn announce(platform: &Platform) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
+/// What ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// This server; another one will go on with the applications.
+    OfServer,
+    OfEverything,
+}
+
+/// Applications and their traffic end, or are left to the next server.
+async fn end_what_runs(platform: &Platform, end: End) {
+    platform.end_one_offs().await;
+    match end {
+        End::OfServer => platform.router().leave().await,
+        End::OfEverything => {
+            platform.router().shut_down(TRAFFIC_TIME).await;
+            platform.stop_applications().await;
+        }
+    }
+}
+
 /// SIGTERM and SIGINT end the wait, SIGHUP reloads.
-async fn wait_for_end(platform: &Platform, file: Option<PathBuf>) -> Result<(), Failure> {
+async fn wait_for_end(platform: &Platform, file: Option<PathBuf>) -> Result<End, Failure> {
     let listen = |kind| signal(kind).map_err(|error| Failure::internal("listen for signals", &error));
     let (mut term, mut int, mut hup) =
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
     loop {
         tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = int.recv() => return Ok(()),
+            _ = term.recv() => return Ok(End::OfServer),
+            _ = int.recv() => return Ok(End::OfEverything),
             _ = hup.recv() => match config::load(file.as_deref()) {
                 Ok(config) => {
                     tracing::info!("configuration read again");
+                    let settings = routing::settings(&config, platform.places());
+                    let certificates = routing::certificates(&config);
                     platform.reload(config);
+                    if let Err(failure) = platform.router().reconfigure(settings, certificates).await {
+                        tracing::error!("the router keeps its settings: {failure}");
+                    }
                 }
                 Err(failure) => tracing::error!("configuration not taken: {failure}"),
             },

@@ -1,11 +1,12 @@
 //! Joins the ssh door to the hall: keys become actors, exec lines become git services and verbs.
 
+use super::at_terminal::{Lines, interrupted};
 use crate::api::{self, wire::Frame};
 use crate::model::Actor;
 use crate::model::actor::Rank;
-use crate::operations::{Direction, GitService, GitStreams, Input, Left, Platform};
-use crate::ssh::{Channel, Departure, PresentedKey, Reception, RepositoryPath, Request};
-use crate::verbs::{self, Said, Takes};
+use crate::operations::{Direction, GitService, GitStreams, Input, Left, Platform, Terminal};
+use crate::ssh::{Channel, ChannelReader, Departure, PresentedKey, Reception, RepositoryPath, Request, Seat};
+use crate::verbs::{self, Said, Takes, Verb};
 use tokio::io::AsyncWriteExt;
 
 /// Receives everybody who comes by ssh.
@@ -37,31 +38,36 @@ impl Desk {
     }
 
     async fn verb(&self, actor: Actor, words: Vec<String>, channel: Channel) -> u32 {
-        let Channel { stdin, mut stdout, mut stderr, gone, .. } = channel;
+        let Channel { stdin, mut stdout, mut stderr, gone, terminal, .. } = channel;
+        let lines = Lines::at(terminal.as_ref());
         let invocation = match verbs::parse(words) {
             Said::Verb(invocation) => *invocation,
             Said::Help(text) => {
-                let _ = stdout.write_all(text.as_bytes()).await;
+                let _ = stdout.write_all(&lines.of(&text)).await;
                 return 0;
             }
             Said::Wrong(text) => {
-                let _ = stderr.write_all(text.as_bytes()).await;
+                let _ = stderr.write_all(&lines.of(&text)).await;
                 return 64;
             }
         };
-        let input = match verbs::takes(&invocation.verb) {
-            Takes::Nothing => Input::none(),
-            Takes::Text | Takes::Stream => Input::stream(stdin),
+        let Some((input, keys)) = input_of(&invocation.verb, stdin, terminal) else {
+            let _ = stderr.write_all(&lines.of("error: this verb reads standard input: leave out -t\n")).await;
+            return 64;
         };
+        let interrupted = interrupted(keys);
+        tokio::pin!(interrupted);
         let mut frames = api::answer(self.platform.clone(), actor, invocation, input);
         loop {
             let frame = tokio::select! {
                 frame = frames.recv() => frame,
                 _ = gone.wait() => return 255,
+                () = &mut interrupted => return 130,
             };
             let written = match frame {
-                Some(Frame::Out(text)) => stdout.write_all(text.as_bytes()).await,
-                Some(Frame::Err(text)) => stderr.write_all(text.as_bytes()).await,
+                Some(Frame::Out(text)) => stdout.write_all(&lines.of(&text)).await,
+                Some(Frame::Err(text)) => stderr.write_all(&lines.of(&text)).await,
+                Some(Frame::RawErr(bytes)) => stderr.send(bytes.into()).await,
                 Some(Frame::Raw(bytes)) => stdout.send(bytes.into()).await,
                 Some(Frame::Exit(code)) => return code.into(),
                 None => return 70,
@@ -82,8 +88,21 @@ impl Desk {
             "You are {}, with {rank}. There is no shell here.\n  ssh ... help      what can be said\n  ssh ... list      projects\n",
             actor.name
         );
-        let _ = channel.stdout.write_all(text.as_bytes()).await;
+        let lines = Lines::at(channel.terminal.as_ref());
+        let _ = channel.stdout.write_all(&lines.of(&text)).await;
         0
+    }
+}
+
+/// What a verb reads, and the keys that are only watched for Ctrl-C. `None` when it reads what nobody can type: bytes from
+/// a raw terminal are no file.
+fn input_of(verb: &Verb, stdin: ChannelReader, seat: Option<Seat>) -> Option<(Input, Option<ChannelReader>)> {
+    match (verbs::takes(verb), seat) {
+        (Takes::Nothing, None) => Some((Input::none(), None)),
+        (Takes::Nothing, Some(_)) => Some((Input::none(), Some(stdin))),
+        (Takes::Text | Takes::Stream | Takes::Keys, None) => Some((Input::stream(stdin), None)),
+        (Takes::Keys, Some(seat)) => Some((Input::typed(stdin, Terminal::new(&seat.name, seat.window)), None)),
+        (Takes::Text | Takes::Stream, Some(_)) => None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::intake::Queue;
 use super::outlet::Out;
+use crate::model::Window;
 use bytes::Bytes;
 use std::future::Future;
 use std::io;
@@ -23,8 +24,18 @@ pub struct Channel {
     pub stdout: ChannelWriter,
     pub stderr: ChannelWriter,
     pub gone: Gone,
+    /// The terminal at which the client sits, when it asked for one: lines need carriage returns then.
+    pub terminal: Option<Seat>,
     /// The client's address.
     pub peer: SocketAddr,
+}
+
+/// A client's terminal.
+pub struct Seat {
+    /// `$TERM`, as the client says it.
+    pub name: String,
+    /// How large it is, and becomes.
+    pub window: watch::Receiver<Window>,
 }
 
 /// How a client left.

@@ -2,7 +2,7 @@
 //! [`Reception`]. This room knows no project, no git and no verb; `server` joins it to `operations`.
 //!
 //! One connection: [`server`] accepts, `doorstep` makes strangers wait, `session` answers the protocol and says no
-//! to all but exec, `intake` and `outlet` move the bytes of each [`Channel`].
+//! to all but exec and its terminal, `intake` and `outlet` move the bytes of each [`Channel`].
 
 pub mod channel;
 pub mod host_key;
@@ -23,7 +23,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use channel::{Channel, ChannelReader, ChannelWriter, Departure, Gone};
+pub use channel::{Channel, ChannelReader, ChannelWriter, Departure, Gone, Seat};
 pub use host_key::FirstStart;
 pub use request::{RepositoryPath, Request};
 pub use server::{Door, SshConfig, bind};

@@ -2,7 +2,7 @@
 //! and spellings, not which projects exist. Nothing here reaches a shell or a child process.
 
 use super::words;
-use crate::layouts::places::parse_repository_path;
+use crate::layouts::spelled::parse_repository_path;
 use crate::model::{ProjectName, Repository};
 use std::path::Path;
 

@@ -1,12 +1,13 @@
-//! What one client may say: prove a key, open a few channels, and run one exec in each. Everything else is answered
-//! no, at once. The limits before authentication are in `connection`; what an exec line means is in `request`.
+//! What one client may say: prove a key, open a few channels, and run one exec in each, at a terminal if they wish. Everything
+//! else is answered no, at once. The limits before authentication are in `connection`; what an exec line means is in `request`.
 
-use super::channel::{Channel, ChannelReader, ChannelWriter, Departure, Gone};
+use super::channel::{Channel, ChannelReader, ChannelWriter, Departure, Gone, Seat};
 use super::intake::{Intake, Queue};
 use super::outlet::{self, Out};
 use super::request::{self, BadRequest, Request};
 use super::{PresentedKey, Reception, keys};
 use crate::model::Actor;
+use crate::model::Window;
 use russh::keys::{Algorithm, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{ChannelId, ChannelOpenFailure, ChannelWriteHalf, Error, Pty, Sig};
@@ -49,9 +50,12 @@ pub(super) struct State {
     channels_ever: u32,
     /// Channels whose exec has not begun.
     open: HashMap<ChannelId, Open>,
+    /// Terminals of channels, until they are closed.
+    windows: HashMap<ChannelId, watch::Sender<Window>>,
 }
 
 struct Open {
+    seat: Option<Seat>,
     git_protocol: Option<String>,
     client: ChannelWriteHalf<Msg>,
     input: Arc<Queue>,
@@ -77,6 +81,7 @@ impl<R: Reception> Client<R> {
             stdout: ChannelWriter::new(out.clone(), Out::Output),
             stderr: ChannelWriter::new(out.clone(), Out::Errors),
             gone: open.gone.clone(),
+            terminal: open.seat,
             peer: self.peer,
         };
         session.channel_success(id)?;
@@ -108,6 +113,11 @@ async fn serve<R: Reception>(
         channel.stderr.write_all(format!("commis: {bad}\n").as_bytes()).await
     };
     bad.exit_status()
+}
+
+fn size(columns: u32, rows: u32) -> Window {
+    let letters = |count| u16::try_from(count).unwrap_or(u16::MAX);
+    Window { columns: letters(columns), rows: letters(rows) }
 }
 
 fn may_be_git_protocol(name: &str, value: &str) -> bool {
@@ -162,13 +172,16 @@ impl<R: Reception> Handler for Client<R> {
         let input = Arc::new(Queue::default());
         let intake = Intake::new(reading, input.clone(), self.spill.clone());
         tokio::spawn(intake.run(news, self.ending.clone()));
-        self.state.open.insert(id, Open { git_protocol: None, client, input, gone: Gone::new(gone), place });
+        self.state
+            .open
+            .insert(id, Open { seat: None, git_protocol: None, client, input, gone: Gone::new(gone), place });
         reply.accept().await;
         Ok(())
     }
 
     async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Error> {
         self.state.open.remove(&id);
+        self.state.windows.remove(&id);
         Ok(())
     }
 
@@ -204,15 +217,23 @@ impl<R: Reception> Handler for Client<R> {
     async fn pty_request(
         &mut self,
         id: ChannelId,
-        _: &str,
-        _: u32,
-        _: u32,
+        name: &str,
+        columns: u32,
+        rows: u32,
         _: u32,
         _: u32,
         _: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
-        session.channel_failure(id)
+        match self.state.open.get_mut(&id).filter(|open| open.seat.is_none()) {
+            Some(open) => {
+                let (sender, window) = watch::channel(size(columns, rows));
+                open.seat = Some(Seat { name: name.to_owned(), window });
+                self.state.windows.insert(id, sender);
+                session.channel_success(id)
+            }
+            None => session.channel_failure(id),
+        }
     }
 
     async fn x11_request(
@@ -230,13 +251,19 @@ impl<R: Reception> Handler for Client<R> {
     async fn window_change_request(
         &mut self,
         id: ChannelId,
-        _: u32,
-        _: u32,
+        columns: u32,
+        rows: u32,
         _: u32,
         _: u32,
         session: &mut Session,
     ) -> Result<(), Error> {
-        session.channel_failure(id)
+        match self.state.windows.get(&id) {
+            Some(window) => {
+                window.send_replace(size(columns, rows));
+                session.channel_success(id)
+            }
+            None => session.channel_failure(id),
+        }
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, _: &str, session: &mut Session) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use super::data::{self, DataRow};
 use super::editing::{self, InPlace};
 use super::trees::{self, KeptRow};
-use super::{Result, Store, during};
+use super::{Result, Store, during, projects};
 use crate::model::{Code, CommitId, DeploymentNumber, Mode, ProjectName, ReleaseVersion, Time};
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -251,7 +251,7 @@ impl Store {
         )?;
         run(editing::FINISH, &[&name, &number.0])?;
         run(editing::FORGET, &[&name, &version.0])?;
-        run("UPDATE projects SET live_version = ?2, trouble = NULL WHERE name = ?1", &[&name, &version.0])?;
+        run(projects::NOW_LIVE, &[&name, &version.0])?;
         run("UPDATE releases SET served = ?3 WHERE project = ?1 AND version = ?2", &[&name, &version.0, &number.0])?;
         transaction.commit().map_err(during("record a success"))
     }

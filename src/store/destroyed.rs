@@ -51,8 +51,15 @@ impl Trashed {
 }
 
 /// Tables with rows of a project and the column that names it; rows that others refer to come first.
-const TABLES: [(&str, &str); 4] =
-    [("projects", "name"), ("deployments", "project"), ("steps", "project"), ("releases", "project")];
+const TABLES: [(&str, &str); 7] = [
+    ("projects", "name"),
+    ("deployments", "project"),
+    ("steps", "project"),
+    ("releases", "project"),
+    ("formation", "project"),
+    ("task_clocks", "project"),
+    ("task_runs", "project"),
+];
 
 impl Store {
     /// The intention to destroy, with all that is known of the project. Its rows stay.

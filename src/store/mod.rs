@@ -7,9 +7,11 @@ mod data;
 mod deployments;
 mod destroyed;
 mod editing;
+mod formation;
 mod keys;
 mod projects;
 mod releases;
+mod tasks;
 mod trees;
 
 use crate::model::{Code, Failure};
@@ -25,14 +27,20 @@ pub use editing::InPlace;
 pub use keys::KeyRecord;
 pub use projects::{ProjectRecord, UserRange};
 pub use releases::{COOKED, ReleaseRecord, Shelved};
+pub use tasks::{NewTaskRun, TaskClock, TaskRunRecord, TaskState};
 pub use trees::KeptRow;
 
 /// The schema this program writes. An older file is migrated, a newer one refused.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// What brings a file from one version to the next; the first makes it.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] =
-    [include_str!("schema/001.sql"), include_str!("schema/002.sql"), include_str!("schema/003.sql")];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
+    include_str!("schema/001.sql"),
+    include_str!("schema/002.sql"),
+    include_str!("schema/003.sql"),
+    include_str!("schema/004.sql"),
+    include_str!("schema/005.sql"),
+];
 
 /// Handle to the state database; cheap to clone.
 #[derive(Clone)]

@@ -5,6 +5,9 @@ use crate::model::{CommitId, Mode, ProjectName, ReleaseVersion, Remote, Time};
 use crate::system::UserIds;
 use rusqlite::{OptionalExtension, Row, params};
 
+/// A deployment made this release live: nothing of an earlier word against it holds.
+pub(super) const NOW_LIVE: &str = "UPDATE projects SET live_version = ?2, trouble = NULL, stopped = 0 WHERE name = ?1";
+
 /// A project.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProjectRecord {
@@ -28,6 +31,8 @@ pub struct ProjectRecord {
     pub filled: Option<u64>,
     /// The commit that the edited `run/` was last brought to.
     pub edited: Option<CommitId>,
+    /// Whether nothing of it is to run, by somebody's word.
+    pub stopped: bool,
 }
 
 /// A pair of numeric users, one for builds, one for the app.
@@ -53,9 +58,9 @@ impl Store {
             .query_row("SELECT value FROM meta WHERE key = 'next_uid'", [], |row| row.get(0))
             .optional()
             .map_err(during("allocate users"))?;
-        // The range's first number is git's own.
+        // The range's first number is git's own, the last one the router's.
         let next = next.and_then(|text| text.parse().ok()).unwrap_or(users.first + 1);
-        if next + 1 >= users.first + users.count {
+        if next + 2 >= users.first + users.count {
             return Ok(None);
         }
         let created = transaction
@@ -144,6 +149,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
         remote: Remote::parse(&remote).ok_or(rusqlite::Error::InvalidQuery)?,
         filled: Some(row.get::<_, i64>("filled")? as u64).filter(|inode| *inode != 0),
         edited: edited.as_deref().and_then(CommitId::parse),
+        stopped: row.get("stopped")?,
     })
 }
 

@@ -11,12 +11,13 @@ pub mod hierarchies;
 pub use group::Group;
 
 use hierarchies::Hierarchies;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Limits of everything in a group together; `None` is no limit.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct GroupLimits {
     /// Bytes of memory, swap included where it is counted.
     pub memory: Option<u64>,
@@ -51,21 +52,21 @@ pub enum Enforcer {
     Nobody(String),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Version {
     V1,
     V2,
 }
 
 /// The top directory of this server in the hierarchy that has one controller.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Control {
     pub version: Version,
     pub top: PathBuf,
 }
 
-/// The groups of one server.
-#[derive(Clone, Debug, Default)]
+/// The groups of one server; can be handed to another process of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Cgroups {
     unified: Option<PathBuf>,
     freezer: Option<PathBuf>,

@@ -8,7 +8,8 @@ use super::UserIds;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// One process to start. Standard input of the program is empty; output goes where the starter says.
+/// One process to start. Standard input of the program is empty, unless a pipe or a terminal comes with the job
+/// (`sandbox::wires`); output goes where the starter says.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Job {
     /// Program and arguments. The program is an absolute path *inside the view*, or a bare name looked up in `PATH` of `env`.
@@ -39,6 +40,9 @@ pub struct View {
     /// Which network the job reaches.
     #[serde(default)]
     pub network: Network,
+    /// A mount namespace that is there (`/proc/<pid>/ns/mnt`): it is entered, and nothing else of this is built.
+    #[serde(default)]
+    pub inside: Option<PathBuf>,
 }
 
 /// Which network a job reaches. Sockets that have a path are files, and follow the view instead.

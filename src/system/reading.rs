@@ -24,6 +24,11 @@ pub fn read_beneath(root: &Path, path: &str, max: u64) -> Result<Vec<u8>, FileEr
     read_opened(open(), &root.join(path), max)
 }
 
+/// Which boot of this machine this is.
+pub fn boot_id() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
 fn read_opened(opened: std::io::Result<File>, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let failed = |error: std::io::Error| FileError::new("read", path, error);
     let file = opened.map_err(failed)?;

@@ -3,8 +3,12 @@
 //! To add a verb: a variant here with its help and an example, its arm in `operations::perform`, its answer in
 //! `operations::records` and `operations::show`, and the page `docs/verbs.md`, which a test regenerates.
 
+use super::configuring::ConfigVerb;
+use super::disk::DiskVerb;
 use super::editing::{CommitWords, CreateWords, DeployWords};
+use super::processes::ProcessVerb;
 use super::release::PromoteWords;
+use super::running::{RunWords, ShellWords, TaskVerb};
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +83,23 @@ pub enum Verb {
         /// Start with so many lines
         #[arg(short = 'n', long, default_value_t = 100)]
         lines: usize,
+    },
+    #[command(flatten)]
+    Process(ProcessVerb),
+    /// Run a command beside the application: same release, data, variables, user and limits
+    #[command(
+        after_help = "Examples:\n  commis run blog -- python manage.py migrate\n  commis run blog -- cat < dump.sql\n  ssh -t -p PORT commis@HOST run blog -- psql"
+    )]
+    Run(RunWords),
+    /// A shell beside the application, at a terminal
+    #[command(
+        after_help = "Examples:\n  commis shell blog\n  commis shell blog --crashed web.1\n  ssh -t -p PORT commis@HOST shell blog"
+    )]
+    Shell(ShellWords),
+    /// What runs by the clock: cron of app.json, task of .commis/project.toml
+    Task {
+        #[command(subcommand)]
+        verb: TaskVerb,
     },
     /// Releases that are kept
     #[command(after_help = "Example:\n  commis releases blog")]
@@ -202,36 +223,6 @@ pub struct RescueWords {
 }
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
-pub enum DiskVerb {
-    /// Bytes of each kind; `commis disk` and `commis disk blog` mean this
-    #[command(after_help = "Examples:\n  commis disk show\n  commis disk blog --json")]
-    Show {
-        /// Name of the project; all of them when absent
-        project: Option<String>,
-    },
-    /// Most bytes that a project's data may take
-    #[command(after_help = "Examples:\n  commis disk limit blog 5G\n  commis disk limit blog none")]
-    Limit {
-        /// Name of the project
-        project: String,
-        /// 500M, 5G, a number of bytes, or none
-        size: String,
-    },
-    /// Remove what may go: old failed trees, caches, remains
-    #[command(after_help = "Examples:\n  commis disk trim blog --dry-run\n  commis disk trim --failed")]
-    Trim {
-        /// Name of the project; all of them when absent
-        project: Option<String>,
-        /// Failed trees too that are not old yet, with the copies of data in them
-        #[arg(long)]
-        failed: bool,
-        /// Only say what would go
-        #[arg(long)]
-        dry_run: bool,
-    },
-}
-
-#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
 pub enum KeyVerb {
     /// Add the public key on standard input
     #[command(
@@ -290,53 +281,6 @@ pub enum ProjectVerb {
         /// Name of the project, or its directory as `commis trash` shows it
         name: String,
     },
-}
-
-#[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
-pub enum ConfigVerb {
-    /// Set variables of a project: a commit in its pillar, effective with the next deployment
-    #[command(after_help = "Example:\n  commis config set blog GREETING=hello --deploy")]
-    Set {
-        /// Name of the project
-        project: String,
-        /// NAME=VALUE, several; `-` reads such lines from standard input, for secrets
-        #[arg(required = true)]
-        variables: Vec<String>,
-        /// Deploy at once
-        #[arg(long)]
-        deploy: bool,
-    },
-    /// Remove variables
-    #[command(after_help = "Example:\n  commis config unset blog GREETING")]
-    Unset {
-        /// Name of the project
-        project: String,
-        /// Their names
-        #[arg(required = true)]
-        names: Vec<String>,
-        /// Deploy at once
-        #[arg(long)]
-        deploy: bool,
-    },
-    /// Names of a project's variables; values only with --values
-    #[command(after_help = "Example:\n  commis config show blog --values")]
-    Show {
-        /// Name of the project
-        project: String,
-        /// Show the values, secrets included
-        #[arg(long)]
-        values: bool,
-    },
-    /// Check the server's configuration file (on the server itself)
-    #[command(after_help = "Example:\n  commis config check --file /etc/commis/commis.toml")]
-    Check {
-        /// The file; COMMIS_CONFIG or /etc/commis/commis.toml when absent
-        #[arg(long)]
-        file: Option<std::path::PathBuf>,
-    },
-    /// Print the server's configuration file with every key, its default and what it means
-    #[command(after_help = "Example:\n  commis config template > /etc/commis/commis.toml")]
-    Template,
 }
 
 /// What became of some words.

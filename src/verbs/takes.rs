@@ -1,6 +1,7 @@
 //! What is piped into a verb and out of it: doors prepare for it before the verb is performed. Pure.
 
-use super::grammar::{ConfigVerb, KeyVerb, Verb};
+use super::configuring::ConfigVerb;
+use super::grammar::{KeyVerb, Verb};
 use super::release::ReleaseVerb;
 use std::path::Path;
 
@@ -12,6 +13,8 @@ pub enum Takes {
     Text,
     /// However much it is.
     Stream,
+    /// The same; or what is typed at a terminal, when there is one.
+    Keys,
 }
 
 /// What a verb writes to standard output.
@@ -31,6 +34,7 @@ pub fn takes(verb: &Verb) -> Takes {
         Verb::Config { verb: ConfigVerb::Set { variables, .. } } if reads_lines(variables) => Takes::Text,
         Verb::Promote(words) if words.release_file.is_some() => Takes::Text,
         Verb::Release { verb: ReleaseVerb::Push { .. } | ReleaseVerb::Import { .. } } => Takes::Stream,
+        Verb::Run(_) | Verb::Shell(_) => Takes::Keys,
         _ => Takes::Nothing,
     }
 }
@@ -53,6 +57,7 @@ pub fn reads_lines(variables: &[String]) -> bool {
 pub fn gives(verb: &Verb) -> Gives {
     match verb {
         Verb::Release { verb: ReleaseVerb::Export { .. } | ReleaseVerb::Fetch { .. } } => Gives::Bytes,
+        Verb::Run(_) | Verb::Shell(_) => Gives::Bytes,
         _ => Gives::Text,
     }
 }

@@ -63,7 +63,8 @@ class Room:
 
     def stop(self, child):
         self.children.remove(child)
-        child.send_signal(signal.SIGTERM)
+        # With a SIGTERM the applications of a server of ours would go on.
+        child.send_signal(signal.SIGINT)
         try:
             child.wait(timeout=30)
         except subprocess.TimeoutExpired:

@@ -51,7 +51,7 @@ class Commis:
         first = 500_000 + os.getpid() % 1000 * 1000 + (0 if self.root.name == "ours" else 500)
         lines = ['platform = "staging"', "[paths]"]
         lines += [f'{place} = "{self.root / place}"' for place in ("projects", "state", "runtime", "logs")]
-        lines += ["[ssh]", 'listen = "127.0.0.1:0"', "[router]", 'http = "127.0.0.1:0"', 'domain = "localhost"']
+        lines += ["[ssh]", 'listen = "127.0.0.1:0"', "[router]", 'http = "127.0.0.1:0"', 'admin = ""', 'domain = "localhost"']
         lines += ["[users]", f"first = {first}", "count = 500", "[builds]", f'tools = "{self.tools}"', "[builds.env]"]
         lines += [f'{name} = "{os.environ[name]}"' for name in MIRRORS if os.environ.get(name)]
         return "\n".join(lines) + "\n"

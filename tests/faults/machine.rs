@@ -85,7 +85,7 @@ impl Machine {
         let Roots { projects, state, runtime, logs } = &self.roots;
         format!(
             "platform = \"staging\"\n[paths]\nprojects = {projects:?}\nstate = {state:?}\nruntime = {runtime:?}\nlogs = {logs:?}\n\
-             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\ndomain = \"{DOMAIN}\"\n\
+             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\nadmin = \"\"\ndomain = \"{DOMAIN}\"\n\
              [users]\nfirst = {}\ncount = {USERS}\n[builds]\ntimeout = \"30s\"\n[hooks]\ntimeout = \"30s\"\n\
              [health]\ntimeout = \"10s\"\ninterval = \"10ms\"\n[apps]\nstop_grace = \"1s\"\nrestart_delay = \"100ms\"\n\
              [releases]\nkeep = 3\n",
@@ -176,7 +176,8 @@ impl Machine {
         self.kill();
         below.iter().for_each(|process| children::signal(process.pid, Signal::SIGKILL));
         children::until(Duration::from_secs(10), || {
-            let own = self.processes();
+            // Shims first: they start again what ends.
+            let own = [self.shims(), self.routers(), self.processes()].concat();
             own.iter().for_each(|process| children::signal(process.pid, Signal::SIGKILL));
             own.is_empty()
         });
@@ -186,10 +187,24 @@ impl Machine {
         self.id.iter().for_each(|id| super::ground::remove_cgroups(id));
     }
 
-    /// Processes of this server's users.
+    /// Processes of this server's users, the router left out.
     pub fn processes(&self) -> Vec<children::Process> {
         let users = self.first_user..self.first_user + USERS;
-        children::processes().into_iter().filter(|process| users.contains(&process.user)).collect()
+        let routers: Vec<u32> = self.routers().iter().map(|router| router.pid).collect();
+        let is_theirs = |process: &children::Process| users.contains(&process.user) && !routers.contains(&process.pid);
+        children::processes().into_iter().filter(is_theirs).collect()
+    }
+
+    /// The router of this server, whichever life of it started that; two while one takes over.
+    pub fn routers(&self) -> Vec<children::Process> {
+        let command = format!("router-process {}/", self.roots.runtime.display());
+        children::processes().into_iter().filter(|process| process.command.contains(&command)).collect()
+    }
+
+    /// Those that look after the instances of this server, whichever life of it started them.
+    pub fn shims(&self) -> Vec<children::Process> {
+        let place = self.roots.runtime.join("instances").display().to_string();
+        children::processes().into_iter().filter(|process| process.command.contains(&place)).collect()
     }
 
     /// Git's hooks that are at work for this server.

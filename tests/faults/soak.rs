@@ -116,7 +116,12 @@ fn counts(session: &Session) -> Result<Counts, String> {
         ("mounts here", sorted(ground::mount_table().lines().filter_map(|l| l.split(' ').nth(4)).map(str::to_owned))),
         ("groups", sorted(ground::cgroups(&id).iter().flat_map(|top| below(top)).map(|path| without_numbers(&path)))),
         ("processes", sorted(session.machine.processes().into_iter().map(|process| process.command))),
-        ("children", sorted(children::descendants(server).into_iter().map(|process| process.command))),
+        (
+            "children",
+            sorted(
+                children::descendants(server).into_iter().map(|process| without_numbers(Path::new(&process.command))),
+            ),
+        ),
         ("files of the state", files(&roots.state, |_| true)),
         ("volatile files", files(&roots.runtime, |_| true)),
         ("files of the project", files(&roots.projects, is_counted)),

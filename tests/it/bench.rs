@@ -47,6 +47,13 @@ impl Bench {
         bench
     }
 
+    /// Where sockets of instances are.
+    pub fn instances(&self) -> PathBuf {
+        let directory = self.directory.path().join("instances");
+        fs::create_dir_all(&directory).unwrap();
+        directory
+    }
+
     pub fn root(&self) -> PathBuf {
         self.directory.path().join("projects/blog")
     }
@@ -106,6 +113,7 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            crate::support::leftovers::end_instances(self.directory.path());
             self.cgroups.remove_tops();
             return;
         }

@@ -5,6 +5,7 @@ mod data;
 mod disks;
 mod pages;
 mod plans;
+mod tasks;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,12 +4,15 @@
 // Tests start programs as people do.
 #![allow(clippy::disallowed_methods)]
 
+mod acme;
 mod ancestor;
 mod ancestor_locks;
 mod ancestor_rights;
 mod ancestor_rollbacks;
 mod answers_of_releases;
 mod bench;
+mod beside;
+mod beside_terminals;
 mod building;
 mod clients;
 mod destroying;
@@ -26,8 +29,10 @@ mod housekeeping;
 mod interrupted;
 mod job_ends;
 mod kept;
+mod looking_inside;
 mod measuring;
 mod mounts_below;
+mod outliving;
 mod promoting;
 mod promoting_refused;
 mod pushing;
@@ -42,8 +47,10 @@ mod rejecting_when_full;
 mod releasing;
 mod remote_less;
 mod rescuing;
+mod router_process;
 mod running;
 mod sandboxing;
+mod scaling;
 mod serving;
 mod shapes;
 mod shapes_database;
@@ -52,6 +59,7 @@ mod smuggling;
 mod storing;
 mod supervising;
 mod support;
+mod tasking;
 mod tidy;
 mod travelling;
 mod travelling_at_once;

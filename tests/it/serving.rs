@@ -1,7 +1,7 @@
 //! The server's own life: configuration, several side by side, what it refuses to start with.
 
-use super::support::World;
 use super::support::world::{Ran, commis_program, run};
+use super::support::{World, leftovers};
 use std::path::Path;
 use std::process::Command;
 
@@ -73,6 +73,29 @@ fn a_second_server_that_shares_one_directory_with_the_first_is_refused() {
         serve(&file).failed(78).says(&format!("another server runs on {}", here.display()));
     }
     assert_eq!(world.page("blog").body, "of the first");
+}
+
+#[test]
+fn a_killed_server_leaves_a_router_that_the_next_one_uses() {
+    let mut world = World::new();
+    world.project("blog").saying("one").push("main").succeeds();
+    let (router, http) = (leftovers::routers(world.root.path()), world.http);
+    assert_eq!(router.len(), 1);
+    world.kill_server();
+    assert_eq!(world.get("unknown.commis.test", "/").status, 404, "the router answers alone");
+    world.start();
+    assert_eq!((leftovers::routers(world.root.path()), world.http), (router.clone(), http));
+    assert_eq!(world.page_when_up("blog").body, "one");
+    std::fs::write(world.path("conf.d/20-more.toml"), "[router]\nhold = \"7s\"\n").expect("a drop-in");
+    world.reload();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while leftovers::routers(world.root.path()) == router && std::time::Instant::now() < until {
+        assert_eq!(world.page("blog").body, "one");
+    }
+    assert_ne!(leftovers::routers(world.root.path()), router, "new settings are those of a new router");
+    assert_eq!(world.page("blog").body, "one");
+    assert_eq!(world.stop(), Some(0));
+    assert_eq!(leftovers::routers(world.root.path()), Vec::<i32>::new());
 }
 
 #[test]

@@ -8,7 +8,6 @@ use commis::runtime::{
     health::wait_healthy, ports::free_port,
 };
 use commis::system::GroupLimits;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Says its port and everything a browser asks; needs no build.
@@ -24,21 +23,18 @@ impl World {
     fn new() -> Self {
         let bench = Bench::new();
         let (delay, delay_max) = (Duration::from_millis(20), Duration::from_millis(100));
-        let policy = RestartPolicy { delay, delay_max, stop_grace: Duration::from_millis(500) };
-        let supervisor = Supervisor::new(bench.sandbox.clone(), policy);
+        let (stop_grace, keep_crashed) = (Duration::from_millis(500), Duration::from_secs(60));
+        let policy = RestartPolicy { delay, delay_max, stop_grace, keep_crashed };
+        let supervisor = Supervisor::new(&bench.sandbox, policy, bench.instances());
         Self { bench, supervisor, blog: ProjectName::parse("blog").unwrap() }
     }
 
     fn spec(&self, kind: &str, script: &str) -> InstanceSpec {
-        static GENERATION: AtomicU32 = AtomicU32::new(1);
         let port = free_port().unwrap();
         let mut job = self.bench.job(&["bash", "-c", script]);
         job.env.push(("PORT".into(), port.to_string()));
         InstanceSpec {
-            project: self.blog.clone(),
             process: ProcessName { kind: ProcessType::parse(kind).unwrap(), index: 1 },
-            release: ReleaseVersion(1),
-            generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             port: Some(port),
             job,
             group: GroupLimits::default(),
@@ -52,7 +48,7 @@ impl World {
 
     async fn start(&self, scripts: &[(&str, &str)], restarts: Restarts) -> SetId {
         let specs = scripts.iter().map(|(kind, script)| self.spec(kind, script)).collect();
-        self.supervisor.start_set(&self.blog, specs, restarts).await
+        self.supervisor.start_set((&self.blog, ReleaseVersion(1)), specs, restarts).await
     }
 
     async fn health(&self, set: SetId) -> Result<u32, Unhealthy> {
@@ -78,7 +74,7 @@ async fn a_web_process_is_started_checked_logged_and_stopped() {
     world.health(set).await.unwrap();
     let port = status[0].port.unwrap();
     assert_eq!(world.supervisor.listening_ports(set).await[0].1, [port]);
-    world.supervisor.keep(set);
+    world.supervisor.keep_running(set);
     world.supervisor.stop_set(set).await;
     assert!(world.supervisor.status(&world.blog).is_empty());
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
@@ -93,7 +89,7 @@ async fn a_process_that_ends_on_probation_is_told_with_its_last_words_and_not_st
     let set = world.start(&[("web", "echo started; echo 'KeyError: x' >&2; exit 3")], Restarts::Never).await;
     let Err(Unhealthy::Exited { process, exit }) = world.health(set).await else { panic!("healthy") };
     assert_eq!((process.to_string().as_str(), exit), ("web.1", Exit::Code(3)));
-    let mut recent = world.supervisor.recent_output(set, 5);
+    let mut recent = world.supervisor.recent_output(set, 5).await;
     recent.sort();
     assert_eq!(recent, ["web.1 | KeyError: x", "web.1 | started"]);
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -107,7 +103,7 @@ async fn a_program_that_does_not_exist_is_told_so() {
     let world = World::new();
     let mut spec = world.spec("web", "");
     spec.job.argv = vec!["no-such-program".into()];
-    let set = world.supervisor.start_set(&world.blog, vec![spec], Restarts::Never).await;
+    let set = world.supervisor.start_set((&world.blog, ReleaseVersion(1)), vec![spec], Restarts::Never).await;
     let status = &world.supervisor.status(&world.blog)[0];
     assert_eq!(status.condition, Condition::Exited);
     assert!(matches!(&status.last_exit, Some(Exit::NotStarted(why)) if why.contains("no-such-program")), "{status:?}");
@@ -126,7 +122,7 @@ async fn what_is_kept_is_started_again_also_when_it_ended_before() {
     let ended = |one: &commis::runtime::SetStatus| one.instances[0].condition == Condition::Exited;
     world.supervisor.events(set).wait_for(ended).await.unwrap();
     assert_eq!(starts(), 1);
-    world.supervisor.keep(set);
+    world.supervisor.keep_running(set);
     until(|| starts() >= 4).await;
     let status = &world.supervisor.status(&world.blog)[0];
     assert!(status.restarts >= 2 && status.last_exit == Some(Exit::Code(1)), "{status:?}");
@@ -152,7 +148,9 @@ async fn who_ignores_the_request_to_stop_is_killed_with_all_its_children() {
     let world = World::new();
     let stubborn = "trap '' TERM; setsid sleep 87654 & setsid sleep 87654 & echo up; while :; do sleep 1; done";
     let set = world.start(&[("web", stubborn), ("worker", "exec sleep 87654")], Restarts::BackOff).await;
-    until(|| !world.supervisor.recent_output(set, 1).is_empty()).await;
+    while world.supervisor.recent_output(set, 1).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     until(|| lives("87654")).await;
     world.supervisor.stop_set(set).await;
     assert!(!lives("87654"));

@@ -34,6 +34,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("notify", &["model", "system"]),
     // Another server is asked through a configuration of its own.
     ("upstream", &["model", "config", "system"]),
+    // What is due, of what projects declare.
+    ("tasks", &["model", "config"]),
     ("pipeline", BEFORE_PIPELINE),
     // What can be said to a server, as data; who carries it out comes next.
     ("verbs", &["model"]),
@@ -41,7 +43,8 @@ const EDGES: &[(&str, &[&str])] = &[
     // Has a trait of its own for what it calls; the roof connects it.
     ("ssh", &["model", "layouts", "system"]),
     ("api", &["model", "config", "system", "operations", "verbs"]),
-    ("cli", &["model", "config", "layouts", "api", "verbs"]),
+    // The terminal at which somebody sits is the kernel's.
+    ("cli", &["model", "config", "system", "layouts", "api", "verbs"]),
     ("server", EVERYTHING),
 ];
 
@@ -53,12 +56,12 @@ const BEFORE_PIPELINE: &[&str] = &[
 #[rustfmt::skip]
 const BEFORE_OPERATIONS: &[&str] = &[
     "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "trees", "backups", "archives", "storage", "router", "runtime", "store", "notify",
-    "upstream", "pipeline", "verbs",
+    "upstream", "tasks", "pipeline", "verbs",
 ];
 #[rustfmt::skip]
 const EVERYTHING: &[&str] = &[
     "model", "config", "system", "layouts", "hooks", "buildpacks", "sandbox", "git", "trees", "backups", "archives", "storage", "router", "runtime", "store", "notify",
-    "upstream", "pipeline", "operations", "verbs", "ssh", "api", "cli",
+    "upstream", "tasks", "pipeline", "operations", "verbs", "ssh", "api", "cli",
 ];
 
 /// Files that only decide, besides those whose head says "Pure". `*` is every file below, except those with a `!`.

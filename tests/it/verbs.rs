@@ -224,7 +224,8 @@ fn heroku_and_dokku_spellings_work() {
     world.commis(&["apps:create", "blog"]).succeeded();
     world.ssh("admin", &["config:set", "-a", "blog", "A=1"]).succeeded();
     world.commis(&["config:show", "blog"]).succeeded().says("A");
-    world.commis(&["ps", "blog"]).succeeded().says("blog");
+    world.commis(&["apps:info", "blog"]).succeeded().says("blog");
+    world.commis(&["ps:report", "blog"]).succeeded().says("nothing runs");
     world.commis(&["apps"]).succeeded().says("blog");
     world.commis(&["logs", "--app=blog"]).succeeded();
     world.commis(&["apps:destroy", "blog", "--confirm", "blog"]).succeeded();
@@ -305,6 +306,7 @@ fn every_verb_answers_in_json() {
         &["hostkey"],
         &["doctor"],
         &["status"],
+        &["task", "list", "blog"],
         &["project", "destroy", "wiki", "--confirm", "wiki"],
     ] {
         assert!(world.json(words).is_object(), "{words:?}");

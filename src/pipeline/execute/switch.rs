@@ -81,15 +81,15 @@ impl Execution<'_> {
         let version = self.work.version.ok_or_else(|| missing("a release number"))?;
         let manifest = self.work.manifest.as_ref().ok_or_else(|| missing("a manifest"))?;
         let specs = instances::specs(self.context, &self.running()?, manifest)?;
-        let port = specs.iter().find_map(|spec| spec.port);
         let old = self.order.project.live.map_or("nothing".to_owned(), |version| version.to_string());
         match self.gathered.facts.place {
             Place::Beside | Place::Fresh(_) => self.close_stage(Stage::Switch, &format!("{old} -> {version}")),
             Place::InPlace => self.tell_detail(&format!("{old} -> {version}")),
         }
         let count = specs.len();
-        let set = self.context.supervisor.start_set(&self.order.project.name, specs, Restarts::Never).await;
-        self.work.new = Some(LiveSet { set, version, port });
+        let release = (&self.order.project.name, version);
+        let set = self.context.supervisor.start_set(release, specs, Restarts::Never).await;
+        self.work.new = Some(LiveSet { set, version });
         Ok(Done::Did(format!("{count} processes")))
     }
 
@@ -104,13 +104,14 @@ impl Execution<'_> {
         }
         match health::probe(self.context, (live, Exits::EndTheWait), &asked, &self.gathered.config).await {
             Ok(well) => {
-                let note = asked.words(&well, live.port);
+                let note = asked.words(&well, self.context.web_ports(live.set).len());
                 self.close_stage(Stage::Check, &note);
                 Ok(Done::Did(note))
             }
             Err(unhealthy) => {
                 self.close_stage(Stage::Check, &unhealthy.to_string());
-                Err(self.unhealthy(&unhealthy, live))
+                let said = self.context.supervisor.recent_output(live.set, LAST_LINES).await;
+                Err(self.unhealthy(&unhealthy, live, said))
             }
         }
     }
@@ -118,7 +119,7 @@ impl Execution<'_> {
     /// The router sends new requests to the new processes; they may restart from here on.
     pub(super) fn route(&mut self) -> Result<Done, Failure> {
         let live = self.work.new.ok_or_else(|| missing("processes"))?;
-        self.context.supervisor.keep(live.set);
+        self.context.supervisor.keep_running(live.set);
         self.point_router_at(Some(live))?;
         self.note_up();
         Done::quietly()
@@ -169,18 +170,18 @@ impl Execution<'_> {
             mode: self.gathered.mode,
             environment: self.work.environment.clone(),
             tree: self.work.tree.clone(),
-            generation: self.order.number.0,
+            standing: Vec::new(),
         })
     }
 
-    fn unhealthy(&self, unhealthy: &Unhealthy, live: LiveSet) -> Failure {
+    fn unhealthy(&self, unhealthy: &Unhealthy, live: LiveSet, said: Vec<String>) -> Failure {
         let version = live.version;
         let what = match unhealthy {
             Unhealthy::Exited { process, exit } => format!("{version}: {process} ended at once: {exit}"),
             other => format!("{version} did not become healthy: {other}"),
         };
         let mut failure = Failure::new(Code::Unhealthy, what);
-        for line in self.context.supervisor.recent_output(live.set, LAST_LINES) {
+        for line in said {
             failure = failure.detail(self.redactor.redact(&line));
         }
         match unhealthy {

@@ -64,7 +64,7 @@ impl Tidy {
         let Some(jobs) = self.jobs else { return };
         // Those of the release before, and of any other that could not be stopped in its time.
         if let Some(new) = jobs.new {
-            context.supervisor.stop_others(&jobs.project, Some(new.set)).await;
+            context.retire_others(&jobs.project, Some(new.set)).await;
         }
         let results = tokio::task::block_in_place(|| {
             if let Err(failure) = kept::confirm(context, &jobs.project, jobs.number) {

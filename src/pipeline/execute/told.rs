@@ -63,7 +63,8 @@ impl Execution<'_> {
             Place::InPlace | Place::Fresh(_) => self.close_stage(Stage::Tidy, "what is edited makes no release"),
         }
         let seconds = self.started.elapsed().as_secs_f64();
-        let url = self.work.new.and_then(|live| live.port).map(|_| self.context.url_of(&self.order.project.name));
+        let answers = self.work.new.is_some_and(|live| !self.context.web_ports(live.set).is_empty());
+        let url = answers.then(|| self.context.url_of(&self.order.project.name));
         if let Some((from, until)) = self.work.data.discarded {
             let words = super::told_data::between(from, until);
             let place = format!("archives/{}.left/data", self.order.number.0);

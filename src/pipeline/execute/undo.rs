@@ -55,6 +55,9 @@ impl Execution<'_> {
     /// tree, which was in `run/`: then all of them start once more.
     pub(super) async fn start_old(&mut self) -> Result<Done, Failure> {
         let project = &self.order.project;
+        if project.stopped {
+            return Ok(Done::Did("it was stopped".into()));
+        }
         match (self.context.live(&project.name), project.live) {
             (Some(live), Some(version)) if self.restarts_of_old() != self.work.old_restarts => {
                 self.context.supervisor.stop_set(live.set).await;
@@ -62,7 +65,7 @@ impl Execution<'_> {
                 Ok(Done::Did("started again".into()))
             }
             (Some(live), _) => {
-                self.context.supervisor.keep(live.set);
+                self.context.supervisor.keep_running(live.set);
                 Done::quietly()
             }
             (None, Some(version)) => {
@@ -74,8 +77,12 @@ impl Execution<'_> {
     }
 
     pub(super) async fn check_old(&mut self) -> Result<Done, Failure> {
+        if self.order.project.stopped {
+            return Done::quietly();
+        }
         let live = self.context.live(&self.order.project.name).ok_or_else(|| missing("a previous release"))?;
-        if live.port.is_none() {
+        let asked_ports = self.context.web_ports(live.set).len();
+        if asked_ports == 0 {
             health::stay_up(self.context, live).await.map_err(|process| {
                 let what = format!("the previous release {} is not well: {process} does not stay up", live.version);
                 Failure::new(Code::RollbackFailed, what)
@@ -87,7 +94,7 @@ impl Execution<'_> {
         let asked = health::spec(&self.places.run(), &host, &self.gathered.config)?;
         match health::probe(self.context, (live, Exits::AreRestarted), &asked, &self.gathered.config).await {
             Ok(well) => {
-                let note = asked.words(&well, live.port);
+                let note = asked.words(&well, asked_ports);
                 self.note_up();
                 self.tell_detail(&note);
                 Ok(Done::Did(note))

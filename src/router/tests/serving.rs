@@ -1,6 +1,6 @@
 //! Serving: routes and their changes, bodies, failing applications, WebSockets, an orderly end.
 
-use super::support::{Application, World, read_until, route, speaking, status};
+use super::support::{Application, World, project_of, read_until, routes, speaking, status};
 use crate::router::{Target, strict::tests::HOSTILE};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,10 +27,20 @@ async fn an_unknown_host_gets_a_page_of_ours_and_nobody_elses() {
 #[tokio::test]
 async fn a_project_without_a_live_release_gets_503_and_a_removed_host_404() {
     let world = World::new().await;
-    world.router.set("blog.test", route("blog.test", Target::NoRelease)).unwrap();
+    world.router.set(routes("blog.test", Target::NoRelease)).unwrap();
     assert_eq!(status(&world.get("blog.test", "/").await), 503);
-    world.router.remove("Blog.test");
+    assert!(world.router.remove(&project_of("blog.test")));
     assert_eq!(status(&world.get("blog.test", "/").await), 404);
+}
+
+#[tokio::test]
+async fn an_authority_gets_its_answer_and_everything_else_is_the_applications() {
+    let (world, application) = (World::new().await, Application::answering(OLD).await);
+    world.route("a.test", application.port);
+    world.challenges.add("token".into(), "token.thumbprint".into());
+    let path = "/.well-known/acme-challenge/";
+    assert!(world.get("a.test", &format!("{path}token")).await.ends_with("\r\n\r\ntoken.thumbprint"));
+    assert!(world.get("a.test", &format!("{path}other")).await.ends_with("old"));
 }
 
 #[tokio::test]
@@ -139,7 +149,11 @@ async fn a_body_is_streamed_and_not_collected() {
 
 #[tokio::test]
 async fn an_application_in_trouble_gives_502_or_504_for_its_own_requests_only() {
-    let world = World::with(|config| config.response_timeout = Duration::from_millis(300)).await;
+    let world = World::with(|config| {
+        config.response_timeout = Duration::from_millis(300);
+        config.hold = Duration::from_millis(100);
+    })
+    .await;
     let healthy = Application::answering(OLD).await;
     world.route("healthy.test", healthy.port);
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();

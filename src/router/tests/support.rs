@@ -1,7 +1,12 @@
 //! A router in a box, an application that writes down what it got, and a client that sends raw bytes.
 
 use crate::model::ProjectName;
-use crate::router::{Route, Router, RouterConfig, Target, bind};
+use crate::router::board::Board;
+use crate::router::certificates::Certificates;
+use crate::router::challenges::Challenges;
+use crate::router::connection::Ending;
+use crate::router::server::{Listeners, Server};
+use crate::router::{Encryption, Host, InstanceAddress, Name, RouterConfig, Routes, Target};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,8 +18,12 @@ use tokio::task::JoinHandle;
 /// A running router; stops with the test.
 pub struct World {
     pub address: SocketAddr,
-    pub router: Router,
-    stop: Option<oneshot::Sender<()>>,
+    pub admin: SocketAddr,
+    pub https: Option<SocketAddr>,
+    pub certificates: Certificates,
+    pub challenges: Challenges,
+    pub router: Board,
+    stop: Option<oneshot::Sender<Ending>>,
     served: JoinHandle<()>,
 }
 
@@ -26,16 +35,36 @@ impl World {
     pub async fn with(change: impl FnOnce(&mut RouterConfig)) -> Self {
         let mut config = RouterConfig::new("127.0.0.1:0".parse().unwrap());
         config.drain_timeout = Duration::from_secs(5);
+        config.tunnel_grace = Duration::from_secs(1);
+        config.admin = Some("127.0.0.1:0".parse().unwrap());
         change(&mut config);
-        let server = bind(config, Router::new()).await.unwrap();
+        let http = TcpListener::bind(config.listen).await.unwrap();
+        let admin = TcpListener::bind(config.admin.unwrap()).await.unwrap();
+        let https = match config.https {
+            Some(address) => Some(TcpListener::bind(address).await.unwrap()),
+            None => None,
+        };
+        config.https = https.as_ref().map(|listener| listener.local_addr().unwrap());
+        let (encrypted, certificates) = (config.https, Certificates::default());
+        let challenges = Challenges::default();
+        let listeners = Listeners { http, https, admin: Some(admin) };
         let (stop, stopped) = oneshot::channel();
-        let (address, router) = (server.local_addr(), server.router().clone());
-        let served = tokio::spawn(server.serve(async move { drop(stopped.await) }));
-        Self { address, router, stop: Some(stop), served }
+        let (address, router) = (listeners.http.local_addr().unwrap(), Board::default());
+        let admin = listeners.admin.as_ref().unwrap().local_addr().unwrap();
+        let server = Server::new(config, listeners, (router.clone(), challenges.clone(), certificates.clone()));
+        let told = async move { stopped.await.unwrap_or(Ending::Now) };
+        let served = tokio::spawn(async move { server.serve(told).await.unwrap() });
+        Self { address, admin, https: encrypted, certificates, challenges, router, stop: Some(stop), served }
     }
 
     pub fn route(&self, host: &str, port: u16) {
-        self.router.set(host, route(host, Target::Port(port))).unwrap();
+        self.route_to(host, &[port]);
+    }
+
+    /// `web.1`, `web.2` and so on, on these ports.
+    pub fn route_to(&self, host: &str, ports: &[u16]) {
+        let set = ports.iter().zip(1..).map(|(port, index)| InstanceAddress::web(index, *port)).collect();
+        self.router.set(routes(host, Target::Instances(set))).unwrap();
     }
 
     /// Sends `bytes` on a connection of its own and returns everything that comes back.
@@ -57,12 +86,36 @@ impl World {
         drop(self.stop.take());
         self.served.await.unwrap();
     }
+
+    /// The same, so that nobody notices who comes later.
+    pub async fn stop_politely(mut self) {
+        self.stop.take().unwrap().send(Ending::Politely).unwrap();
+        self.served.await.unwrap();
+    }
+
+    /// What the listener for those who look after the server says.
+    pub async fn admin(&self, path: &str) -> String {
+        let mut client = TcpStream::connect(self.admin).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
 }
 
 /// `a.test` belongs to project `a`.
-pub fn route(host: &str, target: Target) -> Route {
-    let project = ProjectName::parse(host.split('.').next().unwrap()).unwrap();
-    Route { project, target }
+pub fn routes(host: &str, target: Target) -> Routes {
+    Routes {
+        project: project_of(host),
+        names: vec![Name::whole(Host::parse(host).unwrap())],
+        target,
+        encryption: Encryption::AsServer,
+    }
+}
+
+pub fn project_of(host: &str) -> ProjectName {
+    ProjectName::parse(host.split('.').next().unwrap()).unwrap()
 }
 
 /// Status code of the first answer in `raw`.

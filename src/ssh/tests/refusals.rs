@@ -1,4 +1,4 @@
-//! Everything but one exec per channel is refused, at once and without harm to what is allowed.
+//! Everything but one exec per channel, at a terminal or not, is refused, at once and without harm to what is allowed.
 
 use super::world::{World, text};
 use russh::keys::{PrivateKeyWithHashAlg, load_secret_key};
@@ -8,13 +8,13 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 #[test]
-fn a_login_alone_is_told_what_to_do_and_gets_no_terminal() {
+fn a_login_alone_is_told_what_to_do_and_a_terminal_is_passed_on() {
     let world = World::new();
     let output = world.ssh(&[], &[]).output().unwrap();
     assert_eq!(text(&output.stdout), "ada Nothing\n", "{output:?}");
-    let output = world.ssh(&["-tt", "-o", "LogLevel=INFO"], &["echo", "x"]).output().unwrap();
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(255), String::new()));
-    assert!(text(&output.stderr).contains("PTY allocation request failed"), "{output:?}");
+    let mut command = world.ssh(&["-tt"], &["seat"]);
+    assert_eq!(text(&command.env("TERM", "vt52").output().unwrap().stdout), "vt52 0x0\n");
+    assert_eq!(text(&world.ssh(&["-T"], &["seat"]).output().unwrap().stdout), "none\n");
 }
 
 #[test]
@@ -151,8 +151,11 @@ fn a_channel_has_one_exec_and_nothing_else() {
     world.block_on(async {
         let client = client(&world).await;
         let mut channel = client.channel_open_session().await.unwrap();
+        channel.window_change(80, 24, 0, 0).await.unwrap();
         channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
-        assert!(!answer(&mut channel).await);
+        assert!(answer(&mut channel).await);
+        channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+        assert!(!answer(&mut channel).await, "one terminal");
         channel.agent_forward(true).await.unwrap();
         assert!(!answer(&mut channel).await);
         channel.request_x11(true, false, "MIT-MAGIC-COOKIE-1", "00", 0).await.unwrap();

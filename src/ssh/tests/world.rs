@@ -176,6 +176,13 @@ impl Reception for Toy {
     }
 }
 
+fn seat(channel: &Channel) -> String {
+    channel.terminal.as_ref().map_or("none\n".to_owned(), |seat| {
+        let window = *seat.window.borrow();
+        format!("{} {}x{}\n", seat.name, window.columns, window.rows)
+    })
+}
+
 impl Toy {
     async fn verb(&self, words: &[String], mut channel: Channel) -> u32 {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -185,6 +192,7 @@ impl Toy {
                 channel.stderr.write_all(b"err").await.unwrap();
                 channel.stdout.send(Bytes::from_static(b"out")).await.unwrap();
             }
+            ["seat"] => channel.stdout.write_all(seat(&channel).as_bytes()).await.unwrap(),
             ["exit", status] => return status.parse().unwrap(),
             ["panic"] => panic!("as asked"),
             ["cat"] => drop(tokio::io::copy(&mut channel.stdin, &mut channel.stdout).await),

@@ -149,7 +149,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("Done", value(&done)),
         ("Error", failure()),
     ];
-    [samples, edit_samples(), super::disks::samples(), super::data::samples()].concat()
+    [samples, edit_samples(), super::disks::samples(), super::data::samples(), super::tasks::samples()].concat()
 }
 
 fn edit_samples() -> Vec<(&'static str, Value)> {

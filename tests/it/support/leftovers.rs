@@ -21,6 +21,24 @@ pub fn check_projects(projects: &Path, runtime: &Path) {
     }
 }
 
+/// The routers of a world, which outlive a server that is killed.
+pub fn routers(root: &Path) -> Vec<i32> {
+    let root = root.display().to_string();
+    let own = names(Path::new("/proc")).into_iter().filter(|pid| {
+        let line = command_line(pid);
+        line.contains("router-process ") && line.contains(&root)
+    });
+    own.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// As a power cut ends them.
+pub fn end_router(root: &Path) {
+    while let Some(pid) = routers(root).first() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::Signal::SIGKILL);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 /// The numbers of the users of a world, from its settings.
 pub fn users(settings: &str) -> Vec<u32> {
     let first = settings.lines().find_map(|line| line.strip_prefix("first = ")?.parse().ok()).unwrap_or(0);
@@ -42,6 +60,26 @@ pub fn check_machine(root: &Path, users: &[u32], server_id: &str) {
     let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&root)).collect();
     assert_eq!(left, Vec::<&str>::new(), "mounts are left");
     assert_eq!(cgroups(server_id), Vec::<PathBuf>::new(), "cgroups are left");
+}
+
+/// Ends the instances of a server that is not there any more: their shims stop them.
+pub fn end_instances(runtime: &Path) {
+    let place = runtime.join("instances").display().to_string();
+    let shims = || {
+        let pids = names(Path::new("/proc")).into_iter().filter(|pid| pid.bytes().all(|b| b.is_ascii_digit()));
+        let shims = pids.filter(|pid| command_line(pid).contains(&place) && !is_dead(pid));
+        shims.filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()
+    };
+    for pid in shims() {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+    }
+    for _ in 0..1500 {
+        if shims().is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(shims(), Vec::<i32>::new(), "instances are left");
 }
 
 /// The id that a server gave itself, which its cgroups are named after.
@@ -71,7 +109,7 @@ pub fn cgroups(id: &str) -> Vec<PathBuf> {
 }
 
 /// A zombie: what waits for PID 1 to notice that it is dead is no process any more.
-fn is_dead(pid: &str) -> bool {
+pub fn is_dead(pid: &str) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.is_empty() || status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
 }

@@ -2,6 +2,7 @@
 
 use super::leftovers;
 use super::project::Project;
+pub use super::ran::Ran;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
@@ -66,7 +67,7 @@ impl World {
         format!(
             "platform = \"staging\"\n\
              [paths]\nprojects = \"{root}/srv\"\nstate = \"{root}/state\"\nruntime = \"{root}/rt\"\nlogs = \"{root}/log\"\n\
-             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\ndomain = \"{DOMAIN}\"\n\
+             [ssh]\nlisten = \"127.0.0.1:0\"\n[router]\nhttp = \"127.0.0.1:0\"\nadmin = \"\"\ndomain = \"{DOMAIN}\"\n\
              [users]\nfirst = {first}\ncount = 200\n\
              [builds]\ntools = \"{}\"\n[health]\ntimeout = \"20s\"\n",
             tools().display()
@@ -128,19 +129,33 @@ impl World {
         manager
     }
 
-    /// SIGTERM, and the exit code.
+    /// SIGINT, which ends the applications too, and the exit code.
     pub fn stop(&mut self) -> Option<i32> {
+        self.end(nix::sys::signal::Signal::SIGINT)
+    }
+
+    /// SIGTERM: applications go on. And the exit code.
+    pub fn leave(&mut self) -> Option<i32> {
+        self.end(nix::sys::signal::Signal::SIGTERM)
+    }
+
+    fn end(&mut self, by: nix::sys::signal::Signal) -> Option<i32> {
         let mut server = self.server.take()?;
-        signal(server.id(), nix::sys::signal::Signal::SIGTERM);
+        signal(server.id(), by);
         wait_at_most(&mut server, Duration::from_secs(30))
     }
 
     /// kill -9, as a power cut would, but for the disk.
     pub fn kill(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            signal(server.id(), nix::sys::signal::Signal::SIGKILL);
-            let _ = server.wait();
-        }
+        self.kill_server();
+        leftovers::end_router(self.root.path());
+    }
+
+    /// kill -9 of the server alone.
+    pub fn kill_server(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        signal(server.id(), nix::sys::signal::Signal::SIGKILL);
+        let _ = server.wait();
     }
 
     pub fn reload(&self) {
@@ -290,6 +305,9 @@ impl Drop for World {
         }
         let users: Vec<u32> = leftovers::users(&self.settings());
         let code = self.stop();
+        // Of a server that was killed, or left, applications went on.
+        leftovers::end_instances(&self.path("rt"));
+        leftovers::end_router(self.root.path());
         super::mounts::end_bound(self.root.path());
         if !failing {
             assert!(code.is_none_or(|code| code == 0), "the server ended with {code:?}\n{}", self.server_log());
@@ -302,41 +320,6 @@ impl Drop for World {
 fn own_users() -> u32 {
     static WORLDS: AtomicU32 = AtomicU32::new(0);
     1_000_000 + (std::process::id() % 100_000) * 20_000 + WORLDS.fetch_add(1, Ordering::Relaxed) % 100 * 200
-}
-
-/// A command that has ended.
-#[derive(Debug)]
-#[must_use = "say whether it succeeded"]
-pub struct Ran {
-    pub what: String,
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Ran {
-    pub fn succeeded(&self) -> &Self {
-        assert_eq!(self.code, 0, "{}: {self:#?}", self.what);
-        self
-    }
-
-    /// With this exit code.
-    pub fn failed(&self, code: i32) -> &Self {
-        assert_eq!(self.code, code, "{self:#?}");
-        self
-    }
-
-    /// On either stream, also where a long line of it goes on below.
-    pub fn says(&self, text: &str) -> &Self {
-        let is_in = |stream: &str| stream.contains(text) || stream.replace("\n       ", " ").contains(text);
-        assert!(is_in(&self.stdout) || is_in(&self.stderr), "{text:?} not in {self:#?}");
-        self
-    }
-
-    pub fn is_silent_about(&self, text: &str) -> &Self {
-        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "{text:?} in {self:#?}");
-        self
-    }
 }
 
 /// Runs a command to its end, with an input.

@@ -1,0 +1,26 @@
+//! Answers about what runs as people read them. Pure.
+
+use super::columns::{moment, or_empty};
+use super::records::{Instance, Ps};
+use std::fmt::Write;
+
+pub fn ps(ps: &Ps) -> String {
+    let none = if ps.stopped { "stopped" } else { "nothing runs" };
+    let mut out = or_empty(ps.processes.iter().map(row).collect(), none);
+    if !ps.formation.is_empty() {
+        let counts: Vec<String> = ps.formation.iter().map(|(kind, count)| format!("{kind}={count}")).collect();
+        let _ = writeln!(out, "formation: {}", counts.join(" "));
+    }
+    out
+}
+
+fn row(one: &Instance) -> Vec<String> {
+    let restarts = match one.restarts {
+        0 => String::new(),
+        1 => "1 restart".to_owned(),
+        more => format!("{more} restarts"),
+    };
+    let ended = one.last_exit.as_ref().map(|exit| format!("last: {exit}")).unwrap_or_default();
+    let since = format!("since {}", moment(&one.since));
+    vec![one.process.clone(), one.state.clone(), one.release.clone(), since, restarts, ended]
+}

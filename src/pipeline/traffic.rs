@@ -1,0 +1,58 @@
+//! Where the requests for a project go: to the web processes of one set, or to a page; and how those that get no more end
+//! their last ones before they are stopped.
+
+use super::context::{Context, LiveSet};
+use crate::model::{Code, Failure, ProjectName};
+use crate::router::{DrainLimits, Encryption, Host, InstanceAddress, Name, Routes, Target};
+use crate::runtime::SetId;
+
+impl Context {
+    /// Where the web processes of a set listen, in order.
+    pub fn web_addresses(&self, set: SetId) -> Vec<InstanceAddress> {
+        let events = self.supervisor.events(set);
+        let status = events.borrow();
+        let mut web: Vec<_> = status.instances.iter().filter(|instance| instance.process.kind.is_web()).collect();
+        web.sort_by_key(|instance| instance.process.index);
+        web.iter().filter_map(|one| Some(InstanceAddress::web(one.process.index, one.port?))).collect()
+    }
+
+    /// The same, ports alone.
+    pub fn web_ports(&self, set: SetId) -> Vec<u16> {
+        self.web_addresses(set).iter().map(|address| address.port).collect()
+    }
+
+    /// Sends the requests for a project to its processes, or to a page that says that nothing serves. The host's name
+    /// stays its own either way.
+    pub fn point_router_at(&self, project: &ProjectName, live: Option<LiveSet>) -> Result<(), Failure> {
+        self.point_router_to(project, live.map(|live| self.web_addresses(live.set)).unwrap_or_default())
+    }
+
+    /// The same for web processes of one's choice.
+    pub fn point_router_to(&self, project: &ProjectName, web: Vec<InstanceAddress>) -> Result<(), Failure> {
+        let host = self.host_of(project);
+        let host = Host::parse(&host)
+            .ok_or_else(|| Failure::new(Code::ServerConfig, format!("router.domain: {host} is no host name")))?;
+        let target = if web.is_empty() { Target::NoRelease } else { Target::Instances(web) };
+        let names = vec![Name::whole(host)];
+        let routes = Routes { project: project.clone(), names, target, encryption: Encryption::AsServer };
+        self.router.set(routes).map_err(|error| Failure::internal("route", &error))
+    }
+
+    /// Ends all sets of a project but one, after their last requests. Requests go to others by now.
+    pub async fn retire_others(&self, project: &ProjectName, kept: Option<SetId>) {
+        let others = self.supervisor.sets_of(project).into_iter().filter(|set| Some(*set) != kept);
+        let addresses: Vec<InstanceAddress> = others.flat_map(|set| self.web_addresses(set)).collect();
+        self.drain(project, &addresses).await;
+        self.supervisor.stop_others(project, kept).await;
+    }
+
+    /// Returns when these have no request any more, or the time for it is over.
+    pub async fn drain(&self, project: &ProjectName, addresses: &[InstanceAddress]) {
+        if addresses.is_empty() {
+            return;
+        }
+        let config = self.config();
+        let limits = DrainLimits { requests: config.router.drain, tunnels: config.router.tunnel_grace };
+        self.router.drain(project, addresses, limits).await;
+    }
+}
