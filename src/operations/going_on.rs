@@ -4,6 +4,7 @@
 use super::Platform;
 use crate::model::{Failure, ProjectName, ReleaseVersion, Time};
 use crate::pipeline::execute::revive;
+use crate::pipeline::traffic;
 use crate::store::{DataState, DeploymentRecord, InPlace, ProjectRecord};
 
 /// Whether bringing it to an end may change data, or the very tree that processes see: then nothing may run meanwhile.
@@ -20,6 +21,7 @@ impl Platform {
         project: &ProjectRecord,
         unfinished: &[DeploymentRecord],
     ) -> Result<(), Failure> {
+        self.maintain_as_before(project);
         let name = &project.name;
         let mut own = unfinished.iter().filter(|row| row.project == *name).peekable();
         let is_at_rest = own.peek().is_none();
@@ -34,6 +36,14 @@ impl Platform {
             Some(live) => revive::serve(&self.context, project, live),
             None if !is_at_rest && !self.context.supervisor.sets_of(name).is_empty() => Ok(()),
             None => self.context.point_router_at(name, None),
+        }
+    }
+
+    /// A router that lost what it knew is told again.
+    fn maintain_as_before(&self, project: &ProjectRecord) {
+        let page = || traffic::maintenance_page(&self.context, project).ok().flatten();
+        if let Err(failure) = self.context.maintain(&project.name, project.maintenance.then(page)) {
+            tracing::warn!(project = %project.name, "maintenance: {failure}");
         }
     }
 

@@ -25,6 +25,7 @@ mod deploy;
 mod destroy_project;
 mod disk;
 mod doctor;
+mod domains;
 mod edited;
 mod fates;
 mod going_on;
@@ -218,6 +219,8 @@ impl Platform {
             Verb::Disk { verb } => self.disk(&actor, verb).await,
             Verb::Fixperms { project } => self.fix_permissions(&actor, &project).await,
             Verb::Process(verb) => self.processes(&actor, verb).await,
+            Verb::Domains { verb } => self.domains(&actor, verb),
+            Verb::Maintenance { verb } => self.maintenance(&actor, verb),
             Verb::Trash => self.list_trash(&actor),
             Verb::Rescue(words) => self.rescue(&actor, &words, &talk).await,
         }

@@ -5,7 +5,7 @@
 pub use super::records_disk::{Destroyed, Disk, DiskKind, DiskVolume, ProjectDisk, Round, Trimmed};
 pub use super::records_edits::{Diff, EditedFile};
 pub use super::records_key::Key;
-pub use super::records_processes::{Instance, Ps};
+pub use super::records_processes::{Domain, Instance, Ps};
 pub use super::records_tasks::{ScheduledTask, TaskRun};
 pub use super::release_head::ReleaseHead;
 use crate::model::Time;
@@ -71,6 +71,9 @@ pub enum Reply {
         destroyed: Vec<Destroyed>,
     },
     Ps(Box<Ps>),
+    Domains {
+        domains: Vec<Domain>,
+    },
     Rescue(Box<Rescue>),
     Tasks {
         project: String,

@@ -1,4 +1,4 @@
-//! What runs, as it is told. Values only.
+//! What runs, and how it is found, as it is told. Values only.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,4 +27,14 @@ pub struct Instance {
     pub since: String,
     /// How it ended last, if it ever did.
     pub last_exit: Option<String>,
+}
+
+/// A name by which an application is found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Domain {
+    /// `www.example.com`, `example.com/blog`
+    pub name: String,
+    /// Of the one that the project always has: nothing.
+    pub added_at: Option<String>,
+    pub added_by: Option<String>,
 }

@@ -44,6 +44,7 @@ pub fn human(reply: &Reply) -> String {
         Reply::Fixed { project, changed, left_alone } => disks::fixed(project, *changed, left_alone),
         Reply::Trash { destroyed } => disks::trash(destroyed),
         Reply::Ps(found) => processes::ps(found),
+        Reply::Domains { domains } => processes::domains(domains),
         Reply::Rescue(found) => rescue::text(found),
         Reply::Tasks { tasks, .. } => tasks::list(tasks),
         Reply::TaskRun(_) | Reply::Ended { .. } | Reply::Nothing {} => String::new(),

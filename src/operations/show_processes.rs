@@ -1,7 +1,7 @@
 //! Answers about what runs as people read them. Pure.
 
-use super::columns::{moment, or_empty};
-use super::records::{Instance, Ps};
+use super::columns::{moment, or_empty, table};
+use super::records::{Domain, Instance, Ps};
 use std::fmt::Write;
 
 pub fn ps(ps: &Ps) -> String {
@@ -23,4 +23,13 @@ fn row(one: &Instance) -> Vec<String> {
     let ended = one.last_exit.as_ref().map(|exit| format!("last: {exit}")).unwrap_or_default();
     let since = format!("since {}", moment(&one.since));
     vec![one.process.clone(), one.state.clone(), one.release.clone(), since, restarts, ended]
+}
+
+pub fn domains(domains: &[Domain]) -> String {
+    let row = |domain: &Domain| {
+        let by = domain.added_by.as_ref().map(|by| format!("by {by}")).unwrap_or_default();
+        let at = domain.added_at.as_ref().map(|at| format!("since {}", moment(at))).unwrap_or_default();
+        vec![domain.name.clone(), at, by]
+    };
+    table(domains.iter().map(row).collect())
 }

@@ -132,6 +132,9 @@ impl Platform {
         if self.recovering.borrow().contains(&project.name) {
             return Ok(Readiness::Soon);
         }
+        if project.maintenance {
+            return Ok(Readiness::Closed(format!("{} is in maintenance", project.name)));
+        }
         let most = self.context.config().tasks.at_once as usize;
         match self.startable(project) {
             Ok(_) => Ok(Readiness::Ready { free: most.saturating_sub(self.task_desk.count(&project.name)) }),

@@ -34,7 +34,7 @@ pub mod shelving;
 pub mod standing;
 pub mod step;
 pub mod survey;
-mod traffic;
+pub mod traffic;
 pub mod trimming;
 pub mod view;
 

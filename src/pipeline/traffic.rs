@@ -2,9 +2,23 @@
 //! their last ones before they are stopped.
 
 use super::context::{Context, LiveSet};
+use super::health;
 use crate::model::{Code, Failure, ProjectName};
-use crate::router::{DrainLimits, Encryption, Host, InstanceAddress, Name, Routes, Target};
+use crate::router::{DrainLimits, Encryption, Host, InstanceAddress, Maintenance, Name, Prefix, Routes, Target};
 use crate::runtime::SetId;
+use crate::store::ProjectRecord;
+use std::time::Duration;
+
+/// When people shall come back.
+const RETRY_AFTER: Duration = Duration::from_secs(120);
+
+/// What people see of the live release during maintenance, when it says so itself.
+///
+/// # Errors
+/// `BadConfig` for a page that is too large or no text.
+pub fn maintenance_page(context: &Context, project: &ProjectRecord) -> Result<Option<String>, Failure> {
+    health::read(&context.project_places(&project.name).run(), ".commis/maintenance.html")
+}
 
 impl Context {
     /// Where the web processes of a set listen, in order.
@@ -33,9 +47,28 @@ impl Context {
         let host = Host::parse(&host)
             .ok_or_else(|| Failure::new(Code::ServerConfig, format!("router.domain: {host} is no host name")))?;
         let target = if web.is_empty() { Target::NoRelease } else { Target::Instances(web) };
-        let names = vec![Name::whole(host)];
+        let mut names = vec![Name::whole(host)];
+        for row in self.store.domains(project)? {
+            // Nothing else is let in.
+            let parsed = Host::parse(&row.host).zip(Prefix::parse(&row.prefix));
+            names.extend(parsed.map(|(host, prefix)| Name { host, prefix }));
+        }
         let routes = Routes { project: project.clone(), names, target, encryption: Encryption::AsServer };
         self.router.set(routes).map_err(|error| Failure::internal("route", &error))
+    }
+
+    /// The project's names may have changed; what answers is what did.
+    pub fn route_again(&self, project: &ProjectName) -> Result<(), Failure> {
+        self.point_router_at(project, self.live(project))
+    }
+
+    /// Asks people to come back later, by a page of the project's own (`Some(Some(html))`) or ours; `None`: no longer.
+    pub fn maintain(&self, project: &ProjectName, page: Option<Option<String>>) -> Result<(), Failure> {
+        let maintenance = match page {
+            Some(page) => Maintenance::On { page, retry_after: RETRY_AFTER },
+            None => Maintenance::Off,
+        };
+        self.router.maintain(project, maintenance).map(drop).map_err(|error| Failure::internal("route", &error))
     }
 
     /// Ends all sets of a project but one, after their last requests. Requests go to others by now.

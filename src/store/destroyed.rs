@@ -51,12 +51,13 @@ impl Trashed {
 }
 
 /// Tables with rows of a project and the column that names it; rows that others refer to come first.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("projects", "name"),
     ("deployments", "project"),
     ("steps", "project"),
     ("releases", "project"),
     ("formation", "project"),
+    ("domains", "project"),
     ("task_clocks", "project"),
     ("task_runs", "project"),
 ];
@@ -105,6 +106,10 @@ impl Store {
         let rows: String = transaction.query_row(text, [&record.directory], |row| row.get(0)).map_err(&failed)?;
         let rows = serde_json::from_str(&rows).unwrap_or_default();
         restore(&transaction, &rows).map_err(&failed)?;
+        // Hosts that others got meanwhile stay theirs.
+        let lost = "DELETE FROM domains WHERE project = ?1
+                    AND host IN (SELECT host FROM domains WHERE project <> ?1)";
+        transaction.execute(lost, [record.name.as_str()]).map_err(&failed)?;
         transaction.execute("DELETE FROM destroyed WHERE directory = ?1", [&record.directory]).map_err(&failed)?;
         transaction.commit().map_err(&failed)
     }
@@ -183,7 +188,8 @@ fn restore(connection: &Connection, tables: &Json) -> rusqlite::Result<()> {
             let (names, values): (Vec<&String>, Vec<Value>) = known.unzip();
             let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
             let marks: Vec<String> = (1..=values.len()).map(|at| format!("?{at}")).collect();
-            let insert = format!("INSERT INTO {table} ({}) VALUES ({})", quoted.join(", "), marks.join(", "));
+            let or = if table == "domains" { "OR IGNORE " } else { "" };
+            let insert = format!("INSERT {or}INTO {table} ({}) VALUES ({})", quoted.join(", "), marks.join(", "));
             connection.execute(&insert, params_from_iter(values))?;
         }
     }

@@ -6,6 +6,7 @@
 mod data;
 mod deployments;
 mod destroyed;
+mod domains;
 mod editing;
 mod formation;
 mod keys;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub use data::{Backup, DataRow, DataState, Kept};
 pub use deployments::{DeploymentRecord, NewDeployment, Status, StepRecord, StepStatus, Switch};
 pub use destroyed::{DestroyedRecord, Trashed};
+pub use domains::{Claimed, DomainRecord};
 pub use editing::InPlace;
 pub use keys::KeyRecord;
 pub use projects::{ProjectRecord, UserRange};
@@ -31,7 +33,7 @@ pub use tasks::{NewTaskRun, TaskClock, TaskRunRecord, TaskState};
 pub use trees::KeptRow;
 
 /// The schema this program writes. An older file is migrated, a newer one refused.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// What brings a file from one version to the next; the first makes it.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
@@ -40,6 +42,7 @@ const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("schema/003.sql"),
     include_str!("schema/004.sql"),
     include_str!("schema/005.sql"),
+    include_str!("schema/006.sql"),
 ];
 
 /// Handle to the state database; cheap to clone.

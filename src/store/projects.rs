@@ -33,6 +33,8 @@ pub struct ProjectRecord {
     pub edited: Option<CommitId>,
     /// Whether nothing of it is to run, by somebody's word.
     pub stopped: bool,
+    /// Whether people are asked to come back later.
+    pub maintenance: bool,
 }
 
 /// A pair of numeric users, one for builds, one for the app.
@@ -150,6 +152,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
         filled: Some(row.get::<_, i64>("filled")? as u64).filter(|inode| *inode != 0),
         edited: edited.as_deref().and_then(CommitId::parse),
         stopped: row.get("stopped")?,
+        maintenance: row.get("maintenance")?,
     })
 }
 

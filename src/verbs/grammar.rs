@@ -6,6 +6,7 @@
 use super::configuring::ConfigVerb;
 use super::disk::DiskVerb;
 use super::editing::{CommitWords, CreateWords, DeployWords};
+use super::names::{DomainsVerb, MaintenanceVerb};
 use super::processes::ProcessVerb;
 use super::release::PromoteWords;
 use super::running::{RunWords, ShellWords, TaskVerb};
@@ -86,6 +87,16 @@ pub enum Verb {
     },
     #[command(flatten)]
     Process(ProcessVerb),
+    /// Host names of a project
+    Domains {
+        #[command(subcommand)]
+        verb: DomainsVerb,
+    },
+    /// Ask people to come back later
+    Maintenance {
+        #[command(subcommand)]
+        verb: MaintenanceVerb,
+    },
     /// Run a command beside the application: same release, data, variables, user and limits
     #[command(
         after_help = "Examples:\n  commis run blog -- python manage.py migrate\n  commis run blog -- cat < dump.sql\n  ssh -t -p PORT commis@HOST run blog -- psql"

@@ -32,6 +32,7 @@ mod kept;
 mod looking_inside;
 mod measuring;
 mod mounts_below;
+mod naming;
 mod outliving;
 mod promoting;
 mod promoting_refused;
