@@ -174,8 +174,12 @@ impl Keeper {
         self.tell(order).await
     }
 
-    /// A router that died meanwhile has read the snapshot when it is back.
+    /// A router that died meanwhile has read the snapshot when it is back. Clients of one that was replaced may ask once
+    /// more over the connections that they have, and what they ask for may be somewhere else by then.
     async fn tell(&mut self, order: Order) -> Result<(), RouteRefused> {
+        let replaced = self.retired.iter().map(|link| link.ask(order.clone()));
+        // One that does not answer is about to end.
+        let _ = tokio::time::timeout(PATIENCE, futures_util::future::join_all(replaced)).await;
         match tokio::time::timeout(PATIENCE, self.current.link.ask(order)).await {
             Ok(Some(reply)) => match reply.answer {
                 Answer::Refused(why) => Err(RouteRefused::NoRouter(why)),

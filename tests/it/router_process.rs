@@ -1,6 +1,6 @@
 //! The router as a process of its own: found again, replaced and revived without a request that fails.
 
-use super::support::routing::{Crowd, LIMIT, LONG, Scene, application, get, head, project, routes, runtime};
+use super::support::routing::{Crowd, LIMIT, LONG, Scene, application, ask, get, head, project, routes, runtime};
 use commis::router::{CertificateFiles, DrainLimits, Drained, InstanceAddress, Maintenance, RouteRefused};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -146,6 +146,24 @@ fn a_drain_hears_of_requests_at_the_router_that_was_replaced() {
     application.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold").unwrap();
     assert_eq!(runtime().block_on(router.drain(&project("blog"), &leaving, LONG)), Drained::default());
     assert!(head(&mut client).unwrap().starts_with("HTTP/1.1 200"));
+    runtime().block_on(router.shut_down(LIMIT));
+}
+
+#[test]
+fn who_still_asks_the_router_that_was_replaced_gets_what_is_live_now() {
+    let scene = Scene::new();
+    let router = scene.routed();
+    let mut kept = None;
+    ask(router.http(), &mut kept, true).unwrap();
+    let mut config = scene.plan.config.clone();
+    config.hold_requests += 1;
+    runtime().block_on(router.reconfigure(config, Vec::new())).unwrap();
+    assert_eq!(scene.pids().len(), 2, "the old one waits for those who are connected");
+    router.set(routes("blog", application("hello"))).unwrap();
+    let leaving = [InstanceAddress::web(1, scene.application)];
+    runtime().block_on(router.drain(&project("blog"), &leaving, LONG));
+    assert_eq!(ask(router.http(), &mut kept, true), Ok(()));
+    assert!(kept.is_none(), "it was the old one, which asks to be left");
     runtime().block_on(router.shut_down(LIMIT));
 }
 
