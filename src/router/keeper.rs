@@ -4,7 +4,7 @@
 
 use super::certificate_files::{self, CertificateFiles, Stamps};
 use super::handle::{Addresses, Call};
-use super::launch::{self, Launched, Plan};
+use super::launch::{self, Launched, Plan, Retired};
 use super::link::Link;
 use super::settings::RouterConfig;
 use super::snapshot;
@@ -33,7 +33,7 @@ pub struct Keeper {
     /// The files of the certificates as they were when they were read.
     certificates: Stamps,
     /// They end by themselves; until then they have requests that drains must hear of.
-    retired: Vec<Link>,
+    retired: Vec<Retired>,
 }
 
 /// What a keeper goes on with.
@@ -55,9 +55,8 @@ impl Keeper {
         let table = read.unwrap_or_default();
         let written = snapshot::write(&plan.snapshot, &table, plan.user);
         written.map_err(|error| Failure::internal("write the snapshot of the routes", &error))?;
-        let (current, old) = launch::find_or_start(&plan).await?;
+        let (current, retired) = launch::find_or_start(&plan).await?;
         let certificates = certificate_files::stamps(&plan.certificates);
-        let retired = old.into_iter().collect();
         let mut keeper = Self { plan, table, current, started: Instant::now(), certificates, retired };
         // One that was found may have missed a change that the disk has.
         if known {
@@ -75,7 +74,7 @@ impl Keeper {
     /// Until the server leaves, or shuts the router down.
     pub async fn keep(mut self, mut calls: mpsc::UnboundedReceiver<Call>) {
         loop {
-            self.retired.retain(|link| !link.is_gone());
+            self.retired.retain(Retired::is_there);
             let call = tokio::select! {
                 call = calls.recv() => call,
                 () = tokio::time::sleep(WATCH) => {
@@ -109,7 +108,7 @@ impl Keeper {
                 drop(done.send(self.tell(Order::IsBack { project, instance }).await));
             }
             Call::Drain { project, instances, limits, done } => {
-                let links: Vec<Link> = self.retired.iter().chain([&self.current.link]).cloned().collect();
+                let links = self.links();
                 let order = Order::Drain { project, instances, limits };
                 tokio::spawn(async move {
                     let drained = launch::drain(links, order).await;
@@ -139,6 +138,11 @@ impl Keeper {
             }
         }
         Next::On
+    }
+
+    /// Every router that may have requests.
+    fn links(&self) -> Vec<Link> {
+        self.retired.iter().map(|one| &one.link).chain([&self.current.link]).cloned().collect()
     }
 
     async fn set(&mut self, routes: Routes) -> Result<(), RouteRefused> {
@@ -177,7 +181,7 @@ impl Keeper {
     /// A router that died meanwhile has read the snapshot when it is back. Clients of one that was replaced may ask once
     /// more over the connections that they have, and what they ask for may be somewhere else by then.
     async fn tell(&mut self, order: Order) -> Result<(), RouteRefused> {
-        let replaced = self.retired.iter().map(|link| link.ask(order.clone()));
+        let replaced = self.retired.iter().map(|one| one.link.ask(order.clone()));
         // One that does not answer is about to end.
         let _ = tokio::time::timeout(PATIENCE, futures_util::future::join_all(replaced)).await;
         match tokio::time::timeout(PATIENCE, self.current.link.ask(order)).await {
@@ -236,19 +240,20 @@ impl Keeper {
         self.plan = plan;
         self.started = Instant::now();
         let old = std::mem::replace(&mut self.current, next);
-        self.retired.extend(old.retire().await);
+        self.retired.extend(old.retire(&self.plan).await);
         Ok(())
     }
 
     async fn shut_down(&mut self, limit: Duration, done: oneshot::Sender<()>) {
-        for link in &self.retired {
-            let _ = tokio::time::timeout(PATIENCE, link.ask(Order::End)).await;
+        for one in &self.retired {
+            let _ = tokio::time::timeout(PATIENCE, one.link.ask(Order::End)).await;
         }
         self.current.end(limit).await;
         let until = Instant::now() + limit;
-        for link in &self.retired {
-            let _ = tokio::time::timeout_at(until, link.gone()).await;
+        for one in &self.retired {
+            let _ = tokio::time::timeout_at(until, one.link.gone()).await;
         }
+        self.retired.retain(Retired::is_there);
         let _ = std::fs::remove_file(&self.plan.socket);
         let _ = done.send(());
     }

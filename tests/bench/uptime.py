@@ -135,13 +135,15 @@ class Scene:
         wait_for(lambda: "commis: recovery over" in self.server.ready.read_text(), pause=0.02)
 
     def upgrade_router(self):
-        """Another program: its router takes over. A deployment at once meets both of them."""
+        """Another program: its router takes over. A deployment at once meets both of them, by a server that started neither."""
         before = routers(self.server.root)
         self.happened["router"] += 1
         self.users.hear("router", self.text)
         self.server.leave()
         self.programs.reverse()
         self.server.binary = str(self.programs[0])
+        self.start_server()
+        self.server.leave()
         self.start_server()
         self.deploy()
         self.users.hear("router-leaves", self.text)
