@@ -219,7 +219,7 @@ s.settimeout(20)
 try:
     s.connect(sys.argv[1])
     s.sendall(len(m).to_bytes(4, 'big') + m)
-    print(len(s.recv(9)))
+    print(len(s.recv(9, socket.MSG_WAITALL)))
 except ConnectionError:
     print(0)";
     let ask = |uid: u32| {
