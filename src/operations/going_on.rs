@@ -67,8 +67,10 @@ impl Platform {
             revive::take_up(&self.context, project, live).await?;
             return Ok("serves on");
         }
-        self.context.supervisor.stop_others(&project.name, None).await;
-        revive::revive(&self.context, project, version).await?;
-        Ok("started")
+        // What is there answers until others do, whatever it is: nothing changes under it any more.
+        let revived = revive::revive(&self.context, project, version).await;
+        let new = revived.is_ok().then(|| self.context.live(&project.name)).flatten();
+        self.context.end_others(&project.name, new.map(|live| live.set)).await;
+        revived.map(|()| "started")
     }
 }

@@ -115,7 +115,7 @@ impl Platform {
         self.context.store.set_stopped(&project.name, true)?;
         self.context.point_router_at(&project.name, None)?;
         self.context.set_live(&project.name, None);
-        self.context.supervisor.stop_others(&project.name, None).await;
+        self.context.end_others(&project.name, None).await;
         let done = format!("{name} {version} is stopped; commis start {name} starts it again");
         Ok(Reply::Done { done, changed: !project.stopped })
     }

@@ -9,6 +9,8 @@ use crate::runtime::SetId;
 use crate::store::ProjectRecord;
 use std::time::Duration;
 
+/// For processes that end in the middle of something, which waits for them.
+const HASTE: DrainLimits = DrainLimits { requests: Duration::from_secs(5), tunnels: Duration::ZERO };
 /// When people shall come back.
 const RETRY_AFTER: Duration = Duration::from_secs(120);
 
@@ -73,19 +75,37 @@ impl Context {
 
     /// Ends all sets of a project but one, after their last requests. Requests go to others by now.
     pub async fn retire_others(&self, project: &ProjectName, kept: Option<SetId>) {
-        let others = self.supervisor.sets_of(project).into_iter().filter(|set| Some(*set) != kept);
-        let addresses: Vec<InstanceAddress> = others.flat_map(|set| self.web_addresses(set)).collect();
-        self.drain(project, &addresses).await;
+        self.drain(project, &self.other_addresses(project, kept)).await;
         self.supervisor.stop_others(project, kept).await;
+    }
+
+    /// The same where somebody waits for it: what takes long is cut off.
+    pub async fn end_others(&self, project: &ProjectName, kept: Option<SetId>) {
+        self.drain_within(project, &self.other_addresses(project, kept), HASTE).await;
+        self.supervisor.stop_others(project, kept).await;
+    }
+
+    /// The same for one set.
+    pub async fn end_set(&self, project: &ProjectName, set: SetId) {
+        self.drain_within(project, &self.web_addresses(set), HASTE).await;
+        self.supervisor.stop_set(set).await;
     }
 
     /// Returns when these have no request any more, or the time for it is over.
     pub async fn drain(&self, project: &ProjectName, addresses: &[InstanceAddress]) {
-        if addresses.is_empty() {
-            return;
-        }
         let config = self.config();
         let limits = DrainLimits { requests: config.router.drain, tunnels: config.router.tunnel_grace };
-        self.router.drain(project, addresses, limits).await;
+        self.drain_within(project, addresses, limits).await;
+    }
+
+    async fn drain_within(&self, project: &ProjectName, addresses: &[InstanceAddress], limits: DrainLimits) {
+        if !addresses.is_empty() {
+            self.router.drain(project, addresses, limits).await;
+        }
+    }
+
+    fn other_addresses(&self, project: &ProjectName, kept: Option<SetId>) -> Vec<InstanceAddress> {
+        let others = self.supervisor.sets_of(project).into_iter().filter(|set| Some(*set) != kept);
+        others.flat_map(|set| self.web_addresses(set)).collect()
     }
 }

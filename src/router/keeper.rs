@@ -6,7 +6,7 @@ use super::acme;
 use super::board::{Drained, InstanceLoad};
 use super::certificate_files::{self, CertificateFiles, Stamps};
 use super::handle::{Addresses, Call};
-use super::launch::{self, Launched, Plan};
+use super::launch::{self, Launched, Plan, Retired};
 use super::link::Link;
 use super::names::Host;
 use super::settings::RouterConfig;
@@ -39,7 +39,7 @@ pub struct Keeper {
     /// Told to whoever obtains certificates for them.
     hosts: watch::Sender<BTreeSet<Host>>,
     /// They end by themselves; until then they have requests that drains must hear of.
-    retired: Vec<Link>,
+    retired: Vec<Retired>,
 }
 
 /// What a keeper goes on with.
@@ -61,13 +61,12 @@ impl Keeper {
         let table = read.unwrap_or_default();
         let written = snapshot::write(&plan.snapshot, &table, plan.user);
         written.map_err(|error| Failure::internal("write the snapshot of the routes", &error))?;
-        let (current, old) = launch::find_or_start(&plan).await?;
+        let (current, retired) = launch::find_or_start(&plan).await?;
         let certificates = certificate_files::stamps(&plan.all_certificates());
         let (hosts, wanted) = watch::channel(BTreeSet::new());
         if let Some(acme) = plan.acme.clone().filter(|_| plan.config.https.is_some()) {
             tokio::spawn(acme::keep(acme, wanted, calls));
         }
-        let retired = old.into_iter().collect();
         let mut keeper = Self { plan, table, current, started: Instant::now(), certificates, hosts, retired };
         // One that was found may have missed a change that the disk has.
         if known {
@@ -85,7 +84,7 @@ impl Keeper {
     /// Until the server leaves, or shuts the router down.
     pub async fn keep(mut self, mut calls: mpsc::UnboundedReceiver<Call>) {
         loop {
-            self.retired.retain(|link| !link.is_gone());
+            self.retired.retain(Retired::is_there);
             let call = tokio::select! {
                 call = calls.recv() => call,
                 () = tokio::time::sleep(WATCH) => {
@@ -149,7 +148,7 @@ impl Keeper {
 
     /// At every router that may have requests, while others ask other things.
     fn drain(&self, order: Order, done: oneshot::Sender<Drained>) {
-        let links: Vec<Link> = self.retired.iter().chain([&self.current.link]).cloned().collect();
+        let links = self.links();
         tokio::spawn(async move {
             let drained = launch::drain(links, order).await;
             // Who asked may be gone.
@@ -163,6 +162,11 @@ impl Keeper {
             Some(Answer::Loads(loads)) => loads,
             _ => Vec::new(),
         }
+    }
+
+    /// Every router that may have requests.
+    fn links(&self) -> Vec<Link> {
+        self.retired.iter().map(|one| &one.link).chain([&self.current.link]).cloned().collect()
     }
 
     async fn set(&mut self, routes: Routes) -> Result<(), RouteRefused> {
@@ -214,8 +218,12 @@ impl Keeper {
         self.hosts.send_if_modified(|hosts| std::mem::replace(hosts, wanted) != *hosts);
     }
 
-    /// A router that died meanwhile has read the snapshot when it is back.
+    /// A router that died meanwhile has read the snapshot when it is back. Clients of one that was replaced may ask once
+    /// more over the connections that they have, and what they ask for may be somewhere else by then.
     async fn tell(&mut self, order: Order) -> Result<(), RouteRefused> {
+        let replaced = self.retired.iter().map(|one| one.link.ask(order.clone()));
+        // One that does not answer is about to end.
+        let _ = tokio::time::timeout(PATIENCE, futures_util::future::join_all(replaced)).await;
         match tokio::time::timeout(PATIENCE, self.current.link.ask(order)).await {
             Ok(Some(reply)) => match reply.answer {
                 Answer::Refused(why) => Err(RouteRefused::NoRouter(why)),
@@ -274,19 +282,20 @@ impl Keeper {
         self.plan = plan;
         self.started = Instant::now();
         let old = std::mem::replace(&mut self.current, next);
-        self.retired.extend(old.retire().await);
+        self.retired.extend(old.retire(&self.plan).await);
         Ok(())
     }
 
     async fn shut_down(&mut self, limit: Duration, done: oneshot::Sender<()>) {
-        for link in &self.retired {
-            let _ = tokio::time::timeout(PATIENCE, link.ask(Order::End)).await;
+        for one in &self.retired {
+            let _ = tokio::time::timeout(PATIENCE, one.link.ask(Order::End)).await;
         }
         self.current.end(limit).await;
         let until = Instant::now() + limit;
-        for link in &self.retired {
-            let _ = tokio::time::timeout_at(until, link.gone()).await;
+        for one in &self.retired {
+            let _ = tokio::time::timeout_at(until, one.link.gone()).await;
         }
+        self.retired.retain(Retired::is_there);
         let _ = std::fs::remove_file(&self.plan.socket);
         let _ = done.send(());
     }

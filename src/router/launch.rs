@@ -17,7 +17,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -65,25 +65,60 @@ pub struct Launched {
     child: Option<Child>,
 }
 
-/// The router that is there when it is the one that is wanted; else a new one, with the one it took over from.
-pub async fn find_or_start(plan: &Plan) -> Result<(Launched, Option<Link>), Failure> {
-    let Some(found) = find(plan).await else {
+/// A router that was replaced and still has something to do.
+pub struct Retired {
+    pub link: Link,
+    /// Where servers that come later find it.
+    socket: PathBuf,
+}
+
+impl Retired {
+    /// Its place goes with it.
+    pub fn is_there(&self) -> bool {
+        if self.link.is_gone() {
+            let _ = fs::remove_file(&self.socket);
+        }
+        !self.link.is_gone()
+    }
+}
+
+/// The router that is there when it is the one that is wanted, else a new one; and those that were replaced.
+pub async fn find_or_start(plan: &Plan) -> Result<(Launched, Vec<Retired>), Failure> {
+    let (found, mut retired) = look(plan).await;
+    let Some(found) = found else {
         let sockets = bind_all(plan, None)?;
-        return Ok((start(plan, sockets).await?, None));
+        return Ok((start(plan, sockets).await?, retired));
     };
     let (found, build) = found;
     if build == plan.build && found.config == plan.config {
         tracing::info!(pid = found.pid, "the router that runs is used");
-        return Ok((found, None));
+        return Ok((found, retired));
     }
     let next = take_over(plan, &found).await?;
-    Ok((next, found.retire().await))
+    retired.extend(found.retire(plan).await);
+    Ok((next, retired))
 }
 
 /// Starts a router with the sockets of another one, which goes on until it is told to retire.
 pub async fn take_over(plan: &Plan, old: &Launched) -> Result<Launched, Failure> {
-    let sockets = bind_all(plan, Some(old))?;
-    start(plan, sockets).await
+    let aside = aside(plan, old.pid);
+    // It may have lost its place before; then nobody finds it but us.
+    let _ = fs::rename(&plan.socket, &aside);
+    let started = match bind_all(plan, Some(old)) {
+        Ok(sockets) => start(plan, sockets).await,
+        Err(failure) => Err(failure),
+    };
+    if started.is_err() {
+        let _ = fs::rename(&aside, &plan.socket);
+    }
+    started
+}
+
+/// Where a router is found that another one stands in the place of.
+fn aside(plan: &Plan, pid: u32) -> PathBuf {
+    let mut name = plan.socket.as_os_str().to_owned();
+    name.push(format!(".{pid}"));
+    name.into()
 }
 
 /// Drains at every router that may have requests.
@@ -111,13 +146,14 @@ impl Launched {
     }
 
     /// Tells it to end without anybody noticing. `Some`: it still has something to do.
-    pub async fn retire(self) -> Option<Link> {
+    pub async fn retire(self, plan: &Plan) -> Option<Retired> {
         tracing::info!(pid = self.pid, "the router is replaced");
+        let socket = aside(plan, self.pid);
         let Self { link, child, .. } = self;
         if let Some(mut child) = child {
             tokio::spawn(async move { child.wait().await });
         }
-        tokio::time::timeout(HELLO_TIME, link.ask(Order::Retire)).await.ok().flatten().map(|_| link)
+        tokio::time::timeout(HELLO_TIME, link.ask(Order::Retire)).await.ok().flatten().map(|_| Retired { link, socket })
     }
 
     /// Ends it for good, with everything it does after `limit`. New connections are refused at once.
@@ -146,9 +182,35 @@ pub fn prepare_places(plan: &Plan) -> Result<(), files::FileError> {
     }
 }
 
-/// The router at the socket, if one answers there. Only root can have made the socket.
-async fn find(plan: &Plan) -> Option<(Launched, String)> {
-    let stream = UnixStream::connect(&plan.socket).await.ok()?;
+/// The router in its place, if there is one, and those that were replaced.
+async fn look(plan: &Plan) -> (Option<(Launched, String)>, Vec<Retired>) {
+    let mut found = find(&plan.socket).await;
+    let mut retired = Vec::new();
+    for socket in asides(plan) {
+        match find(&socket).await {
+            // Its server ended before another one was in its place.
+            Some(left) if found.is_none() && !left.0.sockets.is_empty() => {
+                let _ = fs::rename(&socket, &plan.socket);
+                found = Some(left);
+            }
+            // Told once more: its server may have ended before it could.
+            Some((left, _)) => retired.extend(left.retire(plan).await),
+            None => drop(fs::remove_file(&socket)),
+        }
+    }
+    (found, retired)
+}
+
+fn asides(plan: &Plan) -> Vec<PathBuf> {
+    let (Some(directory), Some(name)) = (plan.socket.parent(), plan.socket.file_name()) else { return Vec::new() };
+    let prefix = format!("{}.", name.to_string_lossy());
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).map(|entry| entry.path()).collect()
+}
+
+/// The router at a socket, if one answers there. Only root can have made the socket.
+async fn find(socket: &Path) -> Option<(Launched, String)> {
+    let stream = UnixStream::connect(socket).await.ok()?;
     if stream.peer_cred().ok()?.uid() != 0 {
         return None;
     }

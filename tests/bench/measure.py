@@ -93,6 +93,8 @@ def median(numbers):
 
 
 def spread(numbers):
+    if not median(numbers):
+        return 0.0
     if len(numbers) < 4:
         return (max(numbers) - min(numbers)) / median(numbers)
     low, _, high = statistics.quantiles(numbers, n=4)

@@ -10,6 +10,7 @@ import archived
 import backups
 import living
 import pushes
+import uptime
 from measure import Row
 
 
@@ -42,6 +43,7 @@ ROWS = {
     "rollback": Entry(living.rollback, 0.6, (11, 3)),
     "backup": Entry(backups.backup, 1.0, (7, 1)),
     "recovery": Entry(living.recovery, 1000.0, (3, 1)),
+    "uptime": Entry(uptime.uptime, 0.0, (100, 10)),
 }
 
 

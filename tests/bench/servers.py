@@ -21,8 +21,9 @@ BUSY = 75
 class Commis:
     """A server with files, ports and users of its own."""
 
-    def __init__(self, room, binary, name="ours"):
-        self.room, self.binary, self.root = room, str(binary), room.path / name
+    def __init__(self, room, binary, name="ours", router=()):
+        """`router`: more lines of that section."""
+        self.room, self.binary, self.root, self.router = room, str(binary), room.path / name, router
         self.tools = binary.parent.parent / "tools" / "uv"
         self.root.mkdir(mode=0o711)
         self.config = self.root / "commis.toml"
@@ -31,7 +32,11 @@ class Commis:
         self.start()
         with open(f"{room.key}.pub", "rb") as public:
             self.verb("key", "add", "bench", "--admin", stdin=public)
-        room.trust(self.port, re.search(r"ssh-ed25519 \S+", self.verb("hostkey")).group(0))
+        self.trust()
+
+    def trust(self):
+        """Each start has an ssh port of its own."""
+        self.room.trust(self.port, re.search(r"ssh-ed25519 \S+", self.verb("hostkey")).group(0))
 
     def start(self):
         """Starts it, for the first time or again, and waits until its doors are open."""
@@ -47,11 +52,19 @@ class Commis:
         self.process.wait()
         self.room.children.remove(self.process)
 
+    def leave(self):
+        """As a service manager restarts it: applications and router go on."""
+        self.process.terminate()
+        code = self.process.wait(timeout=60)
+        self.room.children.remove(self.process)
+        if code != 0:
+            raise Broken(f"the server ended with {code}:\n" + "\n".join(self.log.read_text().splitlines()[-12:]))
+
     def configuration(self):
         first = 500_000 + os.getpid() % 1000 * 1000 + (0 if self.root.name == "ours" else 500)
         lines = ['platform = "staging"', "[paths]"]
         lines += [f'{place} = "{self.root / place}"' for place in ("projects", "state", "runtime", "logs")]
-        lines += ["[ssh]", 'listen = "127.0.0.1:0"', "[router]", 'http = "127.0.0.1:0"', 'admin = ""', 'domain = "localhost"']
+        lines += ["[ssh]", 'listen = "127.0.0.1:0"', "[router]", 'http = "127.0.0.1:0"', 'admin = ""', 'domain = "localhost"', *self.router]
         lines += ["[users]", f"first = {first}", "count = 500", "[builds]", f'tools = "{self.tools}"', "[builds.env]"]
         lines += [f'{name} = "{os.environ[name]}"' for name in MIRRORS if os.environ.get(name)]
         return "\n".join(lines) + "\n"

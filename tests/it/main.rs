@@ -65,4 +65,5 @@ mod tidy;
 mod travelling;
 mod travelling_at_once;
 mod undoing_data;
+mod uptime;
 mod verbs;

@@ -1,6 +1,6 @@
 //! The router as a process of its own: found again, replaced and revived without a request that fails.
 
-use super::support::routing::{Crowd, LIMIT, LONG, Scene, application, get, head, project, routes, runtime};
+use super::support::routing::{Crowd, LIMIT, LONG, Scene, application, ask, get, head, project, routes, runtime};
 use commis::router::{CertificateFiles, DrainLimits, Drained, InstanceAddress, Maintenance, RouteRefused};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -150,6 +150,61 @@ fn a_drain_hears_of_requests_at_the_router_that_was_replaced() {
 }
 
 #[test]
+fn who_still_asks_the_router_that_was_replaced_gets_what_is_live_now() {
+    let scene = Scene::new();
+    let router = scene.routed();
+    let mut kept = None;
+    ask(router.http(), &mut kept, true).unwrap();
+    let mut config = scene.plan.config.clone();
+    config.hold_requests += 1;
+    runtime().block_on(router.reconfigure(config, Vec::new())).unwrap();
+    assert_eq!(scene.pids().len(), 2, "the old one waits for those who are connected");
+    router.set(routes("blog", application("hello"))).unwrap();
+    let leaving = [InstanceAddress::web(1, scene.application)];
+    runtime().block_on(router.drain(&project("blog"), &leaving, LONG));
+    assert_eq!(ask(router.http(), &mut kept, true), Ok(()));
+    assert!(kept.is_none(), "it was the old one, which asks to be left");
+    runtime().block_on(router.shut_down(LIMIT));
+}
+
+#[test]
+fn a_server_finds_the_router_that_was_replaced_before_it_came() {
+    let mut scene = Scene::new();
+    let first = scene.routed();
+    let mut kept = None;
+    ask(first.http(), &mut kept, true).unwrap();
+    scene.plan.config.hold_requests += 1;
+    runtime().block_on(first.reconfigure(scene.plan.config.clone(), Vec::new())).unwrap();
+    runtime().block_on(first.leave());
+    let second = scene.start();
+    assert_eq!(scene.pids().len(), 2, "the one that is wanted, and the one that waits for its clients");
+    second.set(routes("blog", application("hello"))).unwrap();
+    let leaving = [InstanceAddress::web(1, scene.application)];
+    runtime().block_on(second.drain(&project("blog"), &leaving, LONG));
+    assert_eq!(ask(second.http(), &mut kept, true), Ok(()));
+    assert!(kept.is_none(), "it was the old one, which asks to be left");
+    scene.until_one_is_left();
+    runtime().block_on(second.shut_down(LIMIT));
+    let left: Vec<_> =
+        std::fs::read_dir(scene.directory.path()).unwrap().flatten().map(|one| one.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("sock")), "{left:?}");
+}
+
+#[test]
+fn a_router_whose_server_ended_while_it_was_replaced_is_taken_up() {
+    let scene = Scene::new();
+    let first = scene.routed();
+    let pids = scene.pids();
+    runtime().block_on(first.leave());
+    let aside = format!("{}.{}", scene.plan.socket.display(), pids[0]);
+    std::fs::rename(&scene.plan.socket, &aside).unwrap();
+    let second = scene.start();
+    assert_eq!((second.http(), scene.pids()), (first.http(), pids));
+    assert!(get(second.http()).ends_with("hello"));
+    runtime().block_on(second.shut_down(LIMIT));
+}
+
+#[test]
 fn only_root_speaks_to_the_router() {
     let scene = Scene::new();
     let router = scene.start();
@@ -164,7 +219,7 @@ s.settimeout(20)
 try:
     s.connect(sys.argv[1])
     s.sendall(len(m).to_bytes(4, 'big') + m)
-    print(len(s.recv(9)))
+    print(len(s.recv(9, socket.MSG_WAITALL)))
 except ConnectionError:
     print(0)";
     let ask = |uid: u32| {

@@ -254,7 +254,7 @@ impl Execution<'_> {
         self.work.data.stopped.get_or_insert_with(clock::now);
         self.point_router_at(None)?;
         self.context.set_live(name, None);
-        self.context.supervisor.stop_others(name, None).await;
+        self.context.end_others(name, None).await;
         Done::quietly()
     }
 

@@ -31,8 +31,10 @@ pub fn standing(
 pub async fn take_up(context: &Context, project: &ProjectRecord, live: LiveSet) -> Result<(), Failure> {
     let specs = specs(context, project, live.version, ports(context, live.set))?;
     context.supervisor.furnish(live.set, specs).await;
-    context.supervisor.stop_others(&project.name, Some(live.set)).await;
-    serve(context, project, live)
+    serve(context, project, live)?;
+    // Among them may be those that requests went to.
+    context.end_others(&project.name, Some(live.set)).await;
+    Ok(())
 }
 
 /// Sends requests to these processes.

@@ -17,9 +17,10 @@ impl Execution<'_> {
         Done::quietly()
     }
 
+    /// Requests may have gone to them for a while.
     pub(super) async fn stop_new(&mut self) -> Result<Done, Failure> {
         if let Some(live) = self.work.new.take() {
-            self.context.supervisor.stop_set(live.set).await;
+            self.context.end_set(&self.order.project.name, live.set).await;
         }
         Done::quietly()
     }
@@ -60,8 +61,8 @@ impl Execution<'_> {
         }
         match (self.context.live(&project.name), project.live) {
             (Some(live), Some(version)) if self.restarts_of_old() != self.work.old_restarts => {
-                self.context.supervisor.stop_set(live.set).await;
                 revive::revive(self.context, project, version).await?;
+                self.context.end_set(&project.name, live.set).await;
                 Ok(Done::Did("started again".into()))
             }
             (Some(live), _) => {

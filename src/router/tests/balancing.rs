@@ -4,7 +4,7 @@ use super::support::{Application, World, project_of, read_until, routes, speakin
 use crate::router::{DrainLimits, Drained, InstanceAddress, Maintenance, Name, Prefix, Target};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -202,6 +202,35 @@ async fn tunnels_have_their_own_time_and_are_closed_then() {
     let drained = world.router.drain(&project_of("a.test"), &[InstanceAddress::web(1, port)], limits).await;
     assert_eq!(drained, Drained { requests_left: 0, tunnels_closed: 1 });
     assert_eq!(read_until(&mut client, "never").await, "");
+}
+
+/// What a client sent and nobody read would make of the end of a connection a reset, which takes what was said before.
+#[tokio::test]
+async fn a_tunnel_that_is_closed_ends_in_order_after_the_applications_last_words() {
+    let world = World::new().await;
+    let port = speaking(|mut stream| async move {
+        read_until(&mut stream, "\r\n\r\n").await;
+        let agreed = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello";
+        stream.write_all(agreed.as_bytes()).await.unwrap();
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.unwrap();
+        stream.write_all(b"goodbye").await.unwrap();
+    })
+    .await;
+    world.route("a.test", port);
+    let mut client = TcpStream::connect(world.address).await.unwrap();
+    let head = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_until(&mut client, "hello").await.ends_with("hello"));
+    world.route("a.test", Application::answering(TWO).await.port);
+    let (mut reading, mut writing) = client.into_split();
+    let talks = tokio::spawn(async move { while writing.write_all(&[b'x'; 4096]).await.is_ok() {} });
+    let limits = DrainLimits { tunnels: Duration::from_millis(100), ..LONG };
+    let drained = world.router.drain(&project_of("a.test"), &[InstanceAddress::web(1, port)], limits).await;
+    assert_eq!(drained.tunnels_closed, 1);
+    let mut said = String::new();
+    reading.read_to_string(&mut said).await.expect("an end in order");
+    assert_eq!(said, "goodbye");
+    talks.abort();
 }
 
 #[tokio::test]

@@ -61,6 +61,11 @@ impl World {
         world
     }
 
+    /// The same with another program than the one that was built.
+    pub fn start_as(&mut self, program: &Path) {
+        self.start_program(&program.display().to_string(), "");
+    }
+
     fn settings(&self) -> String {
         let first = self.first_user;
         let root = self.root.path().display();
@@ -89,8 +94,12 @@ impl World {
 
     /// The same with points at which the server dies or fails, as its failpoints understand them.
     pub fn start_armed(&mut self, points: &str) {
+        self.start_program(commis_program(), points);
+    }
+
+    fn start_program(&mut self, program: &str, points: &str) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("server.log")).expect("log");
-        let words: Vec<&str> = self.entrance.iter().map(String::as_str).chain([commis_program()]).collect();
+        let words: Vec<&str> = self.entrance.iter().map(String::as_str).chain([program]).collect();
         let mut server = Command::new(words[0])
             .args(&words[1..])
             .args(["serve", "--config"])
