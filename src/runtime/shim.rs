@@ -2,7 +2,7 @@
 //! output to the log, and starts it again when it ends; so applications go on, and are looked after, while the server is
 //! restarted, replaced or dead. The server's side of it is `super::keeper`.
 //!
-//! Called by `main` before any thread exists. Standard input is a socket with the [`Charge`]; standard output is the
+//! Called by `main` before any thread exists. Standard input is a socket with the `Charge`; standard output is the
 //! listening socket of this instance, made by the server so that nobody can look for it too early.
 
 use super::instance::{Instance, Order};

@@ -115,7 +115,7 @@ impl Supervisor {
     }
 
     /// Starts every instance once; returns when each was started or could not be. With [`Restarts::Never`] what ends
-    /// stays down until [`Supervisor::keep`]. How it went stands in [`Supervisor::events`].
+    /// stays down until [`Supervisor::keep_running`]. How it went stands in [`Supervisor::events`].
     pub async fn start_set(
         &self,
         (project, release): (&ProjectName, ReleaseVersion),
