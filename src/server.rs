@@ -19,7 +19,7 @@ use crate::runtime::{RestartPolicy, Supervisor};
 use crate::sandbox::Sandbox;
 use crate::ssh::{self, FirstStart};
 use crate::store::Store;
-use crate::system::{Cgroups, UserIds, entropy, files};
+use crate::system::{Cgroups, UserIds, entropy, files, memory};
 use crate::upstream::Key;
 use clap::Parser;
 use std::io::Write;
@@ -55,6 +55,7 @@ pub fn run(words: Vec<String>) -> u8 {
             return if error.use_stderr() { 64 } else { 0 };
         }
     };
+    memory::share_heaps();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(serve(options)),

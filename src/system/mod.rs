@@ -14,6 +14,7 @@ pub mod entropy;
 pub mod failpoint;
 pub mod files;
 pub mod job;
+pub mod memory;
 pub mod mount_table;
 pub mod mounts;
 pub mod network;
