@@ -55,7 +55,7 @@ pub fn run(words: Vec<String>) -> u8 {
             return if error.use_stderr() { 64 } else { 0 };
         }
     };
-    memory::share_heaps();
+    memory::share_heaps(2);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(serve(options)),

@@ -9,7 +9,7 @@ use super::wire::{Charge, Ended, Report};
 use super::words;
 use crate::model::Exit;
 use crate::sandbox::{Running, Sandbox, Stream, Task, Whom};
-use crate::system::{clock, memory};
+use crate::system::clock;
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::path::PathBuf;
@@ -109,8 +109,6 @@ impl Life {
                 // One that has ended by now is looked at by its log alone.
                 self.namespace = File::open(format!("/proc/{}/ns/mnt", running.pid)).ok();
                 self.process = Some((running, heard));
-                // Starting takes more than all that comes after it.
-                memory::give_back();
                 ProcessEvent::Started
             }
             Err(exit) => {

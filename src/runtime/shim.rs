@@ -10,7 +10,7 @@ use super::logs::AppLog;
 use super::reporting::{self, Reports};
 use super::wire::{self, Charge, Report};
 use crate::sandbox::Sandbox;
-use crate::system::clock;
+use crate::system::{clock, memory};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{dup2_stdin, dup2_stdout, setsid};
@@ -19,18 +19,25 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// This program's image, also after its file was replaced.
 const SELF: &str = "/proc/self/exe";
+/// How long the thread that writes waits for more.
+const WRITER_WAITS: Duration = Duration::from_millis(200);
 
 /// Lives until its instance is stopped; the exit code. `socket` is the path of the listening socket.
 pub fn run(socket: Option<PathBuf>) -> u8 {
     let begun = begin();
     let result = begun.and_then(|(charge, listener)| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // The one other thread writes the log, and is gone while there is nothing to write.
+        memory::share_heaps(1);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.max_blocking_threads(1).thread_keep_alive(WRITER_WAITS);
+        let runtime = runtime.enable_all().build()?;
         runtime.block_on(serve(charge, listener, socket.as_deref()))
     });
     // Whoever started it sees that nobody answers; there is nobody else to tell.
