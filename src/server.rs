@@ -26,6 +26,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// How long threads that did slow work wait for more; they hold memory meanwhile.
+const HELPERS_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
 const AFTER: &str = "\
 When every port listens it prints:  commis: ready ssh=HOST:PORT http=HOST:PORT
 When every application is started again:  commis: recovery over in N s
@@ -56,7 +59,8 @@ pub fn run(words: Vec<String>) -> u8 {
         }
     };
     memory::share_heaps(2);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.thread_keep_alive(HELPERS_WAIT).enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(serve(options)),
         Err(error) => Err(Failure::internal("start", &error)),

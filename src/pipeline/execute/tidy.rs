@@ -15,7 +15,7 @@ use crate::pipeline::context::{Context, LiveSet};
 use crate::pipeline::{kept, recall};
 use crate::store::ReleaseRecord;
 use crate::system::privileged::Operation;
-use crate::system::{UserIds, clock, reading};
+use crate::system::{UserIds, clock, memory, reading};
 use crate::trees;
 use std::path::{Path, PathBuf};
 
@@ -82,6 +82,7 @@ impl Tidy {
         for failure in results.into_iter().filter_map(Result::err) {
             tracing::warn!(project = %jobs.project, "tidying: {failure}");
         }
+        memory::give_back();
     }
 }
 
