@@ -25,7 +25,7 @@ impl Pebble {
         std::fs::write(directory.join("pebble.json"), config.to_string()).unwrap();
         let child = Command::new("pebble")
             .args(["-config", &path("pebble.json"), "-dnsserver", &format!("127.0.0.1:{}", name_server())])
-            .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "5")])
+            .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "20")])
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(directory.join("pebble.log")).unwrap())
             .stderr(Stdio::null())
@@ -109,10 +109,10 @@ fn an_authority_issues_and_renews_and_a_name_that_fails_holds_nobody() {
     let _pebble = Pebble::start(&directory, port, router.http().port());
     router.set(routes("bad", scene.application)).unwrap();
     router.set(routes("blog", scene.application)).unwrap();
-    until("a certificate", Duration::from_secs(240), || !shown(&router, "blog.test").is_empty());
+    until("a certificate", Duration::from_secs(60), || !shown(&router, "blog.test").is_empty());
     assert_eq!(shown(&router, "bad.test"), "", "nobody proved that it is ours");
     let first = shown(&router, "blog.test");
-    until("another one", Duration::from_secs(240), || {
+    until("another one", Duration::from_secs(60), || {
         let now = shown(&router, "blog.test");
         !now.is_empty() && now != first
     });
