@@ -10,6 +10,7 @@ use super::wire::Order as Told;
 use crate::system::files::{self, Durability, Placement};
 use crate::system::{UserIds, clock};
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeType, Identifier, NewAccount,
     NewOrder, Order, OrderStatus, RetryPolicy,
@@ -25,6 +26,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const AT_ONCE: usize = 4;
 /// One order, from asking to having.
 const ORDER_TIME: Duration = Duration::from_secs(180);
+/// How often an order is begun again because of its nonces.
+const NONCES: u32 = 5;
 const POLLS: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(90));
 
 /// Which authority, and where its certificates lie.
@@ -49,35 +52,49 @@ pub fn file(store: &Path, host: &str) -> PathBuf {
     store.join(format!("{host}.pem"))
 }
 
-/// Looks after the hosts until the keeper is gone.
+/// Looks after the hosts until the keeper is gone. Each has a future of its own: whatever one waits for, the others are
+/// tried in their time.
 pub async fn keep(plan: AcmePlan, mut hosts: watch::Receiver<BTreeSet<Host>>, calls: mpsc::WeakUnboundedSender<Call>) {
     let mut tries: HashMap<Host, Tries> = HashMap::new();
+    let mut busy: BTreeSet<Host> = BTreeSet::new();
+    let mut running = FuturesUnordered::new();
     let mut account = None;
     while calls.upgrade().is_some() {
-        let wanted: Vec<Host> = hosts.borrow_and_update().iter().cloned().collect();
+        let wanted = hosts.borrow_and_update().clone();
         tries.retain(|host, _| wanted.contains(host));
-        let now = clock::now();
-        let ready = wanted.into_iter().filter(|host| tries.get(host).is_none_or(|tries| tries.next.0 <= now.0));
-        let ready: Vec<Host> = ready.collect();
+        let ready = ready(&wanted, &tries, &busy);
         if !ready.is_empty() && account.is_none() {
             account = open_account(&plan).await.inspect_err(|error| tracing::error!("acme: no account: {error}")).ok();
         }
         if let Some(account) = &account {
-            let ended = futures_util::stream::iter(ready).map(|host| look_after(&plan, account, host, &calls));
-            let ended: Vec<(Host, Result<Due, AnyError>)> = ended.buffer_unordered(AT_ONCE).collect().await;
-            for (host, result) in ended {
+            for host in ready {
+                busy.insert(host.clone());
+                running.push(look_after(&plan, Account::clone(account), host, &calls));
+            }
+        }
+        tokio::select! {
+            Some((host, result)) = running.next() => {
+                busy.remove(&host);
                 let before = tries.remove(&host).unwrap_or_default();
                 if let Err(error) = &result {
                     tracing::error!(%host, failures = before.failures + 1, "acme: no certificate: {error}");
                 }
                 tries.insert(host, before.after(result.ok(), clock::now()));
             }
-        }
-        tokio::select! {
             () = tokio::time::sleep(plan.every) => {}
             changed = hosts.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Whose turn it is: those that failed least first, so that many that always fail keep none waiting.
+fn ready(wanted: &BTreeSet<Host>, tries: &HashMap<Host, Tries>, busy: &BTreeSet<Host>) -> Vec<Host> {
+    let now = clock::now();
+    let known = |host: &Host| tries.get(host).copied().unwrap_or_default();
+    let mut ready: Vec<&Host> =
+        wanted.iter().filter(|host| !busy.contains(*host) && known(host).next.0 <= now.0).collect();
+    ready.sort_by_key(|host| known(host).failures);
+    ready.into_iter().take(AT_ONCE.saturating_sub(busy.len())).cloned().collect()
 }
 
 async fn open_account(plan: &AcmePlan) -> Result<Account, AnyError> {
@@ -101,18 +118,18 @@ async fn open_account(plan: &AcmePlan) -> Result<Account, AnyError> {
 /// One host: says when it has to be looked at again.
 async fn look_after(
     plan: &AcmePlan,
-    account: &Account,
+    account: Account,
     host: Host,
     calls: &mpsc::WeakUnboundedSender<Call>,
 ) -> (Host, Result<Due, AnyError>) {
     let old = leaf(&file(&plan.store, host.as_str()));
     if let Some(old) = &old {
-        match due(account, old).await {
+        match due(&account, old).await {
             Due::Now => {}
             later => return (host, Ok(later)),
         }
     }
-    let ordered = tokio::time::timeout(ORDER_TIME, obtain(plan, account, &host, calls)).await;
+    let ordered = tokio::time::timeout(ORDER_TIME, obtain_with_nonces(plan, &account, &host, calls)).await;
     let result = match ordered {
         Ok(result) => result.map(|()| Due::Later(plan.every)),
         Err(_) => Err("the authority took too long".into()),
@@ -147,6 +164,31 @@ fn life(leaf: &CertificateDer<'_>) -> Option<Life> {
     let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
     let validity = parsed.validity();
     Some(Life { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() })
+}
+
+/// An authority may refuse any nonce at any time, and says nothing about the order by that (RFC 8555, 6.5); the library asks
+/// three times.
+async fn obtain_with_nonces(
+    plan: &AcmePlan,
+    account: &Account,
+    host: &Host,
+    calls: &mpsc::WeakUnboundedSender<Call>,
+) -> Result<(), AnyError> {
+    for _ in 0..NONCES {
+        match obtain(plan, account, host, calls).await {
+            Err(error) if is_bad_nonce(&error) => tracing::debug!(%host, "acme: begun again: {error}"),
+            ended => return ended,
+        }
+    }
+    obtain(plan, account, host, calls).await
+}
+
+fn is_bad_nonce(error: &AnyError) -> bool {
+    let problem = match error.downcast_ref() {
+        Some(instant_acme::Error::Api(problem)) => problem.r#type.as_deref(),
+        _ => None,
+    };
+    problem == Some("urn:ietf:params:acme:error:badNonce")
 }
 
 async fn obtain(
